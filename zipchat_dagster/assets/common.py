@@ -1,0 +1,61 @@
+"""What all assets say about themselves: run config, attributes, table schema, cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from zipchat_dagster.client import ZipchatClient
+from zipchat_dagster.warehouse import tables
+
+OWNERS = ["team:support-analytics"]
+API_POOL = "zipchat_api"  # see dagster.yaml
+RAW = "zipchat_raw"
+METRICS = "zipchat_metrics"
+
+
+class SyncConfig(dg.Config):
+    """What a run may be told in the Launchpad."""
+
+    refresh: bool = Field(
+        default=False,
+        description="Ask the API for everything in the window again, whatever is stored.",
+    )
+
+
+def table_metadata(name: str) -> dict[str, Any]:
+    """The standing metadata of an asset: its table's name, columns and grain."""
+    table = tables()[name]
+    columns = [
+        dg.TableColumn(column.name, column.type, description=column.description)
+        for column in table.columns
+    ]
+    return {
+        "dagster/table_name": f"zipchat.{name}",
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        "grain": table.grain,
+    }
+
+
+def cost(client: ZipchatClient) -> dict[str, int | float]:
+    """What a step cost, for the Plots tab."""
+    return {
+        "requests": client.requests,
+        "requests_refused": client.refused,
+        "seconds_waited": round(client.waited_seconds, 1),
+    }
+
+
+def window_days(context: dg.AssetExecutionContext) -> list[str]:
+    """The partitions of this run in order, as ISO dates."""
+    return sorted(context.partition_keys)
+
+
+def add_partition_metadata(
+    context: dg.AssetExecutionContext, counts: dict[str, dict[str, int]]
+) -> None:
+    """Give each partition of the run its own metadata: day → name → number."""
+    for day in window_days(context):
+        context.add_asset_metadata(counts.get(day, {}), partition_key=day)

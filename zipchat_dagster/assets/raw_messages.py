@@ -1,0 +1,83 @@
+"""`raw_messages`: every message, each once."""
+
+import time
+
+import dagster as dg
+
+from zipchat_dagster.assets.common import (
+    API_POOL,
+    OWNERS,
+    RAW,
+    SyncConfig,
+    add_partition_metadata,
+    cost,
+    table_metadata,
+    window_days,
+)
+from zipchat_dagster.assets.raw_conversations import raw_conversations
+from zipchat_dagster.partitions import daily
+from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.sync import sync_messages
+from zipchat_dagster.warehouse import report
+
+LONG_RUN = 60.0  # seconds, from which on finished days are reported before the run's end
+
+
+@dg.asset(
+    group_name=RAW,
+    kinds={"api", "duckdb"},
+    owners=OWNERS,
+    pool=API_POOL,
+    metadata=table_metadata("raw_messages"),
+    partitions_def=daily,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=[raw_conversations],
+)
+def raw_messages(
+    context: dg.AssetExecutionContext,
+    config: SyncConfig,
+    zipchat: ZipchatResource,
+    warehouse: WarehouseResource,
+) -> dg.MaterializeResult:
+    """Messages **created** on the partition's day.
+
+    Asks for the messages of each stored conversation that can have some in the range and whose
+    stored messages do not reach its newest one. Everything is committed as it comes: a run that
+    is killed loses the requests of a moment, and a long one reports its days as they are done.
+
+    Cost: one request per conversation with new messages (more where it has over 200 new ones).
+    """
+    window = context.partition_time_window
+    tables = warehouse.warehouse
+    days = window_days(context)
+    began_at = time.monotonic()
+
+    def on_day(day: str) -> None:
+        # The run's own event comes at its end; a long run that dies has reported what it did.
+        if len(days) > 1 and time.monotonic() - began_at > LONG_RUN:
+            context.log.info(f"All messages of {day} are stored.")
+            counts = report.partition_counts(tables, "raw_messages", [day]).get(day, {})
+            context.log_event(
+                dg.AssetMaterialization(context.asset_key, partition=day, metadata=counts)
+            )
+
+    with zipchat.client(context) as client:
+        result = sync_messages(
+            client,
+            tables,
+            since=window.start,
+            until=window.end,
+            days=days,
+            refresh=config.refresh,
+            log=context.log,
+            on_day=on_day,
+        )
+        add_partition_metadata(context, report.partition_counts(tables, "raw_messages", days))
+        return dg.MaterializeResult(
+            metadata={
+                "conversations_read": result.conversations,
+                "messages_read": result.messages,
+                "conversations_missing": len(result.missing),
+                **cost(client),
+            }
+        )

@@ -1,0 +1,29 @@
+"""`users`: who can be assigned to conversations."""
+
+import dagster as dg
+
+from zipchat_dagster.assets.common import API_POOL, OWNERS, RAW, cost, table_metadata
+from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.sync import sync_users
+
+
+@dg.asset(
+    group_name=RAW,
+    kinds={"api", "duckdb"},
+    owners=OWNERS,
+    pool=API_POOL,
+    metadata=table_metadata("users"),
+    # A range from the command line needs the policy on every selected asset.
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def users(
+    context: dg.AssetExecutionContext, zipchat: ZipchatResource, warehouse: WarehouseResource
+) -> dg.MaterializeResult:
+    """The users who can be assigned to this chat's conversations: one row each, kept with
+    `is_current = false` when the API no longer shows them.
+
+    Cost: one request per 100 users.
+    """
+    with zipchat.client(context) as client:
+        count = sync_users(client, warehouse.warehouse)
+        return dg.MaterializeResult(metadata={"dagster/row_count": count, **cost(client)})

@@ -1,0 +1,54 @@
+"""The Zipchat Backend API as a Python client. It knows neither Dagster nor DuckDB.
+
+    from zipchat_dagster.client import ZipchatClient
+
+    with ZipchatClient(api_key="zc-…", chat_id=1) as client:
+        for conversation in client.iter_conversations():
+            print(conversation["id"], conversation["channel"])
+"""
+
+from zipchat_dagster.client.budget import Budget, Clock, SystemClock
+from zipchat_dagster.client.client import BASE_URL, ConversationRead, ZipchatClient
+from zipchat_dagster.client.errors import (
+    CallError,
+    IncompleteError,
+    ListingUnsettledError,
+    MalformedAnswerError,
+    NotFoundError,
+    PageLoopError,
+    RateLimitedError,
+    ServerError,
+    SettingError,
+    StatusError,
+    UnauthorizedError,
+    UnexpectedStatusError,
+    UnprocessableError,
+    UnreachableError,
+    ZipchatError,
+)
+from zipchat_dagster.client.listing import Listing
+
+__all__ = [
+    "BASE_URL",
+    "Budget",
+    "CallError",
+    "Clock",
+    "ConversationRead",
+    "IncompleteError",
+    "Listing",
+    "ListingUnsettledError",
+    "MalformedAnswerError",
+    "NotFoundError",
+    "PageLoopError",
+    "RateLimitedError",
+    "ServerError",
+    "SettingError",
+    "StatusError",
+    "SystemClock",
+    "UnauthorizedError",
+    "UnexpectedStatusError",
+    "UnprocessableError",
+    "UnreachableError",
+    "ZipchatClient",
+    "ZipchatError",
+]

@@ -1,0 +1,89 @@
+"""The two resources: the API, and the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+from dagster_duckdb import DuckDBResource
+from pydantic import Field
+
+from zipchat_dagster.client import (
+    BASE_URL,
+    NotFoundError,
+    SettingError,
+    UnauthorizedError,
+    ZipchatClient,
+    ZipchatError,
+)
+from zipchat_dagster.partitions import is_live
+from zipchat_dagster.warehouse import Warehouse
+
+
+class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers
+    """The Zipchat Backend API of one chat, paced by its rate limit."""
+
+    api_key: str = Field(
+        repr=False,  # repr() of a resource would print it
+        description="Key of the Backend API (zc-…): Settings > Integrations in Zipchat.",
+    )
+    chat_id: str = Field(description="The chat's number, as in its address in Zipchat.")
+    base_url: str = Field(
+        default=BASE_URL, description="Where the API is; plain http for loopback only."
+    )
+    budget_database: str = Field(
+        description="SQLite file through which all programs on this machine share the rate limit."
+    )
+    concurrency: int = Field(
+        default=8,
+        description=(
+            "Reads in flight (1 to 128); raised by itself where the API's latency is so long that"
+            " the window could not be spent otherwise."
+        ),
+    )
+    reserve: float = Field(
+        default=0.25,
+        description=(
+            "Fraction of each rate-limit window (0 to 0.9) that backfills leave to live runs,"
+            " until the window's last tenth."
+        ),
+    )
+
+    @contextmanager
+    def client(self, context: dg.AssetExecutionContext) -> Iterator[ZipchatClient]:
+        """A client that logs to the run. What the API or a setting makes impossible ends the
+        step with one clear sentence; what trying again cannot mend is not retried by Dagster."""
+        try:
+            with ZipchatClient(
+                api_key=self.api_key,
+                chat_id=self.chat_id,
+                base_url=self.base_url,
+                budget_path=Path(self.budget_database),
+                concurrency=self.concurrency,
+                reserve=0.0 if is_live(context) else self.reserve,
+                logger=context.log,
+            ) as client:
+                yield client
+        except ZipchatError as error:
+            is_final = isinstance(error, SettingError | UnauthorizedError | NotFoundError)
+            raise dg.Failure(description=str(error), allow_retries=not is_final) from None
+
+
+class WarehouseResource(DuckDBResource):
+    """The DuckDB file. `get_connection` waits for the file's lock first and always closes."""
+
+    timezone: str = Field(default="UTC", description="IANA name of the zone whose days count.")
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The tables in this file."""
+        return Warehouse(Path(self.database), timezone=self.timezone)
+
+    @contextmanager
+    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for a short piece of work; others wait until it is closed."""
+        with self.warehouse.connection() as connection:
+            yield connection

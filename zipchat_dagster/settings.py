@@ -1,0 +1,106 @@
+"""The settings, `ZIPCHAT_…`, read from the environment when the definitions are loaded.
+
+The key is not among them: it stays an `EnvVar` of the resource. A malformed setting is named at
+once; a missing key or chat is named by the first run, so that the project can be looked at without.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Final, TypeVar
+from zoneinfo import ZoneInfo
+
+from zipchat_dagster.client import BASE_URL, SettingError
+
+T = TypeVar("T")
+
+DEFAULT_START_DATE: Final = "2024-01-01"
+
+_PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+# Installed into another project, there is no project of ours around the package.
+PROJECT: Final = _PACKAGE_PARENT if (_PACKAGE_PARENT / "workspace.yaml").exists() else Path.cwd()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting but the key; see `.env.example` for what each means."""
+
+    chat_id: str
+    base_url: str
+    database: Path
+    budget_database: Path
+    start_date: str
+    timezone: str
+    concurrency: int
+    reserve: float
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read and check them; relative paths are taken from the project's folder.
+
+        Raises:
+            SettingError: one is malformed; the message names it.
+        """
+        read = _Reader(os.environ if environment is None else environment)
+        database = read("ZIPCHAT_DATABASE", _path, "data/zipchat.duckdb")
+        return cls(
+            chat_id=read("ZIPCHAT_CHAT_ID", str, ""),
+            base_url=read("ZIPCHAT_BASE_URL", str, BASE_URL),
+            database=database,
+            budget_database=read(
+                "ZIPCHAT_BUDGET_DATABASE", _path, str(database.parent / "budget.sqlite")
+            ),
+            start_date=read("ZIPCHAT_START_DATE", _start_date, DEFAULT_START_DATE),
+            timezone=read("ZIPCHAT_TIMEZONE", _timezone, "UTC"),
+            concurrency=read("ZIPCHAT_CONCURRENCY", int, "8", "a whole number such as 8"),
+            reserve=read("ZIPCHAT_RESERVE", _fraction, "0.25", "a fraction such as 0.25"),
+        )
+
+
+class _Reader:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def __call__(self, name: str, parse: Callable[[str], T], default: str, kind: str = "") -> T:
+        text = self._environment.get(name, "").strip() or default
+        try:
+            return parse(text)
+        except SettingError as error:
+            raise SettingError(f"{name}: {error}") from None
+        except ValueError:
+            raise SettingError(f"{name}: “{text}” is not {kind}.") from None
+
+
+def _path(text: str) -> Path:
+    return PROJECT / Path(text).expanduser()
+
+
+def _start_date(text: str) -> str:
+    try:
+        start = date.fromisoformat(text)
+    except ValueError:
+        raise SettingError(f"“{text}” is no date. Write one such as 2026-01-31.") from None
+    if start > date.today():
+        raise SettingError(f"“{text}” lies in the future. Write the first day to sync.")
+    return start.isoformat()
+
+
+def _timezone(text: str) -> str:
+    try:
+        return ZoneInfo(text).key
+    except (KeyError, ValueError, OSError):
+        raise SettingError(
+            f"“{text}” is no time zone. Write an IANA name such as Europe/Berlin."
+        ) from None
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if math.isnan(value):
+        raise ValueError(text)
+    return value

@@ -1,0 +1,72 @@
+"""Business hours: when agents are there, such as `mon-fri 09:00-17:00` in the chat's time zone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+_PART = re.compile(
+    r"(?P<first>[a-z]{3})(?:-(?P<last>[a-z]{3}))?\s+"
+    r"(?P<opens>\d{1,2}:\d{2})-(?P<closes>\d{1,2}:\d{2})"
+)
+
+
+@dataclass(frozen=True)
+class BusinessHours:
+    """Opening times by weekday (0 is Monday), in `timezone`."""
+
+    spans: tuple[tuple[int, time, timedelta], ...]  # weekday, opening time, its length
+    timezone: str
+
+    @classmethod
+    def parse(cls, text: str, timezone: str) -> BusinessHours:
+        """Read `mon-fri 09:00-17:00, sat 10:00-14:00`; a day ends at 24:00 at the latest.
+
+        Raises:
+            ValueError: the text is none such.
+        """
+        spans = []
+        for part in text.lower().split(","):
+            match = _PART.fullmatch(part.strip())
+            if match is None:
+                raise ValueError(text)
+            first = WEEKDAYS.index(match["first"])
+            last = WEEKDAYS.index(match["last"] or match["first"])
+            opens, closes = _minutes(match["opens"]), _minutes(match["closes"])
+            if not opens < closes:
+                raise ValueError(text)
+            for weekday in range(first, last + 1 + (7 if last < first else 0)):
+                length = timedelta(minutes=closes - opens)
+                spans.append((weekday % 7, time(opens // 60, opens % 60), length))
+        return cls(tuple(spans), timezone)
+
+    def between(self, first: date, last: date) -> pd.DataFrame:
+        """The opening times on the days from `first` to `last`: opens_at, closes_at in UTC.
+
+        Wall-clock times: a span over a change to or from summer time is as long as the clock on
+        the wall says, an hour more or less.
+        """
+        zone = ZoneInfo(self.timezone)
+        rows = []
+        for offset in range((last - first).days + 1):
+            day = first + timedelta(days=offset)
+            for weekday, opens, length in self.spans:
+                if day.weekday() == weekday:
+                    opens_at = datetime.combine(day, opens)
+                    closes_at = opens_at + length
+                    rows.append((opens_at.replace(tzinfo=zone), closes_at.replace(tzinfo=zone)))
+        frame = pd.DataFrame(rows, columns=["opens_at", "closes_at"])
+        return frame.apply(lambda column: pd.to_datetime(column, utc=True))
+
+
+def _minutes(text: str) -> int:
+    hour, minute = map(int, text.split(":"))
+    if minute > 59 or hour * 60 + minute > 24 * 60:  # noqa: PLR2004 - an hour's and a day's end
+        raise ValueError(text)
+    return hour * 60 + minute

@@ -1,0 +1,31 @@
+-- grain: one row per conversation of `covered`, whose messages were just stored or could not be read
+merge into zipchat.message_coverage as known
+using (
+    select $chat_id::bigint as chat_id, covered.*
+    from covered
+) as read
+on known.chat_id = read.chat_id and known.conversation_id = read.conversation_id
+when matched and read.failure is not null then update set
+    failed_at = read.observed_at,
+    failure = read.failure
+when matched then update set
+    covered_from = case
+        -- what was asked for begins inside or right at the end of what was covered
+        when read.covered_from > known.covered_from and read.covered_from <= known.covered_through then known.covered_from
+        else read.covered_from
+    end,
+    covered_through = greatest(read.covered_through, known.covered_through),
+    stated_messages = coalesce(read.stated_messages, known.stated_messages),
+    observed_at = read.observed_at,
+    failed_at = null,
+    failure = null
+when not matched then insert (
+    chat_id, conversation_id, covered_from, covered_through, stated_messages, observed_at, failed_at, failure
+) values (
+    read.chat_id, read.conversation_id,
+    case when read.failure is null then read.covered_from end,
+    case when read.failure is null then read.covered_through end,
+    read.stated_messages, read.observed_at,
+    case when read.failure is not null then read.observed_at end,
+    read.failure
+)

@@ -1,0 +1,37 @@
+-- grain: one row per user of `batch`
+merge into zipchat.users as known
+using (
+    select
+        $chat_id::bigint as chat_id,
+        try_cast(payload ->> 'id' as bigint) as user_id,
+        coalesce(
+            payload ->> 'full_name',
+            payload ->> 'name',
+            nullif(trim(concat_ws(' ', payload ->> 'first_name', payload ->> 'last_name')), '')
+        ) as full_name,
+        payload ->> 'email' as email,
+        payload ->> 'avatar_url' as avatar_url,
+        payload ->> 'role' as role,
+        payload::json as payload,
+        observed_at
+    from batch
+    where try_cast(payload ->> 'id' as bigint) is not null
+    qualify row_number() over (partition by try_cast(payload ->> 'id' as bigint) order by observed_at desc) = 1
+) as observed
+on known.chat_id = observed.chat_id and known.user_id = observed.user_id
+when matched and observed.observed_at >= known.observed_at then update set
+    full_name = observed.full_name,
+    email = observed.email,
+    avatar_url = observed.avatar_url,
+    role = observed.role,
+    last_seen_at = observed.observed_at,
+    is_current = true,
+    payload = observed.payload,
+    observed_at = observed.observed_at
+when not matched then insert (
+    chat_id, user_id, full_name, email, avatar_url, role,
+    first_seen_at, last_seen_at, is_current, payload, observed_at
+) values (
+    observed.chat_id, observed.user_id, observed.full_name, observed.email, observed.avatar_url, observed.role,
+    observed.observed_at, observed.observed_at, true, observed.payload, observed.observed_at
+)

@@ -1,0 +1,172 @@
+-- The tables of zipchat_dagster. A comment above a table gives its grain, one beside a column its
+-- meaning; both are read by tables.py for Dagster's UI and held against the README by a test.
+create schema if not exists zipchat;
+
+-- grain: one row per conversation, in its newest observed state
+create table if not exists zipchat.raw_conversations (
+    chat_id bigint, -- the chat
+    conversation_id bigint, -- Zipchat's id of the conversation
+    partition_date date, -- day of created_at in ZIPCHAT_TIMEZONE
+    created_at timestamptz, -- when the conversation began
+    last_message_at timestamptz, -- newest message; escalating, resolving and assigning do not move it
+    channel varchar, -- web, chat, email, whatsapp, instagram or messenger
+    manual_reply_mode boolean, -- true while a human has taken the conversation over
+    last_escalated_at timestamptz, -- the last escalation; earlier ones are in escalations
+    last_escalation_resolved_at timestamptz, -- the last time that an agent pressed "resolved"
+    assignee_id bigint, -- the user it is assigned to, users.user_id
+    assignee_name varchar, -- that user's name
+    lead_id bigint, -- the customer, leads.lead_id; NULL for an anonymous visitor
+    lead_full_name varchar, -- personal data
+    lead_email varchar, -- personal data
+    lead_phone_number varchar, -- personal data
+    lead_email_marketing_consent boolean, -- whether the lead agreed to marketing e-mails
+    share_url varchar, -- the conversation in Zipchat's app
+    missing_since timestamptz, -- when the API was first seen without it; NULL while it is there
+    payload json, -- the record as the list endpoint gave it last
+    show_payload json, -- the record as the show endpoint gave it last, without its messages
+    shown_at timestamptz, -- when that was, by the server's clock
+    observed_at timestamptz -- when this state was seen, by the server's clock
+);
+
+-- grain: one row per conversation and observed change of its state
+create table if not exists zipchat.conversation_history (
+    chat_id bigint, -- the chat
+    conversation_id bigint, -- raw_conversations.conversation_id
+    channel varchar, -- as seen then
+    manual_reply_mode boolean, -- as seen then
+    last_escalated_at timestamptz, -- as seen then
+    last_escalation_resolved_at timestamptz, -- as seen then
+    assignee_id bigint, -- as seen then
+    assignee_name varchar, -- as seen then
+    missing_since timestamptz, -- set where the change is that the API no longer shows it
+    observed_at timestamptz -- when the change was first seen, by the server's clock
+);
+
+-- grain: one row per message
+create table if not exists zipchat.raw_messages (
+    chat_id bigint, -- the chat
+    message_id bigint, -- Zipchat's id of the message
+    partition_date date, -- day of created_at in ZIPCHAT_TIMEZONE
+    conversation_id bigint, -- raw_conversations.conversation_id
+    role varchar, -- user: the customer; assistant: the AI, or a human on its behalf
+    message varchar, -- as received: text, HTML, or a JSON array of blocks (personal data)
+    message_text varchar, -- the same as plain text (personal data)
+    manual_reply boolean, -- true: a human wrote it
+    status varchar, -- as the API gives it
+    sender_id bigint, -- the user who wrote a manual reply, users.user_id
+    created_at timestamptz, -- whole seconds; several messages can share one
+    payload json, -- the record as received
+    observed_at timestamptz -- when it was read, by the server's clock
+);
+
+-- grain: one row per user who could ever be assigned
+create table if not exists zipchat.users (
+    chat_id bigint, -- the chat
+    user_id bigint, -- Zipchat's id of the user
+    full_name varchar, -- full_name, else name, else first and last name
+    email varchar, -- personal data
+    avatar_url varchar, -- NULL where no picture was uploaded
+    role varchar, -- where the API gives one
+    first_seen_at timestamptz, -- when the user was first listed
+    last_seen_at timestamptz, -- when the user was last listed
+    is_current boolean, -- whether the newest complete list shows the user
+    payload json, -- the record as received
+    observed_at timestamptz -- when it was read, by the server's clock
+);
+
+-- grain: one row per lead
+create table if not exists zipchat.leads (
+    chat_id bigint, -- the chat
+    lead_id bigint, -- Zipchat's id of the lead
+    full_name varchar, -- personal data
+    first_name varchar, -- personal data
+    last_name varchar, -- personal data
+    email varchar, -- personal data
+    phone_number varchar, -- personal data
+    email_marketing_consent boolean, -- whether the lead agreed to marketing e-mails
+    shopify_customer_id varchar, -- the customer in the shop
+    additional_attributes json, -- what the shop attached to the lead
+    conversations bigint, -- how many conversations the lead had
+    first_contact_at timestamptz, -- when the first of them began
+    last_contact_at timestamptz -- newest message in any of them
+);
+
+-- grain: one row per conversation and escalation that was ever seen
+create table if not exists zipchat.escalations (
+    chat_id bigint, -- the chat
+    conversation_id bigint, -- raw_conversations.conversation_id
+    escalated_at timestamptz, -- when the AI handed over
+    partition_date date, -- day of escalated_at in ZIPCHAT_TIMEZONE
+    resolved_at timestamptz, -- when an agent pressed "resolved"; NULL: not, or not seen
+    channel varchar, -- of the conversation
+    assignee_id bigint, -- the agent: assigned while it ran, newest observation
+    first_response_at timestamptz, -- first manual reply at or after escalated_at
+    first_responder_id bigint, -- who wrote it, users.user_id
+    superseded_at timestamptz, -- the next escalation of the conversation, if it came before a resolution
+    is_open boolean -- neither resolved nor superseded, and the conversation is not missing
+);
+
+-- grain: one row per day, chat, dimension (all, channel, agent) and its value
+create table if not exists zipchat.escalation_metrics (
+    partition_date date, -- the day, in ZIPCHAT_TIMEZONE
+    chat_id bigint, -- the chat
+    dimension varchar, -- all, channel or agent
+    dimension_value varchar, -- all, the channel, or the agent's users.user_id
+    conversations_started bigint, -- conversations created that day
+    conversations_active bigint, -- conversations with a message that day
+    escalated_conversations bigint, -- conversations escalated that day, each once
+    escalations bigint, -- escalations of that day
+    reescalations bigint, -- of those, the second and later ones of their conversation
+    resolved bigint, -- of that day's escalations, those resolved by now
+    still_open bigint, -- of that day's escalations, those open now
+    unanswered bigint, -- of that day's escalations, those without a human response in Zipchat by now
+    escalation_rate double, -- escalated_conversations / conversations_active
+    containment_rate double, -- active conversations neither escalated nor answered by a human that day / conversations_active
+    resolution_rate double, -- resolved / escalations
+    first_response_seconds_p50 double, -- seconds from escalated_at to the first human response, exact median
+    first_response_seconds_p90 double, -- 90th percentile
+    first_response_seconds_p95 double, -- 95th percentile
+    first_response_business_seconds_p50 double, -- the same in business hours; NULL without ZIPCHAT_BUSINESS_HOURS
+    first_response_business_seconds_p90 double, -- 90th percentile
+    first_response_business_seconds_p95 double, -- 95th percentile
+    answered_within_target_rate double, -- answered within ZIPCHAT_RESPONSE_TARGET_SECONDS / escalations
+    resolution_seconds_p50 double, -- seconds from escalated_at to resolved_at, exact median
+    resolution_seconds_p90 double, -- 90th percentile
+    resolution_seconds_mean double, -- mean
+    backlog_at_day_end bigint, -- escalations open when the day ended (now, for today)
+    backlog_age_seconds_p50 double, -- their age then, median
+    backlog_age_seconds_max double, -- the oldest one's
+    customer_messages bigint, -- messages of that day written by customers
+    ai_messages bigint, -- by the AI
+    human_messages bigint, -- by people (manual replies)
+    computed_at timestamptz -- when this row was computed, by this machine's clock
+);
+
+-- grain: one row per chat: every conversation active in [since, as_of] is in raw_conversations
+create table if not exists zipchat.listing_coverage (
+    chat_id bigint, -- the chat
+    since timestamptz, -- lower bound of the activity, inclusive
+    as_of timestamptz, -- the server's time up to which the list is complete
+    stated_total bigint, -- how many the API says there are since then, where it says so
+    listed_total bigint -- how many distinct ones the same listing showed
+);
+
+-- grain: one row per conversation: every message created in [covered_from, covered_through] is in raw_messages
+create table if not exists zipchat.message_coverage (
+    chat_id bigint, -- the chat
+    conversation_id bigint, -- raw_conversations.conversation_id
+    covered_from timestamptz, -- inclusive; 1970 where all messages were asked for
+    covered_through timestamptz, -- inclusive; NULL while nothing is covered
+    stated_messages bigint, -- how many messages the API says there are, at the last full reading
+    observed_at timestamptz, -- when messages were last asked for, by the server's clock
+    failed_at timestamptz, -- when asking last failed; NULL after a success
+    failure varchar -- why, in words without customers' data
+);
+
+-- grain: one row per record that could not be stored because it has no usable id
+create table if not exists zipchat.rejected_records (
+    chat_id bigint, -- the chat
+    kind varchar, -- conversation, message or user
+    payload json, -- the record as received
+    observed_at timestamptz -- when it was read, by the server's clock
+);

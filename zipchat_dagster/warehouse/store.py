@@ -1,0 +1,262 @@
+"""What is written in a transaction: records as they came, and what is covered by them.
+
+Each function belongs into one `Warehouse.transaction()`; what is given together is committed
+together. Records are typed in SQL, leniently: a field of the wrong type becomes NULL and stays
+in `payload`; a record without a usable id goes to `rejected_records`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from zipchat_dagster.warehouse.plain_text import plain_text
+
+if TYPE_CHECKING:
+    from zipchat_dagster.client import ConversationRead
+    from zipchat_dagster.warehouse.warehouse import Transaction
+
+Record = Mapping[str, Any]
+
+EVER = datetime(1970, 1, 1, tzinfo=UTC)  # the lower bound where everything was asked for
+SETTLING = timedelta(seconds=5)  # a second that is this old gets no further messages
+
+
+@dataclass(frozen=True)
+class MessageWork:
+    """A conversation whose messages are to be asked for, from `ask_from` (None: all) on."""
+
+    conversation_id: int
+    ask_from: datetime | None
+    first_day: str  # the first partition in which its messages may fall, as an ISO date
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a conversation's messages could not be read; no customer's data in it."""
+
+    reason: str
+    at: datetime
+
+
+def store_conversations(
+    transaction: Transaction,
+    rows: Sequence[Record],
+    observed_at: datetime | Sequence[datetime],
+    *,
+    chat_id: int,
+    timezone: str,
+    is_show: bool = False,
+) -> None:
+    """Store observations of conversations, with the history of their state.
+
+    An older observation never replaces a newer one. `is_show`: the records come from the show
+    endpoint (without messages), whose lead has more fields.
+    """
+    batch = _batch(rows, observed_at)
+    batch["is_show"] = is_show
+    frames = {"batch": batch}
+    transaction.execute("add_rejected_records", frames, chat_id=chat_id, kind="conversation")
+    transaction.execute("type_conversations", frames, chat_id=chat_id, timezone=timezone)
+    transaction.execute("add_conversation_history")
+    transaction.execute("merge_conversations")
+
+
+def store_reads(
+    transaction: Transaction,
+    reads: Sequence[tuple[MessageWork, ConversationRead]],
+    *,
+    chat_id: int,
+    timezone: str,
+) -> int:
+    """Store conversations with their messages and what is covered by them. Returns messages."""
+    if not reads:
+        return 0
+    store_conversations(
+        transaction,
+        [read.conversation for _, read in reads],
+        [read.observed_at for _, read in reads],
+        chat_id=chat_id,
+        timezone=timezone,
+        is_show=True,
+    )
+    messages = [
+        (message, work.conversation_id, plain_text(message.get("message")), read.observed_at)
+        for work, read in reads
+        for message in read.messages
+    ]
+    if messages:
+        records, conversation_ids, texts, observed = zip(*messages, strict=True)
+        batch = _batch(records, observed)
+        batch["conversation_id"] = pd.Series(conversation_ids, dtype="int64")
+        batch["message_text"] = pd.Series(map(_storable, texts), dtype="str")
+        frames = {"batch": batch}
+        transaction.execute("add_rejected_records", frames, chat_id=chat_id, kind="message")
+        transaction.execute("merge_messages", frames, chat_id=chat_id, timezone=timezone)
+    _record_coverage(
+        transaction,
+        [
+            {
+                "conversation_id": work.conversation_id,
+                "covered_from": work.ask_from or EVER,
+                "covered_through": _covered_through(read),
+                # A count is of the whole conversation only where all of it was asked for.
+                "stated_messages": None if work.ask_from else read.stated_messages,
+                "observed_at": read.observed_at,
+                "failure": None,
+            }
+            for work, read in reads
+        ],
+        chat_id=chat_id,
+    )
+    return len(messages)
+
+
+def store_failures(
+    transaction: Transaction, failures: Sequence[tuple[MessageWork, Failure]], *, chat_id: int
+) -> None:
+    """Note conversations whose messages could not be read; nothing of theirs becomes covered."""
+    if failures:
+        rows = [
+            {
+                "conversation_id": work.conversation_id,
+                "covered_from": None,
+                "covered_through": None,
+                "stated_messages": None,
+                "observed_at": failure.at,
+                "failure": failure.reason,
+            }
+            for work, failure in failures
+        ]
+        _record_coverage(transaction, rows, chat_id=chat_id)
+
+
+def store_users(
+    transaction: Transaction, rows: Sequence[Record], observed_at: datetime, *, chat_id: int
+) -> None:
+    """Store the complete list of users; who is not in it is no longer current."""
+    frames = {"batch": _batch(rows, observed_at)}
+    transaction.execute("add_rejected_records", frames, chat_id=chat_id, kind="user")
+    transaction.execute("merge_users", frames, chat_id=chat_id)
+    transaction.execute("retire_users", chat_id=chat_id, as_of=observed_at)
+
+
+def record_listing(
+    transaction: Transaction,
+    *,
+    chat_id: int,
+    since: datetime,
+    as_of: datetime,
+    listed_ids: Iterable[Any],
+    stated_total: int | None,
+) -> list[int]:
+    """Record that everything active in [since, as_of] is stored; mark as missing what should have
+    been listed and was not. Returns the ids of those."""
+    ids = [i for i in listed_ids if isinstance(i, int)]
+    listed = pd.DataFrame({"conversation_id": pd.Series(ids, dtype="int64")})
+    gone = transaction.execute(
+        "mark_missing", {"listed": listed}, chat_id=chat_id, since=since, as_of=as_of
+    )
+    missing = [row[0] for row in gone]
+    _add_missing_history(transaction, missing, chat_id=chat_id)
+    transaction.execute(
+        "record_listing",
+        chat_id=chat_id,
+        since=since,
+        as_of=as_of,
+        stated_total=stated_total,
+        listed_total=len(ids),
+    )
+    return missing
+
+
+def mark_not_found(
+    transaction: Transaction, conversation_ids: Sequence[int], at: datetime, *, chat_id: int
+) -> None:
+    """Mark conversations that answered 404 as missing; their rows stay."""
+    if conversation_ids:
+        gone = pd.DataFrame({"conversation_id": pd.Series(conversation_ids, dtype="int64")})
+        transaction.execute("mark_not_found", {"gone": gone}, chat_id=chat_id, at=at)
+        _add_missing_history(transaction, conversation_ids, chat_id=chat_id)
+
+
+def message_work(
+    transaction: Transaction,
+    *,
+    chat_id: int,
+    since: datetime,
+    until: datetime,
+    timezone: str,
+    refresh: bool,
+) -> list[MessageWork]:
+    """The conversations that may have messages in [since, until) which are not stored."""
+    frame = transaction.query(
+        "message_work", chat_id=chat_id, since=since, until=until, timezone=timezone, refresh=refresh
+    )
+    asked = frame["ask_from"].astype(object).where(frame["ask_from"].notna(), None)
+    days = pd.to_datetime(frame["first_day"]).dt.strftime("%Y-%m-%d")
+    return [
+        MessageWork(int(i), None if at is None else at.to_pydatetime(), day)
+        for i, at, day in zip(frame["conversation_id"], asked, days, strict=True)
+    ]
+
+
+def listing_coverage(transaction: Transaction, *, chat_id: int) -> tuple[datetime, datetime] | None:
+    """(since, as_of): everything active in between is stored; None before the first listing."""
+    frame = transaction.query("listing_coverage", chat_id=chat_id)
+    if frame.empty:
+        return None
+    return frame["since"][0].to_pydatetime(), frame["as_of"][0].to_pydatetime()
+
+
+def _covered_through(read: ConversationRead) -> datetime:
+    """The smaller of its newest message and a moment before the reading: a message may still
+    arrive in the second that was read last."""
+    newest = pd.to_datetime(
+        read.conversation.get("last_message_at"), errors="coerce", utc=True, format="ISO8601"
+    )
+    settled = read.observed_at - SETTLING
+    return settled if pd.isna(newest) else min(newest.to_pydatetime(), settled)
+
+
+def _record_coverage(
+    transaction: Transaction, rows: Sequence[Mapping[str, Any]], *, chat_id: int
+) -> None:
+    covered = pd.DataFrame(rows)
+    for column in ("covered_from", "covered_through", "observed_at"):
+        covered[column] = pd.to_datetime(covered[column], utc=True)
+    covered["stated_messages"] = covered["stated_messages"].astype("Int64")
+    covered["failure"] = covered["failure"].astype("str").where(covered["failure"].notna(), None)
+    transaction.execute("merge_message_coverage", {"covered": covered}, chat_id=chat_id)
+
+
+def _add_missing_history(
+    transaction: Transaction, conversation_ids: Sequence[int], *, chat_id: int
+) -> None:
+    gone = pd.DataFrame({"conversation_id": pd.Series(conversation_ids, dtype="int64")})
+    if len(gone):
+        transaction.execute("add_missing_history", {"gone": gone}, chat_id=chat_id)
+
+
+def _batch(
+    rows: Sequence[Record], observed_at: datetime | Sequence[datetime]
+) -> pd.DataFrame:
+    """Records as a frame: payload (JSON text), observed_at, position."""
+    moments = [observed_at] * len(rows) if isinstance(observed_at, datetime) else list(observed_at)
+    return pd.DataFrame(
+        {
+            "payload": pd.Series([json.dumps(row, ensure_ascii=False) for row in rows], dtype="str"),
+            "observed_at": pd.Series(moments, dtype="datetime64[us, UTC]"),
+            "position": range(len(rows)),
+        }
+    )
+
+
+def _storable(text: str | None) -> str | None:
+    """A text block's own JSON may hold half a surrogate pair, which no database takes."""
+    return None if text is None else text.encode("utf-8", "replace").decode("utf-8")

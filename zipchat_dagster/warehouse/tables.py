@@ -1,0 +1,51 @@
+"""The tables, their grain and their columns, read from `sql/schema.sql`, the one place for them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+SQL = Path(__file__).parent / "sql"
+
+_TABLE = re.compile(
+    r"-- grain: (?P<grain>[^\n]+)\n"
+    r"create table if not exists zipchat\.(?P<name>\w+) \(\n(?P<columns>.*?)\n\);",
+    re.DOTALL,
+)
+_COLUMN = re.compile(r"^    (?P<name>\w+) (?P<type>\w+),? -- (?P<description>.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, DuckDB type and meaning."""
+
+    name: str
+    type: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the schema `zipchat`."""
+
+    name: str
+    grain: str
+    columns: tuple[Column, ...]
+
+
+@cache
+def sql(name: str) -> str:
+    """The text of `sql/<name>.sql`."""
+    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+@cache
+def tables() -> dict[str, Table]:
+    """Every table by name, in the order of `schema.sql`."""
+    found = {}
+    for match in _TABLE.finditer(sql("schema")):
+        columns = tuple(Column(**column.groupdict()) for column in _COLUMN.finditer(match["columns"]))
+        found[match["name"]] = Table(match["name"], match["grain"], columns)
+    return found

@@ -1,0 +1,127 @@
+"""One DuckDB file, opened for one short transaction at a time.
+
+DuckDB locks its file against every other process, readers too, while it is open. So each
+transaction takes an operating-system lock beside the file first (`<file>.lock`), opens, works,
+closes, and lets go, also on error. Waiting in that queue is fairer than DuckDB's own refusal and a
+back-off. Nothing that calls the API may run inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from zipchat_dagster.warehouse.tables import sql
+
+LOCK_TIMEOUT = 120.0  # seconds; transactions take milliseconds, a copy of the file some seconds
+LOCK_POLL = 0.01  # seconds between two looks at the lock
+
+
+class WarehouseError(Exception):
+    """The database file cannot be used. The message says which and what to do."""
+
+
+class Transaction:
+    """An open transaction. All of it is committed when the `with` block ends, or none of it."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def execute(
+        self, name: str, frames: Mapping[str, pd.DataFrame] | None = None, /, **parameters: Any
+    ) -> list[tuple[Any, ...]]:
+        """Run `sql/<name>.sql` with bound parameters and with frames in place of tables."""
+        return self._run(name, frames, parameters).fetchall()
+
+    def query(
+        self, name: str, frames: Mapping[str, pd.DataFrame] | None = None, /, **parameters: Any
+    ) -> pd.DataFrame:
+        """Like `execute`, with the result as a frame; times are in UTC."""
+        return self._run(name, frames, parameters).df()
+
+    def _run(
+        self, name: str, frames: Mapping[str, pd.DataFrame] | None, parameters: Mapping[str, Any]
+    ) -> duckdb.DuckDBPyConnection:
+        for table, frame in (frames or {}).items():
+            self._connection.register(table, frame)
+        return self._connection.execute(sql(name), dict(parameters))
+
+
+class Warehouse:
+    """The tables of zipchat_dagster in one DuckDB file.
+
+    Args:
+        path: the file; it and its folder are made when missing.
+        timezone: the IANA name of the zone whose days the partitions are. When it differs from
+            the one that the file was written with, `partition_date` is set anew throughout.
+    """
+
+    def __init__(self, path: Path, *, timezone: str = "UTC") -> None:
+        self.path = path
+        self.timezone = str(ZoneInfo(timezone))
+        self._is_ready = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction over the tables, which exist from the first one on.
+
+        Raises:
+            WarehouseError: the file is locked for too long, damaged or not to be written.
+        """
+        with self.connection() as connection:
+            connection.execute("begin transaction")
+            try:
+                if not self._is_ready:
+                    self._prepare(connection)
+                yield Transaction(connection)
+            except BaseException:
+                connection.execute("rollback")
+                raise
+            connection.execute("commit")
+            self._is_ready = True
+
+    @contextmanager
+    def connection(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """An open connection to the file while the lock beside it is held. Times are in UTC."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{self.path}.lock", timeout=LOCK_TIMEOUT, poll_interval=LOCK_POLL)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise WarehouseError(
+                f"{self.path} has been in use by another program for {LOCK_TIMEOUT:.0f} s."
+                f" Whoever holds {self.path.name}.lock must end first."
+            ) from None
+        try:
+            connection = self._connect(read_only)
+            try:
+                connection.execute("set TimeZone = 'UTC'")
+                yield connection
+            finally:
+                connection.close()
+        finally:
+            lock.release()
+
+    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+        try:
+            return duckdb.connect(str(self.path), read_only=read_only)
+        except duckdb.IOException as error:
+            what = str(error).splitlines()[0]
+            raise WarehouseError(
+                f"ZIPCHAT_DATABASE: {self.path} cannot be opened ({what}). If another program has"
+                " it open (a notebook, the duckdb command), close it there."
+            ) from None
+
+    def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(sql("schema"))
+        for table, moment in (("raw_conversations", "created_at"), ("raw_messages", "created_at")):
+            connection.execute(
+                sql("redate").format(table=table, moment=moment), {"timezone": self.timezone}
+            )
