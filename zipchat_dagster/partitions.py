@@ -27,4 +27,4 @@ def is_live(context: dg.AssetExecutionContext) -> bool:
         return True
     window = context.partition_time_window
     is_recent = window.end > datetime.now(UTC) - timedelta(days=1)
-    return is_recent and window.end - window.start <= timedelta(days=2, hours=1)
+    return bool(is_recent and window.end - window.start <= timedelta(days=2, hours=1))

@@ -18,6 +18,7 @@ from zipchat_dagster.client import (
     UnauthorizedError,
     ZipchatClient,
     ZipchatError,
+    check_chat_id,
 )
 from zipchat_dagster.partitions import is_live
 from zipchat_dagster.warehouse import Warehouse
@@ -52,6 +53,14 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         ),
     )
 
+    @property
+    def chat(self) -> int:
+        """The chat's number, checked; ends the step where it is none."""
+        try:
+            return check_chat_id(self.chat_id)
+        except SettingError as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from None
+
     @contextmanager
     def client(self, context: dg.AssetExecutionContext) -> Iterator[ZipchatClient]:
         """A client that logs to the run. What the API or a setting makes impossible ends the
@@ -70,6 +79,22 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         except ZipchatError as error:
             is_final = isinstance(error, SettingError | UnauthorizedError | NotFoundError)
             raise dg.Failure(description=str(error), allow_retries=not is_final) from None
+
+
+class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers
+    """What the metrics need to know of the shop."""
+
+    business_hours: str = Field(
+        default="",
+        description=(
+            "When agents are there, in the chat's time zone, such as mon-fri 09:00-17:00, sat"
+            " 10:00-14:00. Without it the columns in business time are NULL."
+        ),
+    )
+    response_target_seconds: float | None = Field(
+        default=None,
+        description="Seconds within which a first response is in time; None: there is no target.",
+    )
 
 
 class WarehouseResource(DuckDBResource):

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from zipchat_dagster.client import BASE_URL, SettingError
+from zipchat_dagster.warehouse.business_hours import BusinessHours
 
 T = TypeVar("T")
 
@@ -38,6 +39,8 @@ class Settings:
     timezone: str
     concurrency: int
     reserve: float
+    business_hours: str
+    response_target_seconds: float | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -57,6 +60,15 @@ class Settings:
             ),
             start_date=read("ZIPCHAT_START_DATE", _start_date, DEFAULT_START_DATE),
             timezone=read("ZIPCHAT_TIMEZONE", _timezone, "UTC"),
+            business_hours=read(
+                "ZIPCHAT_BUSINESS_HOURS",
+                _business_hours,
+                "",
+                "a list of hours such as mon-fri 09:00-17:00, sat 10:00-14:00",
+            ),
+            response_target_seconds=read(
+                "ZIPCHAT_RESPONSE_TARGET_SECONDS", _seconds, "", "a number of seconds such as 3600"
+            ),
             concurrency=read("ZIPCHAT_CONCURRENCY", int, "8", "a whole number such as 8"),
             reserve=read("ZIPCHAT_RESERVE", _fraction, "0.25", "a fraction such as 0.25"),
         )
@@ -97,6 +109,21 @@ def _timezone(text: str) -> str:
         raise SettingError(
             f"“{text}” is no time zone. Write an IANA name such as Europe/Berlin."
         ) from None
+
+
+def _business_hours(text: str) -> str:
+    if text:
+        BusinessHours.parse(text, "UTC")
+    return text
+
+
+def _seconds(text: str) -> float | None:
+    if not text:
+        return None
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError(text)
+    return value
 
 
 def _fraction(text: str) -> float:

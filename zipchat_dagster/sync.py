@@ -242,9 +242,7 @@ class _Calendar:
 
 def _sorted_out(
     batch: Sequence[tuple[MessageWork, ConversationRead | Exception]],
-) -> tuple[
-    list[tuple[MessageWork, ConversationRead]], list[tuple[MessageWork, str]], list[int]
-]:
+) -> tuple[list[tuple[MessageWork, ConversationRead]], list[tuple[MessageWork, str]], list[int]]:
     """(read, failed with the reason, not found); raises what concerns all conversations."""
     reads, failures, gone = [], [], []
     for item, outcome in batch:

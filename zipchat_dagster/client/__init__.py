@@ -1,14 +1,19 @@
 """The Zipchat Backend API as a Python client. It knows neither Dagster nor DuckDB.
 
-    from zipchat_dagster.client import ZipchatClient
+from zipchat_dagster.client import ZipchatClient
 
-    with ZipchatClient(api_key="zc-…", chat_id=1) as client:
-        for conversation in client.iter_conversations():
-            print(conversation["id"], conversation["channel"])
+with ZipchatClient(api_key="zc-…", chat_id=1) as client:
+    for conversation in client.iter_conversations():
+        print(conversation["id"], conversation["channel"])
 """
 
 from zipchat_dagster.client.budget import Budget, Clock, SystemClock
-from zipchat_dagster.client.client import BASE_URL, ConversationRead, ZipchatClient
+from zipchat_dagster.client.client import (
+    BASE_URL,
+    ConversationRead,
+    ZipchatClient,
+    check_chat_id,
+)
 from zipchat_dagster.client.errors import (
     CallError,
     IncompleteError,
@@ -51,4 +56,5 @@ __all__ = [
     "UnreachableError",
     "ZipchatClient",
     "ZipchatError",
+    "check_chat_id",
 ]

@@ -128,9 +128,7 @@ class Budget:
                         raise RuntimeError("the client was closed while a call was waiting")
                     now = self.clock.time()
                     wait = self._change(
-                        lambda window, now=now: window.decide(
-                            permit, now=now, reserve=self.reserve
-                        )
+                        lambda window, now=now: window.decide(permit, now=now, reserve=self.reserve)
                     )
                     if not wait:
                         return permit

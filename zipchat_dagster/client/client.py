@@ -330,9 +330,7 @@ class ZipchatClient:
         stated = _stated(body)
         return Page(rows, observed_at, stated.total, stated.per_page, stated.is_last)
 
-    def _read_message_pages(
-        self, conversation_id: int, since: datetime | None
-    ) -> ConversationRead:
+    def _read_message_pages(self, conversation_id: int, since: datetime | None) -> ConversationRead:
         path = f"conversations/{int(conversation_id)}"
         messages: dict[Any, Json] = {}
         first: tuple[Json, datetime, int | None] | None = None
@@ -526,7 +524,9 @@ def _rows(body: Any, name: str, *, path: str) -> list[Json]:
     rows = body.get(name) if isinstance(body, Mapping) else body
     if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
         return rows
-    raise MalformedAnswerError(f"the answer holds no list “{name}” of objects", method="GET", path=path)
+    raise MalformedAnswerError(
+        f"the answer holds no list “{name}” of objects", method="GET", path=path
+    )
 
 
 def _unwrapped(body: Any, name: str) -> Json:

@@ -69,9 +69,7 @@ class Window:
         `reserve` is the fraction of the window that this caller leaves to others until the last
         tenth of the window, when unspent budget would be lost to everybody.
         """
-        self.permits = {
-            p: at for p, at in self.permits.items() if abs(now - at) < PERMIT_LIFETIME
-        }
+        self.permits = {p: at for p, at in self.permits.items() if abs(now - at) < PERMIT_LIFETIME}
         if self.blocked_until is not None and now < self.blocked_until:
             return self._bounded(self.blocked_until - now)
         ends_at = self.ends_at()

@@ -61,8 +61,9 @@ class BusinessHours:
                     opens_at = datetime.combine(day, opens)
                     closes_at = opens_at + length
                     rows.append((opens_at.replace(tzinfo=zone), closes_at.replace(tzinfo=zone)))
-        frame = pd.DataFrame(rows, columns=["opens_at", "closes_at"])
-        return frame.apply(lambda column: pd.to_datetime(column, utc=True))
+        opens, closes = zip(*rows, strict=True) if rows else ((), ())
+        moments = {"opens_at": list(opens), "closes_at": list(closes)}
+        return pd.DataFrame({name: pd.to_datetime(at, utc=True) for name, at in moments.items()})
 
 
 def _minutes(text: str) -> int:

@@ -6,7 +6,7 @@ Each function rebuilds its table in one transaction; the same raw tables give th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import pandas as pd
 
@@ -43,7 +43,8 @@ def rebuild_metrics(
         first, last = transaction.execute(
             "metrics_span", chat_id=chat_id, first=days[0], last=days[-1]
         )[0]
-        hours = _hours(business_hours, first, last)
+        # A response may come long after the last day asked for.
+        hours = _hours(business_hours, first, now.date())
         transaction.execute(
             "metrics",
             {"business_hours": hours},
@@ -55,9 +56,7 @@ def rebuild_metrics(
             has_business_hours=business_hours is not None,
             target_seconds=target_seconds,
         )
-        restated = transaction.query(
-            "restated_days", chat_id=chat_id, first=days[0], last=days[-1]
-        )
+        restated = transaction.query("restated_days", chat_id=chat_id, first=days[0], last=days[-1])
         transaction.execute("clear_metrics", {"restated": restated}, chat_id=chat_id)
         transaction.execute("add_metrics", {"restated": restated}, now=now)
         return list(restated["day"])
@@ -67,8 +66,7 @@ def _hours(business_hours: BusinessHours | None, first: date, last: date) -> pd.
     if business_hours is None:
         empty = pd.Series([], dtype="datetime64[us, UTC]")
         return pd.DataFrame({"opens_at": empty, "closes_at": empty})
-    # A response may come long after the last day asked for.
-    return business_hours.between(first, date.today() + pd.Timedelta(days=1))
+    return business_hours.between(first - timedelta(days=1), last + timedelta(days=1))
 
 
 def _count(answer: list[tuple[int]]) -> int:

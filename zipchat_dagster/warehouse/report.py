@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
-
-from zipchat_dagster.warehouse.tables import sql, tables
 from zipchat_dagster.warehouse.warehouse import Warehouse
 
 
@@ -17,10 +14,7 @@ def partition_counts(
     counts = dict.fromkeys(days, 0)
     with warehouse.transaction() as transaction:
         found = transaction.execute(
-            "partition_counts",
-            first=days[0],
-            last=days[-1],
-            _replace={"table": tables()[table].name},
+            "partition_counts", table=f"zipchat.{table}", first=days[0], last=days[-1]
         )
     counts |= dict(found)
     return {day: {"dagster/partition_row_count": counts[day]} for day in days}

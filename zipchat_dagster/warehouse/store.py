@@ -196,7 +196,12 @@ def message_work(
 ) -> list[MessageWork]:
     """The conversations that may have messages in [since, until) which are not stored."""
     frame = transaction.query(
-        "message_work", chat_id=chat_id, since=since, until=until, timezone=timezone, refresh=refresh
+        "message_work",
+        chat_id=chat_id,
+        since=since,
+        until=until,
+        timezone=timezone,
+        refresh=refresh,
     )
     asked = frame["ask_from"].astype(object).where(frame["ask_from"].notna(), None)
     days = pd.to_datetime(frame["first_day"]).dt.strftime("%Y-%m-%d")
@@ -217,9 +222,8 @@ def listing_coverage(transaction: Transaction, *, chat_id: int) -> tuple[datetim
 def _covered_through(read: ConversationRead) -> datetime:
     """The smaller of its newest message and a moment before the reading: a message may still
     arrive in the second that was read last."""
-    newest = pd.to_datetime(
-        read.conversation.get("last_message_at"), errors="coerce", utc=True, format="ISO8601"
-    )
+    stated = str(read.conversation.get("last_message_at"))
+    newest = pd.to_datetime(stated, errors="coerce", utc=True, format="ISO8601")
     settled = read.observed_at - SETTLING
     return settled if pd.isna(newest) else min(newest.to_pydatetime(), settled)
 
@@ -243,14 +247,14 @@ def _add_missing_history(
         transaction.execute("add_missing_history", {"gone": gone}, chat_id=chat_id)
 
 
-def _batch(
-    rows: Sequence[Record], observed_at: datetime | Sequence[datetime]
-) -> pd.DataFrame:
+def _batch(rows: Sequence[Record], observed_at: datetime | Sequence[datetime]) -> pd.DataFrame:
     """Records as a frame: payload (JSON text), observed_at, position."""
     moments = [observed_at] * len(rows) if isinstance(observed_at, datetime) else list(observed_at)
     return pd.DataFrame(
         {
-            "payload": pd.Series([json.dumps(row, ensure_ascii=False) for row in rows], dtype="str"),
+            "payload": pd.Series(
+                [json.dumps(row, ensure_ascii=False) for row in rows], dtype="str"
+            ),
             "observed_at": pd.Series(moments, dtype="datetime64[us, UTC]"),
             "position": range(len(rows)),
         }

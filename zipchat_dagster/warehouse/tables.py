@@ -46,6 +46,8 @@ def tables() -> dict[str, Table]:
     """Every table by name, in the order of `schema.sql`."""
     found = {}
     for match in _TABLE.finditer(sql("schema")):
-        columns = tuple(Column(**column.groupdict()) for column in _COLUMN.finditer(match["columns"]))
+        columns = tuple(
+            Column(**column.groupdict()) for column in _COLUMN.finditer(match["columns"])
+        )
         found[match["name"]] = Table(match["name"], match["grain"], columns)
     return found

@@ -110,14 +110,23 @@ class Warehouse:
             lock.release()
 
     def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect()
+        # Attached under a name of its own: a file called zipchat.duckdb would be a catalog of the
+        # schema's name, and DuckDB refuses `zipchat.users` as ambiguous then.
+        path = str(self.path).replace("'", "''")
         try:
-            return duckdb.connect(str(self.path), read_only=read_only)
+            connection.execute(
+                f"attach '{path}' as warehouse" + (" (read_only)" if read_only else "")
+            )
+            connection.execute("use warehouse")
         except duckdb.IOException as error:
+            connection.close()
             what = str(error).splitlines()[0]
             raise WarehouseError(
                 f"ZIPCHAT_DATABASE: {self.path} cannot be opened ({what}). If another program has"
                 " it open (a notebook, the duckdb command), close it there."
             ) from None
+        return connection
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(sql("schema"))

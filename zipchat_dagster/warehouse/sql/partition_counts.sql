@@ -1,5 +1,5 @@
--- grain: one row per day with rows
+-- grain: one row per day with rows in $table
 select strftime(partition_date, '%Y-%m-%d') as day, count(*) as rows
-from zipchat.{table}
+from query_table($table)
 where partition_date between $first::date and $last::date
 group by day

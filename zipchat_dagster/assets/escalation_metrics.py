@@ -1,0 +1,67 @@
+"""`escalation_metrics`: how often, how fast and how well conversations are escalated."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from zipchat_dagster.assets.common import (
+    METRICS,
+    OWNERS,
+    add_partition_metadata,
+    table_metadata,
+    window_days,
+)
+from zipchat_dagster.assets.escalations import escalations
+from zipchat_dagster.assets.raw_conversations import raw_conversations
+from zipchat_dagster.assets.raw_messages import raw_messages
+from zipchat_dagster.assets.users import users
+from zipchat_dagster.partitions import daily
+from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+from zipchat_dagster.warehouse import report
+from zipchat_dagster.warehouse.business_hours import BusinessHours
+from zipchat_dagster.warehouse.derive import rebuild_metrics
+
+
+@dg.asset(
+    group_name=METRICS,
+    kinds={"duckdb", "sql"},
+    owners=OWNERS,
+    metadata=table_metadata("escalation_metrics"),
+    partitions_def=daily,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=[users, raw_conversations, raw_messages, escalations],
+)
+def escalation_metrics(
+    context: dg.AssetExecutionContext,
+    zipchat: ZipchatResource,
+    warehouse: WarehouseResource,
+    metric_settings: MetricSettings,
+) -> dg.MaterializeResult:
+    """Metrics of the partition's day, for all conversations, each channel and each agent.
+
+    Escalations count on the day they happened, whenever they were answered or resolved. So a late
+    answer or resolution changes a day that is past: every run also recomputes the days that were
+    computed before and stores those whose numbers changed.
+
+    Cost: no request.
+    """
+    tables = warehouse.warehouse
+    days = window_days(context)
+    hours = metric_settings.business_hours
+    written = rebuild_metrics(
+        tables,
+        chat_id=zipchat.chat,
+        days=days,
+        now=datetime.now(UTC),
+        business_hours=BusinessHours.parse(hours, tables.timezone) if hours else None,
+        target_seconds=metric_settings.response_target_seconds,
+    )
+    restated = sorted(set(written) - set(days))
+    for day in restated:
+        context.log.info(f"The metrics of {day} changed and were stored anew.")
+        context.log_event(
+            dg.AssetMaterialization(context.asset_key, partition=day, metadata={"restated": True})
+        )
+    counts = report.partition_counts(tables, "escalation_metrics", days)
+    add_partition_metadata(context, counts)
+    return dg.MaterializeResult(metadata={"days_restated": len(restated)})

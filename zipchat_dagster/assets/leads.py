@@ -1,0 +1,28 @@
+"""`leads`: the customers behind the conversations, as a CRM would take them."""
+
+import dagster as dg
+
+from zipchat_dagster.assets.common import METRICS, OWNERS, table_metadata
+from zipchat_dagster.assets.raw_conversations import raw_conversations
+from zipchat_dagster.assets.raw_messages import raw_messages
+from zipchat_dagster.resources import WarehouseResource
+from zipchat_dagster.warehouse.derive import rebuild_leads
+
+
+@dg.asset(
+    group_name=METRICS,
+    kinds={"duckdb", "sql"},
+    owners=OWNERS,
+    metadata=table_metadata("leads"),
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=[raw_conversations, raw_messages],
+)
+def leads(warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """One row per lead: its newest known fields, how many conversations it had, and when.
+
+    First and last name, the shop's customer id and further attributes come from the show endpoint,
+    which is asked whenever messages are read.
+
+    Cost: no request.
+    """
+    return dg.MaterializeResult(metadata={"dagster/row_count": rebuild_leads(warehouse.warehouse)})

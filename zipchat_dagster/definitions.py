@@ -1,0 +1,39 @@
+"""Everything wired together: the code location that Dagster loads."""
+
+import os
+
+import dagster as dg
+
+from zipchat_dagster.assets import ASSETS
+from zipchat_dagster.jobs import sync_job
+from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+from zipchat_dagster.schedules import SCHEDULES
+from zipchat_dagster.settings import Settings
+
+settings = Settings.from_environment()
+
+defs = dg.Definitions(
+    assets=ASSETS,
+    jobs=[sync_job],
+    schedules=SCHEDULES,
+    resources={
+        "zipchat": ZipchatResource(
+            # Without a key the project can be looked at; the first run asks for it by name.
+            api_key=dg.EnvVar("ZIPCHAT_API_KEY") if "ZIPCHAT_API_KEY" in os.environ else "",
+            chat_id=settings.chat_id,
+            base_url=settings.base_url,
+            budget_database=str(settings.budget_database),
+            concurrency=settings.concurrency,
+            reserve=settings.reserve,
+        ),
+        "warehouse": WarehouseResource(
+            database=str(settings.database), timezone=settings.timezone
+        ),
+        "metric_settings": MetricSettings(
+            business_hours=settings.business_hours,
+            response_target_seconds=settings.response_target_seconds,
+        ),
+    },
+    # A process per step costs seconds on a small machine, and the steps follow one another anyway.
+    executor=dg.in_process_executor,
+)
