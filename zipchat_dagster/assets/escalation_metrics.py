@@ -17,7 +17,7 @@ from zipchat_dagster.assets.raw_messages import raw_messages
 from zipchat_dagster.assets.users import users
 from zipchat_dagster.partitions import daily
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
-from zipchat_dagster.warehouse import report
+from zipchat_dagster.warehouse import summaries
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import rebuild_metrics
 
@@ -62,6 +62,6 @@ def escalation_metrics(
         context.log_event(
             dg.AssetMaterialization(context.asset_key, partition=day, metadata={"restated": True})
         )
-    counts = report.partition_counts(tables, "escalation_metrics", days)
+    counts = summaries.partition_counts(tables, "escalation_metrics", days)
     add_partition_metadata(context, counts)
     return dg.MaterializeResult(metadata={"days_restated": len(restated)})

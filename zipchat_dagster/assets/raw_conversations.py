@@ -15,7 +15,7 @@ from zipchat_dagster.assets.common import (
 from zipchat_dagster.partitions import daily
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sync import sync_conversations
-from zipchat_dagster.warehouse import report
+from zipchat_dagster.warehouse import summaries
 
 
 @dg.asset(
@@ -51,7 +51,7 @@ def raw_conversations(
             refresh=config.refresh,
             log=context.log,
         )
-        counts = report.partition_counts(tables, "raw_conversations", window_days(context))
+        counts = summaries.partition_counts(tables, "raw_conversations", window_days(context))
         add_partition_metadata(context, counts)
         return dg.MaterializeResult(
             metadata={

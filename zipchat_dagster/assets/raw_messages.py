@@ -18,7 +18,7 @@ from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.partitions import daily
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sync import sync_messages
-from zipchat_dagster.warehouse import report
+from zipchat_dagster.warehouse import summaries
 
 LONG_RUN = 60.0  # seconds, from which on finished days are reported before the run's end
 
@@ -56,7 +56,7 @@ def raw_messages(
         # The run's own event comes at its end; a long run that dies has reported what it did.
         if len(days) > 1 and time.monotonic() - began_at > LONG_RUN:
             context.log.info(f"All messages of {day} are stored.")
-            counts = report.partition_counts(tables, "raw_messages", [day]).get(day, {})
+            counts = summaries.partition_counts(tables, "raw_messages", [day]).get(day, {})
             context.log_event(
                 dg.AssetMaterialization(context.asset_key, partition=day, metadata=counts)
             )
@@ -72,7 +72,7 @@ def raw_messages(
             log=context.log,
             on_day=on_day,
         )
-        add_partition_metadata(context, report.partition_counts(tables, "raw_messages", days))
+        add_partition_metadata(context, summaries.partition_counts(tables, "raw_messages", days))
         return dg.MaterializeResult(
             metadata={
                 "conversations_read": result.conversations,

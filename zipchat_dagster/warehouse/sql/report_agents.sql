@@ -1,8 +1,10 @@
 -- grain: one row per agent with an escalation or a message from $first to $last, and one for none
--- As in escalation_metrics: an escalation counts for its assignee, a message for who sent it.
+-- A message counts for who sent it, an escalation for its assignee. Without an assignee (the API
+-- forgets them when a conversation goes back to the AI) it counts for who answered first, which
+-- escalation_metrics does not do.
 with handled as (
     select
-        assignee_id as agent_id,
+        coalesce(assignee_id, first_responder_id) as agent_id,
         count(*) as escalations,
         count(resolved_at) as resolved,
         count(first_response_at) as answered,
@@ -11,7 +13,7 @@ with handled as (
     where chat_id = $chat_id
         and partition_date between $first::date and $last::date
         and escalated_at <= $now
-    group by assignee_id
+    group by all
 ),
 written as (
     select sender_id as agent_id, count(*) as human_messages

@@ -18,3 +18,19 @@ def partition_counts(
         )
     counts |= dict(found)
     return {day: {"dagster/partition_row_count": counts[day]} for day in days}
+
+
+def metrics_table(warehouse: Warehouse) -> str:
+    """`escalation_metrics` of all conversations by day, as text for a terminal."""
+    with warehouse.transaction() as transaction:
+        frame = transaction.query("metrics_table")
+    for column in ("escalation rate", "contained"):
+        frame[column] = frame[column].map(lambda rate: f"{rate:.0%}", na_action="ignore")
+    for column in ("first response", "resolution"):
+        frame[column] = frame[column].map(_duration, na_action="ignore")
+    return frame.astype(object).fillna("–").to_string(index=False, justify="right")
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"

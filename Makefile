@@ -1,0 +1,46 @@
+# Each target is a line or two; what it does stands behind ##, where `make help` reads it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test check bench sandbox lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+# The lock is complete and holds hashes, so that the same files are installed next year, and nothing else.
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 …")'
+	@echo "Installing into .venv (once; about a minute) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: .venv/ready ## sandbox to metrics in a minute: materialize seven days and print them
+	@$(BIN)/python -m zipchat_dagster.demo
+
+dev: .venv/ready ## the Dagster UI and daemon; the real API with a key in .env, else the sandbox
+	@$(BIN)/python -m zipchat_dagster.demo dev
+
+test: .venv/ready ## run the tests
+	$(BIN)/python -m pytest
+
+check: .venv/ready ## ruff and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/ready ## measure completeness, cost and speed; prints figures and ratios
+	$(BIN)/python -m benchmarks
+
+sandbox: .venv/ready ## serve the API locally, to develop against without a key
+	@$(BIN)/python -m zipchat_dagster.sandbox
+
+lock: .venv/ready ## write requirements.lock anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml -o requirements.lock
+
+clean: ## remove the environment and what demo and tests left (never data/zipchat.duckdb)
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info data/demo.* data/sandbox.*

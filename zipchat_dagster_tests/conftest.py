@@ -1,0 +1,155 @@
+"""What the tests share: a sandbox's chat, clients on it, and an empty warehouse."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zipchat_dagster.client import ZipchatClient
+from zipchat_dagster.sandbox import BASE_URL, DEFAULT_KEY, Sandbox, generate
+from zipchat_dagster.sync import MessageResult, sync_conversations, sync_messages, sync_users
+from zipchat_dagster.warehouse import Warehouse
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+LOG = logging.getLogger("zipchat_dagster")
+
+
+class Clock:
+    """A clock that stands still until somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = NOW.timestamp()
+        self.slept: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+class Project:
+    """A sandbox, a warehouse, and what a run of the assets does, without Dagster."""
+
+    def __init__(self, sandbox: Sandbox, warehouse: Warehouse) -> None:
+        self.sandbox = sandbox
+        self.warehouse = warehouse
+        self.clock = Clock()
+
+    def client(self, **options: Any) -> ZipchatClient:
+        return ZipchatClient(
+            api_key=DEFAULT_KEY,
+            chat_id=self.sandbox.chat.chat_id,
+            base_url=BASE_URL,
+            transport=self.sandbox.transport(),
+            **{"clock": self.clock, **options},
+        )
+
+    def sync(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        refresh: bool = False,
+        **options: Any,
+    ) -> tuple[int, MessageResult]:
+        """Users, conversations and messages of [since, until); returns (requests, messages)."""
+        since = since or midnight(NOW - timedelta(days=60))
+        until = until or midnight(NOW) + timedelta(days=1)
+        count = (until - since).days
+        days = [f"{since + timedelta(days=n):%Y-%m-%d}" for n in range(count)]
+        with self.client(**options) as client:
+            sync_users(client, self.warehouse)
+            sync_conversations(client, self.warehouse, since=since, refresh=refresh, log=LOG)
+            result = sync_messages(
+                client,
+                self.warehouse,
+                since=since,
+                until=until,
+                days=days,
+                refresh=refresh,
+                log=LOG,
+            )
+            return client.requests, result
+
+    def rows(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        with self.warehouse.connection() as connection:
+            return connection.execute(query, parameters or None).fetchall()
+
+    def assert_tables_agree(self, *, states: bool = True) -> None:
+        """Every conversation and message of the sandbox is stored once, as the API shows it.
+
+        `states=False` leaves out what changes without moving `last_message_at`.
+        """
+        truth = self.sandbox.truth()
+        here = {row["id"]: row for row in truth["conversations"]}
+        stored = self.rows(
+            "select conversation_id, epoch(created_at), epoch(last_message_at), channel,"
+            " lead_id, lead_email, manual_reply_mode, epoch(last_escalated_at), epoch(last_escalation_resolved_at),"
+            " assignee_id from zipchat.raw_conversations"
+            " where missing_since is null order by 1"
+        )
+        expected = [
+            (
+                i,
+                _epoch(row["created_at"]),
+                _epoch(row["last_message_at"]),
+                row["channel"],
+                (row["lead"] or {}).get("id"),
+                (row["lead"] or {}).get("email"),
+                row["manual_reply_mode"],
+                _epoch(row["last_escalated_at"]),
+                _epoch(row["last_escalation_resolved_at"]),
+                (row["assignee"] or {}).get("id"),
+            )
+            for i, row in sorted(here.items())
+        ]
+        width = None if states else 6
+        assert [row[:width] for row in stored] == [row[:width] for row in expected]
+        messages = self.rows(
+            "select message_id, conversation_id, role, message, manual_reply, sender_id,"
+            " epoch(created_at) from zipchat.raw_messages semi join ("
+            " from zipchat.raw_conversations where missing_since is null) using (conversation_id)"
+            " order by 1"
+        )
+        assert messages == sorted(
+            (
+                message["id"],
+                conversation_id,
+                message["role"],
+                message["message"],
+                message["manual_reply"],
+                message["sender_id"],
+                _epoch(message["created_at"]),
+            )
+            for conversation_id, found in truth["messages"].items()
+            for message in found
+        )
+        (users,) = self.rows("select count(*) from zipchat.users where is_current")
+        assert users == (len(truth["users"]),)
+
+
+def midnight(at: datetime) -> datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _epoch(text: str | None) -> float | None:
+    return None if text is None else datetime.fromisoformat(text).timestamp()
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "zipchat.duckdb")
+
+
+@pytest.fixture
+def project(warehouse: Warehouse) -> Iterator[Project]:
+    """Sixty conversations of three weeks, no rate limit."""
+    chat = generate(seed=5, conversations=60, days=21, now=NOW)
+    yield Project(Sandbox(chat=chat, limit=None), warehouse)
