@@ -7,6 +7,7 @@ results into metadata. All times are aware; windows are half-open.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,12 +29,13 @@ from zipchat_dagster.client import (
 )
 from zipchat_dagster.client.listing import MARGIN
 from zipchat_dagster.warehouse import Warehouse, store
-from zipchat_dagster.warehouse.store import Failure, MessageWork
+from zipchat_dagster.warehouse.store import DueState, Failure, MessageWork
 
 Log = logging.Logger
 
 PROGRESS_EVERY: Final = 30.0  # seconds between two lines of progress
 HOPELESS_AFTER: Final = 20  # conversations that fail in a row, before the API counts as down
+ROWS_PER_PAGE: Final = 85  # what a page brings on average, overlaps taken off (client/listing.py)
 NAMED_AT_MOST: Final = 20  # conversations that an error names; the table has them all
 
 
@@ -49,6 +51,8 @@ class ListingResult:
     as_of: datetime
     conversations: int
     missing: list[int]
+    states_asked: int = 0  # conversations asked about singly, because nothing else tells
+    requests_for_states: int = 0
 
 
 @dataclass
@@ -72,9 +76,19 @@ def sync_users(client: ZipchatClient, warehouse: Warehouse) -> int:
 
 
 def sync_conversations(
-    client: ZipchatClient, warehouse: Warehouse, *, since: datetime, refresh: bool, log: Log
+    client: ZipchatClient,
+    warehouse: Warehouse,
+    *,
+    since: datetime,
+    refresh: bool,
+    log: Log,
+    most_states: int = 0,
 ) -> ListingResult:
     """Store every conversation active at or after `since`; list only what coverage lacks.
+
+    Args:
+        most_states: how many requests may go into asking again about open escalations and
+            conversations in manual mode, whose end shows in no listing (0: none).
 
     Raises:
         ListingUnsettledError: the list kept moving. What came is stored, nothing counts as
@@ -83,10 +97,16 @@ def sync_conversations(
     chat_id = client.chat_id
     with warehouse.transaction() as transaction:
         coverage = store.listing_coverage(transaction, chat_id=chat_id)
+        due = (
+            store.due_states(transaction, chat_id=chat_id, now=client.server_time())
+            if most_states
+            else []
+        )
     list_since = since
     if coverage and coverage[0] <= since:
         goes_on_at = coverage[1] - MARGIN
         list_since = min(since, goes_on_at) if refresh else goes_on_at
+    list_since = reach_back(list_since, due, most_states)
     log.info(f"Listing conversations active since {list_since:%Y-%m-%d %H:%M:%S %Z}.")
     listing = client.list_conversations(since=list_since)
     progress = Progress(client, log, "conversations listed")
@@ -109,7 +129,73 @@ def sync_conversations(
         )
     if missing:
         log.warning(f"{len(missing)} conversations are no longer listed: {named(missing)}.")
-    return ListingResult(list_since, listing.as_of, len(listing.seen), missing)
+    requests = client.requests
+    unseen = [state.conversation_id for state in due if state.conversation_id not in listing.seen]
+    gone = set(missing)
+    asked = [i for i in unseen if i not in gone][:most_states]
+    missing += ask_states(client, warehouse, asked, log=log)
+    return ListingResult(
+        list_since,
+        listing.as_of,
+        len(listing.seen),
+        missing,
+        states_asked=len(asked),
+        requests_for_states=client.requests - requests,
+    )
+
+
+def reach_back(since: datetime, due: Sequence[DueState], most: int) -> datetime:
+    """How far back to list so that the states of `due` cost the fewest requests.
+
+    A page of the list shows the states of up to a hundred conversations; asking singly costs one
+    request each. So the listing reaches back as far as its further pages save more requests.
+    """
+    by_age = sorted(
+        (state for state in due if state.last_message_at < since),
+        key=lambda state: state.last_message_at,
+        reverse=True,
+    )
+    best, least = since, min(len(by_age), most)
+    for saved, state in enumerate(by_age, start=1):
+        pages = math.ceil(state.listed_with / ROWS_PER_PAGE) - 1
+        cost = pages + min(len(by_age) - saved, most)
+        if cost < least and pages <= most:
+            best, least = state.last_message_at, cost
+    return best
+
+
+def ask_states(
+    client: ZipchatClient, warehouse: Warehouse, conversation_ids: Sequence[int], *, log: Log
+) -> list[int]:
+    """Ask for the state of each conversation and store it. Returns those that are gone.
+
+    One that cannot be read is only said: its messages are not concerned, and the next run asks
+    again.
+    """
+    chat_id = client.chat_id
+    missing: list[int] = []
+    at = client.server_time()
+    for batch in client.gather(lambda i: client.read_conversation(i, since=at), conversation_ids):
+        reads = [read for _, read in batch if isinstance(read, ConversationRead)]
+        gone = [i for i, read in batch if isinstance(read, NotFoundError)]
+        for i, error in batch:
+            if isinstance(error, UnauthorizedError | RateLimitedError):
+                raise error
+            if isinstance(error, Exception) and not isinstance(error, NotFoundError):
+                log.warning(f"The state of conversation {i} could not be read: {error}")
+        with warehouse.transaction() as transaction:
+            if reads:
+                store.store_conversations(
+                    transaction,
+                    [read.conversation for read in reads],
+                    [read.observed_at for read in reads],
+                    chat_id=chat_id,
+                    timezone=warehouse.timezone,
+                    is_show=True,
+                )
+            store.mark_not_found(transaction, gone, client.server_time(), chat_id=chat_id)
+        missing += gone
+    return missing
 
 
 def sync_messages(

@@ -235,17 +235,13 @@ def test_bad_records_keep_their_payload_and_stop_nothing(project: Project) -> No
     conversation = next(iter(chat.conversations.values()))
     conversation.messages[0].message = "half a pair: \ud83d"
     conversation.channel = 7  # type: ignore[assignment]  # a field of the wrong type
-    conversation.last_escalated_at = "tomorrow"  # type: ignore[assignment]
     original = project.sandbox._conversation
 
     def odd(found: Any) -> Any:
-        payload = original(found) if found is not conversation else _odd(found)
-        return payload
-
-    def _odd(found: Any) -> Any:
-        found.last_escalated_at = None
         payload = original(found)
-        return payload | {"last_escalated_at": "tomorrow", "surprise": {"a": [1]}}
+        if found is conversation:
+            payload |= {"last_escalated_at": "tomorrow", "surprise": {"a": [1]}}
+        return payload
 
     project.sandbox._conversation = odd  # type: ignore[method-assign]  # a server that changed
     project.sync()

@@ -1,10 +1,19 @@
 """The assets: one file each; what they share is in `common.py`."""
 
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
+from zipchat_dagster.assets.escalation_report import escalation_report
 from zipchat_dagster.assets.escalations import escalations
 from zipchat_dagster.assets.leads import leads
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
 from zipchat_dagster.assets.users import users
 
-ASSETS = [users, raw_conversations, raw_messages, escalations, leads, escalation_metrics]
+ASSETS = [
+    users,
+    raw_conversations,
+    raw_messages,
+    escalations,
+    leads,
+    escalation_metrics,
+    escalation_report,
+]

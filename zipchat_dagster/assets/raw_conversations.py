@@ -1,6 +1,7 @@
 """`raw_conversations`: every conversation, each once, in its newest observed state."""
 
 import dagster as dg
+from pydantic import Field
 
 from zipchat_dagster.assets.common import (
     API_POOL,
@@ -12,10 +13,23 @@ from zipchat_dagster.assets.common import (
     table_metadata,
     window_days,
 )
-from zipchat_dagster.partitions import daily
+from zipchat_dagster.partitions import daily, is_live
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sync import sync_conversations
 from zipchat_dagster.warehouse import summaries
+
+
+class ConversationsConfig(SyncConfig):
+    """What a run may be told in the Launchpad."""
+
+    most_states: int = Field(
+        default=30,
+        ge=0,
+        description=(
+            "Requests that a run of today may spend on asking again about open escalations and"
+            " conversations in manual mode; nothing else tells of a resolution."
+        ),
+    )
 
 
 @dg.asset(
@@ -30,7 +44,7 @@ from zipchat_dagster.warehouse import summaries
 )
 def raw_conversations(
     context: dg.AssetExecutionContext,
-    config: SyncConfig,
+    config: ConversationsConfig,
     zipchat: ZipchatResource,
     warehouse: WarehouseResource,
 ) -> dg.MaterializeResult:
@@ -39,6 +53,10 @@ def raw_conversations(
     A run lists everything active since the start of its first day and stores all of it, also what
     was created before: afterwards the table holds every conversation created in the range and
     every one active since its start. What an earlier run has listed is not listed again.
+
+    A run of today also asks again about open escalations and conversations in manual mode, since a
+    resolution or a hand-back moves nothing that the list can be filtered by: the young ones each
+    time, older ones more rarely, by listing further back where that is cheaper.
 
     Cost: about 1.2 requests per 100 conversations active since then; one when nothing changed.
     """
@@ -50,6 +68,7 @@ def raw_conversations(
             since=context.partition_time_window.start,
             refresh=config.refresh,
             log=context.log,
+            most_states=config.most_states if is_live(context) else 0,
         )
         counts = summaries.partition_counts(tables, "raw_conversations", window_days(context))
         add_partition_metadata(context, counts)
@@ -57,6 +76,8 @@ def raw_conversations(
             metadata={
                 "conversations_listed": result.conversations,
                 "conversations_missing": len(result.missing),
+                "states_asked": result.states_asked,
+                "requests_for_states": result.requests_for_states,
                 "listed_since": result.since.isoformat(),
                 "complete_as_of": result.as_of.isoformat(),
                 **cost(client),

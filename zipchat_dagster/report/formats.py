@@ -8,6 +8,7 @@ from zipchat_dagster.report.numbers import Number
 
 NONE = "–"  # what has no value, such as a rate without a denominator
 
+_NO_BREAK = "\u00a0"
 _UNITS = ((60.0, "s", 1.0), (60.0, "min", 60.0), (48.0, "h", 3600.0), (1e12, "d", 86400.0))
 
 
@@ -24,13 +25,13 @@ def percent(value: Number) -> str:
 
 
 def duration(seconds: Number) -> str:
-    """`45 s`, `12 min`, `3.5 h`, `2.1 d`; one decimal below 10."""
+    """`45 s`, `12 min`, `3.5 h`, `2.1 d`; one decimal below 10, and never broken over two lines."""
     if seconds is None:
         return NONE
     for limit, unit, size in _UNITS:
         text = f"{seconds:.0f}" if unit == "s" else _short(seconds / size)
         if float(text) < limit:
-            return f"{text} {unit}"
+            return f"{text}{_NO_BREAK}{unit}"
     raise AssertionError(seconds)
 
 

@@ -37,6 +37,18 @@ class MessageWork:
 
 
 @dataclass(frozen=True)
+class DueState:
+    """A conversation whose state is to be asked for again, since nothing else would tell.
+
+    `listed_with`: how many conversations a listing brings that reaches back to this one.
+    """
+
+    conversation_id: int
+    last_message_at: datetime
+    listed_with: int
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why a conversation's messages could not be read; no customer's data in it."""
 
@@ -60,9 +72,10 @@ def store_conversations(
     """
     batch = _batch(rows, observed_at)
     batch["is_show"] = is_show
-    frames = {"batch": batch}
-    transaction.execute("add_rejected_records", frames, chat_id=chat_id, kind="conversation")
-    transaction.execute("type_conversations", frames, chat_id=chat_id, timezone=timezone)
+    _reject(transaction, rows, batch, kind="conversation", chat_id=chat_id)
+    transaction.execute(
+        "type_conversations", {"batch": batch}, chat_id=chat_id, timezone=timezone
+    )
     transaction.execute("add_conversation_history")
     transaction.execute("merge_conversations")
 
@@ -95,9 +108,10 @@ def store_reads(
         batch = _batch(records, observed)
         batch["conversation_id"] = pd.Series(conversation_ids, dtype="int64")
         batch["message_text"] = pd.Series(map(_storable, texts), dtype="str")
-        frames = {"batch": batch}
-        transaction.execute("add_rejected_records", frames, chat_id=chat_id, kind="message")
-        transaction.execute("merge_messages", frames, chat_id=chat_id, timezone=timezone)
+        _reject(transaction, records, batch, kind="message", chat_id=chat_id)
+        transaction.execute(
+            "merge_messages", {"batch": batch}, chat_id=chat_id, timezone=timezone
+        )
     _record_coverage(
         transaction,
         [
@@ -140,9 +154,9 @@ def store_users(
     transaction: Transaction, rows: Sequence[Record], observed_at: datetime, *, chat_id: int
 ) -> None:
     """Store the complete list of users; who is not in it is no longer current."""
-    frames = {"batch": _batch(rows, observed_at)}
-    transaction.execute("add_rejected_records", frames, chat_id=chat_id, kind="user")
-    transaction.execute("merge_users", frames, chat_id=chat_id)
+    batch = _batch(rows, observed_at)
+    _reject(transaction, rows, batch, kind="user", chat_id=chat_id)
+    transaction.execute("merge_users", {"batch": batch}, chat_id=chat_id)
     transaction.execute("retire_users", chat_id=chat_id, as_of=observed_at)
 
 
@@ -211,6 +225,15 @@ def message_work(
     ]
 
 
+def due_states(transaction: Transaction, *, chat_id: int, now: datetime) -> list[DueState]:
+    """Open escalations and conversations in manual mode to ask about again, most urgent first."""
+    frame = transaction.query("due_states", chat_id=chat_id, now=now)
+    return [
+        DueState(int(i), at.to_pydatetime(), int(listed_with))
+        for i, at, listed_with in frame.itertuples(index=False)
+    ]
+
+
 def listing_coverage(transaction: Transaction, *, chat_id: int) -> tuple[datetime, datetime] | None:
     """(since, as_of): everything active in between is stored; None before the first listing."""
     frame = transaction.query("listing_coverage", chat_id=chat_id)
@@ -245,6 +268,19 @@ def _add_missing_history(
     gone = pd.DataFrame({"conversation_id": pd.Series(conversation_ids, dtype="int64")})
     if len(gone):
         transaction.execute("add_missing_history", {"gone": gone}, chat_id=chat_id)
+
+
+def _reject(
+    transaction: Transaction,
+    rows: Sequence[Record],
+    batch: pd.DataFrame,
+    *,
+    kind: str,
+    chat_id: int,
+) -> None:
+    """Keep records without a usable id; what is merged leaves them out."""
+    if any(type(row.get("id")) is not int for row in rows):
+        transaction.execute("add_rejected_records", {"batch": batch}, chat_id=chat_id, kind=kind)
 
 
 def _batch(rows: Sequence[Record], observed_at: datetime | Sequence[datetime]) -> pd.DataFrame:

@@ -67,6 +67,7 @@ class Warehouse:
         self.path = path
         self.timezone = str(ZoneInfo(timezone))
         self._is_ready = False
+        self._duckdb = _duckdb()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -77,13 +78,9 @@ class Warehouse:
         """
         with self.connection() as connection:
             connection.execute("begin transaction")
-            try:
-                if not self._is_ready:
-                    self._prepare(connection)
-                yield Transaction(connection)
-            except BaseException:
-                connection.execute("rollback")
-                raise
+            if not self._is_ready:
+                self._prepare(connection)
+            yield Transaction(connection)  # on an error, closing rolls back
             connection.execute("commit")
             self._is_ready = True
 
@@ -100,33 +97,33 @@ class Warehouse:
                 f" Whoever holds {self.path.name}.lock must end first."
             ) from None
         try:
-            connection = self._connect(read_only)
-            try:
-                connection.execute("set TimeZone = 'UTC'")
-                yield connection
-            finally:
-                connection.close()
+            self._attach(read_only)
+            yield self._duckdb
+            self._duckdb.execute("use memory")
+            self._duckdb.execute("detach warehouse")
+        except BaseException:
+            # Whatever state it is in: closing lets the file go, and nothing of it is kept.
+            self._duckdb.close()
+            self._duckdb = _duckdb()
+            raise
         finally:
             lock.release()
 
-    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect()
+    def _attach(self, read_only: bool) -> None:
         # Attached under a name of its own: a file called zipchat.duckdb would be a catalog of the
         # schema's name, and DuckDB refuses `zipchat.users` as ambiguous then.
         path = str(self.path).replace("'", "''")
         try:
-            connection.execute(
+            self._duckdb.execute(
                 f"attach '{path}' as warehouse" + (" (read_only)" if read_only else "")
             )
-            connection.execute("use warehouse")
         except duckdb.IOException as error:
-            connection.close()
             what = str(error).splitlines()[0]
             raise WarehouseError(
                 f"ZIPCHAT_DATABASE: {self.path} cannot be opened ({what}). If another program has"
                 " it open (a notebook, the duckdb command), close it there."
             ) from None
-        return connection
+        self._duckdb.execute("use warehouse")
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(sql("schema"))
@@ -134,3 +131,11 @@ class Warehouse:
             connection.execute(
                 sql("redate").format(table=table, moment=moment), {"timezone": self.timezone}
             )
+
+
+def _duckdb() -> duckdb.DuckDBPyConnection:
+    """An empty database in memory, to which the file is attached for each transaction: starting
+    DuckDB anew for each would take most of their time."""
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'")
+    return connection

@@ -32,7 +32,9 @@ ended as (
     select
         escalation.*,
         coalesce(escalation.channel, 'unknown') as known_channel,
-        coalesce(escalation.assignee_id::varchar, 'unassigned') as agent,
+        -- a hand-back unassigns, so the assignee is not always seen: then it is who answered first
+        coalesce(escalation.assignee_id, escalation.first_responder_id)::varchar as known_agent,
+        coalesce(known_agent, 'unassigned') as agent,
         -- least() passes over NULLs: the first of what ended it, NULL while it is open
         least(escalation.resolved_at, escalation.superseded_at, conversation.missing_since) as ended_at,
         row_number() over (

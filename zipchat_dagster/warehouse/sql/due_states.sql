@@ -1,0 +1,22 @@
+-- grain: one row per conversation whose state may have changed without a sign in the list
+-- Nothing in the API tells of a resolution or a hand-back: the list's filter goes by messages alone.
+-- So open escalations and conversations in manual mode are asked about again: young ones in every
+-- run, older ones when they were not seen for a tenth of their age. listed_with: how many
+-- conversations a listing would bring that reaches back to this one.
+with ranked as (
+    select
+        *,
+        count(*) over (order by last_message_at desc) as listed_with,
+        last_escalated_at is not null
+        and (last_escalation_resolved_at is null or last_escalation_resolved_at < last_escalated_at) as is_open,
+        $now::timestamptz - greatest(last_message_at, last_escalated_at) as age,
+        $now::timestamptz - observed_at as unseen
+    from zipchat.raw_conversations
+    where chat_id = $chat_id and missing_since is null and last_message_at is not null
+)
+select conversation_id, last_message_at, listed_with
+from ranked
+where (is_open or manual_reply_mode)
+    and (age < interval 3 day or unseen >= age / 10)
+-- youngest first, and among the older ones those that are overdue for longest
+order by age < interval 3 day desc, epoch(unseen) / greatest(epoch(age), 1) desc, conversation_id
