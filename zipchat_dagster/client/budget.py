@@ -14,27 +14,25 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
 
 from zipchat_dagster.client.errors import SettingError
-from zipchat_dagster.client.window import Answer, Window
+from zipchat_dagster.client.window import TOO_MANY_REQUESTS, Answer, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-T = TypeVar("T")
 
 MAX_REFUSALS = 20  # windows in a row that others spent before we could
 LONGEST_SLEEP = 0.25  # seconds; so that a cancelled run ends soon, and others' news are heard
@@ -42,6 +40,7 @@ WORTH_SAYING = 1.0  # seconds; shorter waits are not logged
 
 SCHEMA = (Path(__file__).parent / "budget.sql").read_text(encoding="utf-8")
 READ = "select state from budget where key_hash = ?"
+FIELDS = {field.name for field in fields(Window)}
 WRITE = "insert or replace into budget (key_hash, state) values (?, ?)"
 
 
@@ -99,23 +98,11 @@ class Budget:
         self._key_hash = hashlib.sha256(key.encode()).hexdigest()
         self._turn = threading.Lock()  # one thread of this process asks at a time
         self._database = threading.Lock()
-        self._closed = threading.Event()
+        self._cancelled = threading.Event()
+        self._is_closed = False
         self._said_until = 0.0
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._connection = sqlite3.connect(
-                path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False
-            )
-            # No fsync per call: after a power cut the next answer's headers correct the row.
-            self._connection.execute("pragma journal_mode = wal")
-            self._connection.execute("pragma synchronous = off")
-            self._connection.executescript(SCHEMA)
-        except sqlite3.Error as error:
-            raise SettingError(
-                f"ZIPCHAT_BUDGET_DATABASE: {path} cannot be used as the budget's SQLite file"
-                f" ({error}). Delete it if it is damaged; it is made anew."
-            ) from None
+        self._path = path
+        self._connection = self._open()
 
     def acquire(self) -> str:
         """Wait until one more call fits, and return the permit for it."""
@@ -124,12 +111,8 @@ class Budget:
             started = self.clock.time()
             try:
                 while True:
-                    if self._closed.is_set():
-                        raise RuntimeError("the client was closed while a call was waiting")
                     now = self.clock.time()
-                    wait = self._change(
-                        lambda window, now=now: window.decide(permit, now=now, reserve=self.reserve)
-                    )
+                    wait = self._decide(permit, now)
                     if not wait:
                         return permit
                     self._say(wait, now=now, waited=self.waited_seconds + now - started)
@@ -139,41 +122,81 @@ class Budget:
 
     def settle(self, permit: str, answer: Answer) -> None:
         """Give a permit back with what the answer's headers said."""
-        self.requests += 1
-        self.refused += answer.status == 429  # noqa: PLR2004 - Too Many Requests
-        self._change(lambda window: window.settle(permit, answer))
+        with self._database:
+            self.requests += 1
+            self.refused += answer.status == TOO_MANY_REQUESTS
+            if not self._is_closed:  # else the permit lapses: see PERMIT_LIFETIME
+                with self._changing() as window:
+                    window.settle(permit, answer)
 
     def window(self) -> Window:
-        """A copy of the shared state, as it is now."""
-        return self._change(lambda window: window)
+        """A copy of the shared state, as it is now; as it was first, once closed."""
+        with self._database:
+            return Window() if self._is_closed else self._read()
 
     def cancel(self) -> None:
         """Make calls that wait, now or later, raise RuntimeError."""
-        self._closed.set()
+        self._cancelled.set()
 
     def close(self) -> None:
         """Cancel, and close the file."""
         self.cancel()
         with self._database:
+            self._is_closed = True
             self._connection.close()
 
-    def _change(self, change: Callable[[Window], T]) -> T:
-        with self._database, self._transaction():
-            row = self._connection.execute(READ, (self._key_hash,)).fetchone()
-            window = _load(row[0]) if row else Window()
-            result = change(window)
-            self._connection.execute(WRITE, (self._key_hash, json.dumps(asdict(window))))
-            return result
+    def _open(self) -> sqlite3.Connection:
+        try:
+            if self._path is not None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(
+                self._path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from None
+        try:
+            _use_wal(connection)
+            # No fsync per call: after a power cut the next answer's headers correct the row.
+            connection.execute("pragma synchronous = off")
+            connection.executescript(SCHEMA)
+        except sqlite3.Error as error:
+            connection.close()
+            raise self._unusable(error) from None
+        return connection
+
+    def _decide(self, permit: str, now: float) -> float:
+        with self._database:
+            if self._cancelled.is_set():
+                raise RuntimeError("the client was closed while a call was waiting")
+            with self._changing() as window:
+                return window.decide(permit, now=now, reserve=self.reserve)
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("begin immediate")
+    def _changing(self) -> Iterator[Window]:
+        """The shared state, to be changed in one transaction."""
         try:
-            yield
-        except BaseException:
-            self._connection.execute("rollback")
-            raise
-        self._connection.execute("commit")
+            self._connection.execute("begin immediate")
+            try:
+                window = self._read()
+                yield window
+                self._connection.execute(WRITE, (self._key_hash, json.dumps(vars(window))))
+            except BaseException:
+                if self._connection.in_transaction:  # some errors of SQLite roll back themselves
+                    self._connection.execute("rollback")
+                raise
+            self._connection.execute("commit")
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+
+    def _read(self) -> Window:
+        row = self._connection.execute(READ, (self._key_hash,)).fetchone()
+        return _load(row[0]) if row else Window()
+
+    def _unusable(self, error: Exception) -> SettingError:
+        return SettingError(
+            f"ZIPCHAT_BUDGET_DATABASE: {self._path} cannot be used as the budget's SQLite file"
+            f" ({error}). Delete it if it is damaged; it is made anew."
+        )
 
     def _say(self, wait: float, *, now: float, waited: float) -> None:
         if wait < WORTH_SAYING or now + wait <= self._said_until + WORTH_SAYING:
@@ -186,12 +209,27 @@ class Budget:
         )
 
 
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """SQLite's own time-out does not cover this, so that two who make the file at once collide."""
+    for attempt in range(100):
+        try:
+            connection.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or attempt == 99:
+                raise
+            time.sleep(0.05)
+
+
 def _load(state: str) -> Window:
     """A row written by another version of this package starts afresh."""
     try:
-        window = Window(**json.loads(state))
-    except (TypeError, ValueError):
+        values = json.loads(state)
+    except ValueError:
         return Window()
+    if not isinstance(values, dict) or values.keys() != FIELDS:
+        return Window()
+    window = Window(**values)
     window.opened = tuple(window.opened) if window.opened else None  # type: ignore[assignment]  # JSON has no tuples
     return window
 
@@ -246,15 +284,16 @@ def _answer(response: httpx.Response, sent_at: float, received_at: float) -> Ans
         limit=None if limit is None else int(limit),
         remaining=None if remaining is None else int(remaining),
         reset=_number(headers, "Reset"),
-        retry_after=float(retry_after) if retry_after.isdigit() else None,
+        retry_after=float(retry_after) if retry_after.isdecimal() else None,
     )
 
 
 def _number(headers: httpx.Headers, name: str) -> float | None:
     try:
-        return float(headers[f"X-RateLimit-{name}"])
+        number = float(headers[f"X-RateLimit-{name}"])
     except (KeyError, ValueError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def date_of(response: httpx.Response) -> float | None:

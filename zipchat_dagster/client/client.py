@@ -6,18 +6,27 @@ import ipaddress
 import json
 import logging
 import math
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import httpx
 import tenacity
 
-from zipchat_dagster.client.budget import Budget, BudgetTransport, Clock, SystemClock, date_of
+from zipchat_dagster.client.budget import (
+    LONGEST_SLEEP,
+    Budget,
+    BudgetTransport,
+    Clock,
+    SystemClock,
+    date_of,
+)
 from zipchat_dagster.client.errors import (
     IncompleteError,
     MalformedAnswerError,
@@ -40,6 +49,7 @@ LARGEST_PAGE: Final = 100  # documented maximum of per_page
 LARGEST_MESSAGE_PAGE: Final = 200  # documented maximum of message_per_page
 ATTEMPTS: Final = 5  # of one call, before its failure is believed
 MAX_IN_FLIGHT: Final = 128
+NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 LONGEST_WORDS: Final = 300  # characters of the API's own error message that are passed on
 
 
@@ -100,6 +110,7 @@ class ZipchatClient:
         logger: logging.Logger | None = None,
     ) -> None:
         self.chat_id = check_chat_id(chat_id)
+        self._chat = f"/chats/{self.chat_id}"
         self._clock = clock or SystemClock()
         self._logger = logger or logging.getLogger("zipchat_dagster")
         self._concurrency = check_concurrency(concurrency)
@@ -107,6 +118,7 @@ class ZipchatClient:
         url = check_base_url(base_url)
         self._latency = 0.0  # seconds, a moving average
         self._has_answered = False
+        self._is_given_up = False
         self._lock = threading.Lock()
         self._budget = Budget(
             key,
@@ -118,7 +130,7 @@ class ZipchatClient:
         limits = httpx.Limits(max_connections=MAX_IN_FLIGHT, max_keepalive_connections=32)
         network = transport or httpx.HTTPTransport(limits=limits)
         self._http = httpx.Client(
-            base_url=f"{url}/chats/{self.chat_id}/",
+            base_url=url,
             headers={"Authorization": f"Bearer {key}", "Accept": "application/json"},
             timeout=timeout,
             follow_redirects=False,
@@ -136,7 +148,7 @@ class ZipchatClient:
 
     def close(self) -> None:
         """Close connections and the budget's file; calls that wait are given up."""
-        self._budget.cancel()
+        self._give_up()
         self._http.close()
 
     @property
@@ -170,14 +182,14 @@ class ZipchatClient:
             ListingUnsettledError: at the end, when the list moved too fast to be sure of it.
         """
         for rows, _ in self.list_conversations(since=since):
-            yield from rows  # type: ignore[misc]  # _rows made sure that they are dicts
+            yield from rows
 
     def list_conversations(self, *, since: datetime | None = None) -> Listing:
         """Like `iter_conversations`, by pages and with proof of completeness: see `Listing`."""
 
         def fetch(number: int, size: int, since: datetime | None) -> Page:
             query = {"page": number, "per_page": size, "last_message_at_since": _iso(since)}
-            return self._page("conversations", "conversations", query)
+            return self._page("conversations", query)
 
         return Listing(fetch, since=since, page_size=LARGEST_PAGE, logger=self._logger)
 
@@ -213,18 +225,17 @@ class ZipchatClient:
 
     def iter_users(self) -> Iterator[Json]:
         """The users who can be assigned to this chat's conversations, each once."""
-        seen = set()
+        seen: dict[Any, Json] = {}
         for rows, _ in self.list_users():
-            for row in rows:
-                if row.get("id") not in seen:
-                    seen.add(row.get("id"))
-                    yield dict(row)
+            known = len(seen)
+            _collect(rows, seen)
+            yield from list(seen.values())[known:]
 
     def list_users(self) -> Listing:
         """Like `iter_users`, by pages: see `Listing`."""
 
         def fetch(number: int, size: int, since: datetime | None) -> Page:
-            return self._page("users", "users", {"page": number, "per_page": size})
+            return self._page("users", {"page": number, "per_page": size})
 
         return Listing(fetch, page_size=LARGEST_PAGE, activity_field=None, logger=self._logger)
 
@@ -234,8 +245,9 @@ class ZipchatClient:
         Raises:
             NotFoundError: the user cannot be assigned to this chat's conversations.
         """
-        body, _ = self._call("GET", f"users/{int(user_id)}")
-        return _unwrapped(body, "user")
+        path = f"{self._chat}/users/{int(user_id)}"
+        body, _ = self._call("GET", path)
+        return _unwrapped(body, "user", method="GET", path=path)
 
     # Writes
 
@@ -257,17 +269,16 @@ class ZipchatClient:
 
         Never sent twice: after an unclear failure (`UnreachableError` with `was_sent`, a 5xx)
         nobody knows whether the customer got it, and reading the conversation tells.
+        The same holds after a `MalformedAnswerError`: an answer came that cannot be read.
 
         Raises:
             NotFoundError: this chat has no such conversation.
             UnprocessableError: AI mode, an unknown sender, no message, or the 24-hour rule.
         """
-        body, _ = self._call(
-            "POST",
-            f"conversations/{int(conversation_id)}/messages",
-            json_body={"message": message, "sender_id": int(sender_id)},
-        )
-        return _unwrapped(body, "message")
+        path = f"{self._chat}/conversations/{int(conversation_id)}/messages"
+        json_body = {"message": _without_surrogates(message), "sender_id": int(sender_id)}
+        body, _ = self._call("POST", path, json_body=json_body)
+        return _unwrapped(body, "message", method="POST", path=path)
 
     # Many at once
 
@@ -278,30 +289,30 @@ class ZipchatClient:
 
         Yields what is done by now as a list of (item, result or the exception it raised), in the
         order of completion, so that the caller can store it in one go. Takes the next items only
-        as there is room. Abandoning the iteration closes the client.
+        as there is room. Abandoning the iteration closes the client, and does not wait for the
+        calls that are under way.
         """
         pending: dict[Future[R], T] = {}
         source = iter(items)
-        in_flight = self._in_flight()
-        with ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="zipchat") as pool:
-            try:
-                while True:
-                    while len(pending) < in_flight:
-                        try:
-                            item = next(source)
-                        except StopIteration:
-                            break
-                        pending[pool.submit(function, item)] = item
-                    if not pending:
-                        return
-                    done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                    batch = [(pending.pop(future), _outcome(future)) for future in done]
-                    in_flight = self._in_flight()
-                    yield batch
-            except BaseException:
-                self._budget.cancel()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        pool = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="zipchat")
+        is_done = False
+        try:
+            while True:
+                for item in islice(source, max(0, self._in_flight() - len(pending))):
+                    pending[pool.submit(function, item)] = item
+                if not pending:
+                    is_done = True
+                    return
+                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                outcomes: list[tuple[T, R | Exception]] = []
+                for future in done:
+                    outcome = _outcome(future)
+                    outcomes.append((pending.pop(future), outcome))
+                yield outcomes
+        finally:
+            if not is_done:
+                self._give_up()
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _in_flight(self) -> int:
         """As many as it takes to spend half a window's budget in half the window (Little)."""
@@ -309,31 +320,37 @@ class ZipchatClient:
         needed = math.ceil(2 * window.limit * self._latency / window.length)
         return max(self._concurrency, min(needed, window.limit, MAX_IN_FLIGHT))
 
+    def _give_up(self) -> None:
+        self._is_given_up = True
+        self._budget.cancel()
+
     def _saw_latency(self, seconds: float) -> None:
         with self._lock:
             self._latency += (seconds - self._latency) / (10 if self._latency else 1)
 
     # One call
 
-    def _page(self, path: str, name: str, query: Mapping[str, Any]) -> Page:
+    def _page(self, name: str, query: Mapping[str, Any]) -> Page:
+        path = f"{self._chat}/{name}"
         try:
             body, observed_at = self._call("GET", path, query=query)
         except NotFoundError as error:
             raise NotFoundError(
                 error.status,
-                f"{error.api_message or 'not found'}: check ZIPCHAT_CHAT_ID ({self.chat_id}) and"
-                " ZIPCHAT_BASE_URL",
+                error.api_message,
                 method=error.method,
                 path=error.path,
+                hint=f"Check ZIPCHAT_CHAT_ID ({self.chat_id}) and ZIPCHAT_BASE_URL.",
             ) from None
         rows = _rows(body, name, path=path)
         stated = _stated(body)
         return Page(rows, observed_at, stated.total, stated.per_page, stated.is_last)
 
     def _read_message_pages(self, conversation_id: int, since: datetime | None) -> ConversationRead:
-        path = f"conversations/{int(conversation_id)}"
+        path = f"{self._chat}/conversations/{int(conversation_id)}"
         messages: dict[Any, Json] = {}
         first: tuple[Json, datetime, int | None] | None = None
+        rows: list[Json] = []
         number = 0
         while True:
             number += 1
@@ -343,22 +360,21 @@ class ZipchatClient:
                 "message_created_at_since": _iso(since),
             }
             body, observed_at = self._call("GET", path, query=query)
-            conversation = _unwrapped(body, "conversation")
-            rows = _rows(conversation, "messages", path=path)
+            conversation = _unwrapped(body, "conversation", method="GET", path=path)
+            previous, rows = rows, _rows(conversation, "messages", path=path)
             stated = _stated(body if "conversation" in body else conversation, conversation)
             first = first or (
                 {name: value for name, value in conversation.items() if name != "messages"},
                 observed_at,
                 stated.total,
             )
-            known = len(messages)
-            messages.update((row.get("id", ("unnamed", len(messages))), row) for row in rows)
-            if stated.total is not None and len(messages) >= stated.total:
+            is_short = len(rows) < LARGEST_MESSAGE_PAGE
+            is_new = _collect(rows, messages) and rows != previous
+            is_enough = stated.total is None or len(messages) >= stated.total
+            if stated.is_last or (is_short and stated.is_last is None and is_enough):
                 break
-            if stated.is_last or (stated.is_last is None and len(rows) < LARGEST_MESSAGE_PAGE):
-                break
-            if len(messages) == known:
-                if not rows:
+            if not is_new:
+                if is_short:
                     break
                 raise PageLoopError(
                     f"conversation {conversation_id}: message page {number} repeats what earlier"
@@ -367,12 +383,9 @@ class ZipchatClient:
         return ConversationRead(first[0], list(messages.values()), first[1], first[2])
 
     def _assign(self, conversation_id: int, assignee_id: int | None) -> Json:
-        body, _ = self._call(
-            "PATCH",
-            f"conversations/{int(conversation_id)}/assignment",
-            json_body={"assignee_id": assignee_id},
-        )
-        return _unwrapped(body, "conversation")
+        path = f"{self._chat}/conversations/{int(conversation_id)}/assignment"
+        body, _ = self._call("PATCH", path, json_body={"assignee_id": assignee_id})
+        return _unwrapped(body, "conversation", method="PATCH", path=path)
 
     def _call(
         self,
@@ -386,22 +399,30 @@ class ZipchatClient:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: self._may_retry(method, error)),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=tenacity.wait_exponential_jitter(initial=0.5, max=30, jitter=0.5),
-            sleep=self._clock.sleep,
+            wait=tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 0.5),
+            sleep=self._pause,
             before_sleep=self._say_retry,
             reraise=True,
         )
         return retrying(self._call_once, method, path, query, json_body)
 
+    def _pause(self, seconds: float) -> None:
+        """In short sleeps, so that giving up is quick."""
+        while seconds > 0 and not self._is_given_up:
+            self._clock.sleep(min(seconds, LONGEST_SLEEP))
+            seconds -= LONGEST_SLEEP
+
     def _call_once(
         self, method: str, path: str, query: Mapping[str, Any] | None, json_body: Json | None
     ) -> tuple[Any, datetime]:
         params = {name: value for name, value in (query or {}).items() if value is not None}
-        call = {"method": method, "path": f"/chats/{self.chat_id}/{path}"}
+        call = {"method": method, "path": path}
         try:
             response = self._http.request(method, path, params=params, json=json_body)
+        except httpx.DecodingError:
+            raise MalformedAnswerError("the answer is compressed wrongly.", **call) from None
         except httpx.TransportError as error:
-            never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            never_sent = isinstance(error, NEVER_SENT)
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise UnreachableError(
                 f"no answer from {self._http.base_url.host} ({what})."
@@ -415,8 +436,8 @@ class ZipchatClient:
             )
         try:
             body = _decoded(response.content)
-        except ValueError:
-            kind = response.headers.get("Content-Type", "no content type")
+        except (ValueError, RecursionError):
+            kind = response.headers.get("Content-Type", "no content type")[:LONGEST_WORDS]
             raise MalformedAnswerError(
                 f"the answer is not JSON ({kind}, {len(response.content)} bytes)."
                 + ("" if self._has_answered else " Check ZIPCHAT_BASE_URL."),
@@ -436,8 +457,8 @@ class ZipchatClient:
         error = state.outcome.exception() if state.outcome else None
         pause = state.next_action.sleep if state.next_action else 0.0
         self._logger.warning(
-            f"{error} Trying again in {pause:.1f} s (attempt {state.attempt_number + 1} of"
-            f" {ATTEMPTS})."
+            f"{str(error).rstrip('.')}. Trying again in {pause:.1f} s"
+            f" (attempt {state.attempt_number + 1} of {ATTEMPTS})."
         )
 
 
@@ -470,9 +491,7 @@ class _Stated:
 def _stated(*places: Any) -> _Stated:
     """Pagination metadata of unknown name (api.md): `meta`, `pagination`, or none at all."""
     for place in places:
-        if not isinstance(place, Mapping):
-            continue
-        for name, found in place.items():
+        for name, found in place.items() if isinstance(place, Mapping) else ():
             if isinstance(found, Mapping) and ("meta" in name or "pagination" in name):
                 total = _count(found, "total_count", "total")
                 pages, page = _count(found, "total_pages"), _count(found, "current_page", "page")
@@ -481,7 +500,9 @@ def _stated(*places: Any) -> _Stated:
                     is_last = found["next_page"] is None
                 elif pages is not None and page is not None:
                     is_last = page >= pages
-                return _Stated(total, _count(found, "per_page"), is_last)
+                stated = _Stated(total, _count(found, "per_page"), is_last)
+                if stated != _Stated():  # else it is metadata about something else
+                    return stated
     return _Stated()
 
 
@@ -506,14 +527,27 @@ def _outcome(future: Future[R]) -> R | Exception:
     raise error
 
 
+def _collect(rows: list[Json], into: dict[Any, Json]) -> bool:
+    """Add rows by their id, each once; those without a usable one are kept each for itself.
+    Returns whether any was new."""
+    known = len(into)
+    for row in rows:
+        row_id = row.get("id")
+        into[row_id if isinstance(row_id, int | str) else ("unnamed", len(into))] = row
+    return len(into) > known
+
+
 def _decoded(content: bytes) -> Any:
     """JSON, strictly: no NaN, and half of a surrogate pair becomes U+FFFD, since no database
     takes it."""
     body = json.loads(content, parse_constant=_refuse_constant)
-    if b"\\ud" in content.lower():
-        text = json.dumps(body, ensure_ascii=False)
-        body = json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    if b"\\ud" in content.lower() or b"\xed" in content:
+        body = json.loads(_without_surrogates(json.dumps(body, ensure_ascii=False)))
     return body
+
+
+def _without_surrogates(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _refuse_constant(name: str) -> Any:
@@ -529,32 +563,31 @@ def _rows(body: Any, name: str, *, path: str) -> list[Json]:
     )
 
 
-def _unwrapped(body: Any, name: str) -> Json:
+def _unwrapped(body: Any, name: str, *, method: str, path: str) -> Json:
     """The record, with or without its wrapper (api.md: both are seen)."""
     record = body.get(name, body) if isinstance(body, Mapping) else None
     if name == "message" and isinstance(record, str):
         record = body  # a bare message has a field of the wrapper's name
     if not isinstance(record, dict):
-        raise MalformedAnswerError(f"the answer holds no object “{name}”", method="", path="")
+        raise MalformedAnswerError(f"the answer holds no object “{name}”", method=method, path=path)
     return record
 
 
 def _api_message(response: httpx.Response) -> str | None:
     """The API's own words from `{"error": …}` or `{"message": …}`; never another body's text."""
     try:
-        body = json.loads(response.content)
-    except ValueError:
+        body = _decoded(response.content)
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(body, Mapping):
-        return None
-    for name in ("error", "message", "errors"):
+    for name in ("error", "message", "errors") if isinstance(body, Mapping) else ():
         words = body.get(name)
         if isinstance(words, Mapping):
             words = words.get("message")
         if isinstance(words, list):
             words = "; ".join(word for word in words if isinstance(word, str))
         if isinstance(words, str) and words:
-            return words[:LONGEST_WORDS]
+            key = response.request.headers["Authorization"].removeprefix("Bearer ")
+            return words.replace(key, "zc-…")[:LONGEST_WORDS]
     return None
 
 
@@ -564,7 +597,7 @@ def _iso(at: datetime | None) -> str | None:
         return None
     if at.tzinfo is None:
         raise ValueError("since needs a time zone: datetime(…, tzinfo=UTC)")
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return at.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 # Settings: each is checked before anything is sent.
@@ -580,7 +613,8 @@ def check_api_key(value: str) -> str:
         )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise SettingError(
-            "ZIPCHAT_API_KEY holds a character that no key has. Copy it again: zc- and what follows."
+            "ZIPCHAT_API_KEY holds a character that no key has. Copy it again: zc- and what"
+            " follows."
         )
     return key
 
@@ -592,9 +626,9 @@ def check_chat_id(value: int | str) -> int:
         raise SettingError(
             "ZIPCHAT_CHAT_ID is not set. It is the number in the address of your chat in Zipchat."
         )
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
+    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) == 0:
         raise SettingError(
-            f"ZIPCHAT_CHAT_ID: “{text}” is no chat id. It is a whole number, such as 1234."
+            f"ZIPCHAT_CHAT_ID: {_shown(text)} is no chat id. It is a whole number, such as 1234."
         )
     return int(text)
 
@@ -606,16 +640,27 @@ def check_base_url(value: str) -> str:
         url = httpx.URL(text)
     except httpx.InvalidURL:
         url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host:
+    is_whole = url.scheme in ("http", "https") and re.fullmatch(r"[^\s%]+", url.host)
+    if not is_whole or url.query or url.fragment or not 0 < (url.port or 443) < 65536:
         raise SettingError(
-            f"ZIPCHAT_BASE_URL: “{text}” is no address. Write one such as {BASE_URL}."
+            f"ZIPCHAT_BASE_URL: {_shown(text)} is no address. Write one such as {BASE_URL}."
+        )
+    if url.userinfo:
+        raise SettingError(
+            f"ZIPCHAT_BASE_URL holds a user name or a password. Write one such as {BASE_URL}."
         )
     if url.scheme == "http" and not _is_loopback(url.host):
         raise SettingError(
-            f"ZIPCHAT_BASE_URL: “{text}” would send the key unencrypted. Write https://; plain"
-            " http is for this machine only."
+            f"ZIPCHAT_BASE_URL: {_shown(text)} would send the key unencrypted. Write https://;"
+            " plain http is for this machine only."
         )
     return text
+
+
+def _shown(text: str) -> str:
+    """A refused setting for its error, unless a secret may have been put in its place."""
+    is_secret = "zc-" in text or "@" in text
+    return "its value (not shown: it may hold a secret)" if is_secret else f"“{text}”"
 
 
 def _is_loopback(host: str) -> bool:
@@ -627,7 +672,7 @@ def _is_loopback(host: str) -> bool:
 
 def check_reserve(value: float) -> float:
     """A fraction from 0 to 0.9; SettingError otherwise."""
-    if not 0 <= value <= 0.9:  # noqa: PLR2004 - a tenth at least must remain to work with
+    if not 0 <= value <= 0.9:
         raise SettingError(f"ZIPCHAT_RESERVE: {value} is not between 0 and 0.9.")
     return value
 

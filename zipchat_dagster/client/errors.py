@@ -62,9 +62,12 @@ class StatusError(CallError):
 
     hint = ""
 
-    def __init__(self, status: int, api_message: str | None, *, method: str, path: str) -> None:
+    def __init__(
+        self, status: int, api_message: str | None, *, method: str, path: str, hint: str = ""
+    ) -> None:
         said = f"the API answered {status}" + (f" “{api_message}”" if api_message else "")
-        super().__init__(said + (f". {self.hint}" if self.hint else ""), method=method, path=path)
+        hint = hint or self.hint
+        super().__init__(said + (f". {hint}" if hint else ""), method=method, path=path)
         self.status = status
         self.api_message = api_message
 
@@ -142,7 +145,7 @@ def error_for(status: int) -> type[StatusError]:
     """The class for an HTTP status that is not a success."""
     if status in STATUSES:
         return STATUSES[status][0]
-    return ServerError if status >= 500 else UnexpectedStatusError  # noqa: PLR2004 - the 5xx class
+    return ServerError if status >= 500 else UnexpectedStatusError
 
 
 def retry_after(error: BaseException) -> Retry:

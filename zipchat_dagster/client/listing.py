@@ -6,14 +6,18 @@ seen; what is inserted pushes rows down and shows them twice. Nothing in the ans
 nobody told us whether the list is ordered newest first, oldest first or by id. So:
 
 1. **Overlap.** Each page is asked for with a page number and a page size that make it begin a few
-   rows before the end of what was read. If it shows a row that was read before, has not changed
-   since and stands before the edge, then nothing slipped through between the two pages, whatever
-   the order. If it does not, we step back and ask again from further up. A page size of 80 to 100
-   instead of 100 costs about a fifth more pages, which are 1 % of all requests; a second pass
-   would cost as many again and prove less.
-2. **Catch up.** What moved while we read has activity after we began. It is listed again from that
-   time on, until one page holds it all: a single page cannot move under itself.
-3. **Count.** Where the API states a total, fewer distinct rows than that mean another pass.
+   rows before the end of what was read. A row on it that was read before and has not changed since
+   joins the two: nothing slipped through between them, whatever the order. Without one we step
+   back and ask again from further up. A page size of 80 to 100 instead of 100 costs about a fifth
+   more pages, which are 1 % of all requests; a second pass would cost as many again and prove less.
+2. **Ties.** Rows of one second may stand in another order on each page, so where a page ends
+   inside a second, rows of that second do not join. Only when so many seconds' worth of rows share
+   one that there is nothing else to go by (a bulk import), many of them in the same order do.
+3. **Catch up.** What moved while we read has activity after we began. It is listed again from that
+   time on, until one page holds it all: a single page cannot move under itself. This is one more
+   request, and it is always spent: pages that stand still prove nothing, since a deletion and a
+   jump to the top cancel out.
+4. **Count.** Where the API states a total, fewer distinct rows than that mean another pass.
 
 The server's clock (`Date`) is the only one used. All is bounded: what is still moving then raises
 `ListingUnsettledError` after all rows were handed out, and nothing may be taken as complete.
@@ -22,20 +26,23 @@ The server's clock (`Date`) is the only one used. All is bounded: what is still 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from zipchat_dagster.client.errors import ListingUnsettledError, PageLoopError
 
-Record = Mapping[str, Any]
+Record = dict[str, Any]
+Key = tuple[Any, Any]  # a record's id and activity
 
-LEAST_OVERLAP: Final = 5  # rows; more changes than that between two requests cost a step back
+OVERLAP: Final = 5  # rows; more changes than that between two requests cost a step back
+TIED_OVERLAP: Final = 20  # rows of one second that join pages when they keep their order
+LEAST_PAGE: Final = 20  # rows; a shorter page is the list's end, not a server's largest page
 MARGIN: Final = timedelta(seconds=30)  # a change may become visible after the second it bears
 MAX_PASSES: Final = 4  # whole passes when the API's total is not reached
 MAX_ROUNDS: Final = 8  # rounds of catching up
-MOST_PAGES: Final = 40  # of one pass, beyond four times what its rows need
+MOST_PAGES: Final = 40  # of one pass, beyond four times what the distinct rows need
 MAX_STEPS_BACK: Final = 30  # in one pass, beyond one for every tenth page
 
 
@@ -61,7 +68,7 @@ class Listing:
     again whenever it was seen changed. Afterwards:
 
     - `as_of`: the server's time up to which the listing is complete: every record with activity
-      in [since, as_of] was yielded. None until the iteration has ended.
+      in [since, as_of) was yielded. None until the iteration has ended.
     - `seen`: id → `last_message_at` as last seen.
     - `total`: the number of records as the API stated it last for the whole list, or None.
 
@@ -72,7 +79,8 @@ class Listing:
         activity_field: the field that moves a record within the list, None where none does.
 
     Raises while iterating:
-        ListingUnsettledError: it kept moving, or fewer records came than the API states.
+        ListingUnsettledError: it kept moving, or fewer records came than the API states, and not
+            the same ones each time.
         PageLoopError: the pages repeat themselves.
     """
 
@@ -95,33 +103,44 @@ class Listing:
         self._logger = logger or logging.getLogger("zipchat_dagster")
 
     def __iter__(self) -> Iterator[tuple[list[Record], datetime]]:
-        for _ in range(MAX_PASSES):
+        for number in range(MAX_PASSES):
+            known = len(self.seen)
             reading = _Pass(self, since=self._since)
-            yield from reading
+            for rows, observed_at in reading:
+                self.total = reading.total
+                yield rows, observed_at
             as_of = reading.began_at
-            # When every page stood exactly where it was expected, nothing jumped over us.
-            if not reading.is_quiet and self._activity_field is not None:
+            if reading.pages > 1 and self._activity_field is not None:
                 as_of = yield from self._catch_up(as_of)
-            self.total = reading.total
+            difference = f"The API states {reading.total} records and showed {len(self.seen)}"
             if len(self.seen) >= reading.least_total:
                 self.as_of = as_of
                 return
-            self._logger.info(
-                f"The API states {reading.total} records and showed {len(self.seen)};"
-                " the list is read again."
-            )
+            if number and len(self.seen) == known:
+                # A total that counts something else, such as what is older than `since`.
+                self._logger.warning(f"{difference}, the same ones twice: taken as all there are.")
+                self.as_of = as_of
+                return
+            self._logger.info(f"{difference}; the list is read again.")
         raise ListingUnsettledError(
-            f"the API states {self.total} records and showed {len(self.seen)},"
-            f" {MAX_PASSES} times in a row. What came is stored; the list is not taken as"
-            " complete, and the next run reads it again."
+            f"{difference}, {MAX_PASSES} times in a row and others each time. What came is stored;"
+            " the list is not taken as complete, and the next run reads it again."
         )
 
-    def _catch_up(self, began_at: datetime) -> Iterator[tuple[list[Record], datetime]]:
-        """List what was active since `began_at` until one page holds it. Returns complete as of."""
+    def _catch_up(
+        self, began_at: datetime
+    ) -> Generator[tuple[list[Record], datetime], None, datetime]:
+        """List what was active since `began_at` until nothing moves. Returns complete as of."""
         for _ in range(MAX_ROUNDS):
             reading = _Pass(self, since=began_at - MARGIN)
             yield from reading
-            if reading.pages == 1 or reading.is_quiet:
+            if reading.pages == 1:
+                return reading.began_at
+            # Too many for one page, such as a bulk import a moment ago. Newest first, whatever
+            # moves comes to the top; in the other orders, nothing jumps over us.
+            page = reading.fetch(1, self._page_size)
+            yield page.rows, page.observed_at
+            if set(reading.keys(page.rows)) == set(reading.top):
                 return reading.began_at
             began_at = reading.began_at
         raise ListingUnsettledError(
@@ -132,49 +151,36 @@ class Listing:
 
 
 class _Pass:
-    """One pass over the list from its top; see the module's docstring, 1."""
+    """One pass over the list from its top; see the module's docstring, 1 and 2."""
 
     def __init__(self, listing: Listing, *, since: datetime | None) -> None:
         self.began_at: datetime
-        self.is_quiet = True
         self.pages = 0
         self.total: int | None = None
         self.least_total = 0
+        self.top: list[Key] = []  # the first page as it was at first
         self._listing = listing
         self._since = since
         self._size = listing._page_size
-        self._settled: dict[Any, Any] = {}  # id → activity, of rows up to the proven edge
-        self._edge: list[Record] = []  # the last proven page
+        self._settled: dict[Any, tuple[Any, int]] = {}  # id → activity, place in order of reading
+        self._edges: set[Any] = set()  # the activity of the last row of each proven page
+        self._tail: list[Any] = []  # the activities of the last proven rows
+        self._places = 0
         self._read = 0  # rank of the last proven row
 
     def __iter__(self) -> Iterator[tuple[list[Record], datetime]]:
+        wanted = OVERLAP
         steps_back = 0
-        top: list[Any] = []
-        overlap = LEAST_OVERLAP
         while True:
+            overlap = self._overlap(wanted)
             number, size = next_page(self._read, largest=self._size, overlap=overlap)
-            page = self._fetch(number, size)
+            page = self.fetch(number, size)
             yield page.rows, page.observed_at
-            if number == 1 and page.rows:
-                # The server's largest page may be smaller than what we ask for.
-                stated = len(page.rows) if page.is_last is False else page.per_page
-                self._size = size = min(size, stated or size)
-            ids = [self._id(row) for row in page.rows]
-            top = top or ids
-            if number > 1 and len(ids) == size and ids == top[:size]:
-                raise PageLoopError(
-                    f"page {number} of {size} shows what page 1 showed: the list does not advance."
-                    " Does the server understand `page`?"
-                )
-            if self.pages > MOST_PAGES + len(self._settled) // (self._size // 4 or 1):
-                raise ListingUnsettledError(
-                    f"the list grew as fast as it was read, for {self.pages} pages."
-                    " What came is stored; the list is not taken as complete, and the next run"
-                    " reads it again."
-                )
+            if number == 1:
+                size = self._begin(page)
+            self._check_that_it_ends(page, number, size)
             first_rank = (number - 1) * size
-            if number > 1 and not self._is_joined(page.rows, first_rank):
-                self.is_quiet = False
+            if number > 1 and not self._is_joined(page.rows):
                 steps_back += 1
                 if steps_back > MAX_STEPS_BACK + self.pages // 10:
                     raise ListingUnsettledError(
@@ -182,59 +188,95 @@ class _Pass:
                         f" {steps_back} times. What came is stored; the list is not taken as"
                         " complete, and the next run reads it again."
                     )
-                overlap = min(overlap * 2, self._size // 2)
+                wanted *= 2
                 self._read = max(0, first_rank - (0 if page.rows else size))
                 continue
-            overlap = LEAST_OVERLAP
-            self._settled.update((self._id(row), self._activity(row)) for row in page.rows)
-            self._edge = page.rows or self._edge
-            self._read = first_rank + len(page.rows)
-            is_all_stated = page.total is not None and self._read >= page.total
-            if len(page.rows) < size or page.is_last or is_all_stated:
+            wanted = max(OVERLAP, wanted // 2)
+            if self._settle(page, first_rank, size):
                 return
 
-    def _fetch(self, number: int, size: int) -> Page:
+    def fetch(self, number: int, size: int) -> Page:
+        """One page, counted and noted as seen."""
         page = self._listing._fetch_page(number, size, self._since)
         self.pages += 1
         if self.pages == 1:
             self.began_at = page.observed_at
+            self.top = self.keys(page.rows)
         if page.total is not None:
-            if self.total is not None and page.total != self.total:
-                self.is_quiet = False
-            self.least_total = min(page.total, self.least_total or page.total)
+            known = page.total if self.total is None else self.least_total
+            self.least_total = min(page.total, known)
             self.total = page.total
-        for row in page.rows:
-            self._listing.seen[self._id(row)] = self._activity(row)
+        self._listing.seen.update(self.keys(page.rows))
         return page
 
-    def _is_joined(self, rows: list[Record], first_rank: int) -> bool:
-        """Whether nothing can have slipped through between the proven rows and this page."""
-        expected = self._edge[-(self._read - first_rank) :] if self._read > first_rank else []
-        stands_still = bool(expected) and (
-            [(self._id(row), self._activity(row)) for row in rows[: len(expected)]]
-            == [(self._id(row), self._activity(row)) for row in expected]
-        )
-        if stands_still:
-            return True
-        self.is_quiet = False
-        # Rows of the edge's own second may change places, so they prove nothing.
-        edge = self._activity(self._edge[-1]) if self._edge else None
-        for row in rows:
-            activity = self._settled.get(self._id(row), _UNREAD)
-            if activity is not _UNREAD and activity == self._activity(row):
-                if self._listing._activity_field is None or activity != edge:
-                    return True
-        return False
-
-    def _id(self, row: Record) -> Any:
-        return row.get("id")
-
-    def _activity(self, row: Record) -> Any:
+    def keys(self, rows: list[Record]) -> list[Key]:
+        """Each row's id and activity."""
         field = self._listing._activity_field
-        return None if field is None else row.get(field)
+        return [(_plain(row.get("id")), _plain(row.get(field or ""))) for row in rows]
+
+    def _overlap(self, wanted: int) -> int:
+        is_tied = self._listing._activity_field and self._edges.issuperset(self._tail)
+        return min(max(wanted, TIED_OVERLAP if is_tied else 0), self._size // 4)
+
+    def _begin(self, page: Page) -> int:
+        """Start from the top; learn the largest page, which may be smaller than asked for."""
+        self._settled.clear()
+        self._edges.clear()
+        shown = len(page.rows)
+        has_more = page.is_last is False or (page.total or 0) > shown
+        stated = shown if has_more else max(shown, page.per_page or self._size)
+        if stated >= LEAST_PAGE:
+            self._size = min(self._size, stated)
+        return self._size
+
+    def _check_that_it_ends(self, page: Page, number: int, size: int) -> None:
+        keys = self.keys(page.rows)
+        if number > 1 and len(keys) == size and keys == self.top[:size]:
+            raise PageLoopError(
+                f"page {number} of {size} shows what page 1 showed: the list does not advance."
+                " Does the server understand `page`?"
+            )
+        if self.pages > MOST_PAGES + 4 * len(self._listing.seen) // self._size:
+            raise ListingUnsettledError(
+                f"the list grew as fast as it was read, for {self.pages} pages."
+                " What came is stored; the list is not taken as complete, and the next run"
+                " reads it again."
+            )
+
+    def _is_joined(self, rows: list[Record]) -> bool:
+        """Whether nothing can have slipped through between the proven rows and this page."""
+        tied = []
+        for row_id, activity in self.keys(rows):
+            settled, place = self._settled.get(row_id, (_UNREAD, 0))
+            if settled != activity:
+                continue
+            if self._listing._activity_field is None or activity not in self._edges:
+                return True
+            tied.append(place)
+        return len(tied) >= self._overlap(TIED_OVERLAP) and tied == sorted(tied)
+
+    def _settle(self, page: Page, first_rank: int, size: int) -> bool:
+        """Take a page's rows as proven. Returns whether the list ends with them."""
+        keys = self.keys(page.rows)
+        for row_id, activity in keys:
+            self._places += 1
+            self._settled[row_id] = (activity, self._places)
+        self._tail = [activity for _, activity in keys[-OVERLAP:]]
+        self._edges.update(self._tail[-1:])
+        reached = first_rank + len(keys)
+        has_advanced = reached > self._read
+        self._read = reached
+        if page.is_last is False or (page.total is not None and page.total > reached):
+            return len(keys) < size and not has_advanced
+        return len(keys) < size or page.is_last is True
 
 
 _UNREAD: Final = object()
+
+
+def _plain(value: Any) -> Any:
+    """A value as a key: JSON's lists and objects cannot be one."""
+    return repr(value) if isinstance(value, list | dict) else value
 
 
 def next_page(read: int, *, largest: int, overlap: int) -> tuple[int, int]:

@@ -1,0 +1,408 @@
+"""Reading: every method against the sandbox, and answers in every shape that may come."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+import pytest
+
+from zipchat_dagster.client import (
+    IncompleteError,
+    MalformedAnswerError,
+    NotFoundError,
+    PageLoopError,
+    ServerError,
+)
+from zipchat_dagster.sandbox import Fault, Request, Sandbox, generate
+from zipchat_dagster.sandbox.api import MessageOrder, Order, Pagination
+from zipchat_dagster_tests.client.support import (
+    KEY,
+    NOW,
+    Api,
+    Script,
+    a_chat,
+    a_client,
+    long_conversation,
+)
+
+ORDERS = get_args(Order)
+PAGINATIONS = get_args(Pagination)
+MESSAGE_ORDERS = get_args(MessageOrder)
+
+
+# -- the list of conversations -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pagination", PAGINATIONS)
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 230])
+def test_every_conversation_is_listed_as_the_api_shows_it(
+    count: int, order: str, pagination: str
+) -> None:
+    api = Api(a_chat(count), order=order, pagination=pagination)
+    listed = {row["id"]: row for row in api.client.iter_conversations()}
+    assert (
+        sorted(listed.values(), key=lambda row: row["id"]) == (api.sandbox.truth()["conversations"])
+    )
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_since_includes_the_second_that_it_names(order: str) -> None:
+    api = Api(order=order)
+    moments = sorted({c.last_message_at for c in api.chat.conversations.values()})
+    since = moments[len(moments) // 2]
+    expected = {c.id for c in api.chat.conversations.values() if c.last_message_at >= since}
+    assert {row["id"] for row in api.client.iter_conversations(since=since)} == expected
+    later = since + timedelta(seconds=1)
+    assert {row["id"] for row in api.client.iter_conversations(since=later)} < expected
+
+
+def test_a_since_within_a_second_or_in_another_time_zone_means_the_same_moment() -> None:
+    api = Api()
+    newest = max(c.last_message_at for c in api.chat.conversations.values())
+    since = datetime.fromisoformat(newest.isoformat()).replace(microsecond=900_000)
+    rows = list(api.client.iter_conversations(since=since.astimezone()))
+    assert [row["last_message_at"] for row in rows] == [f"{newest:%Y-%m-%dT%H:%M:%SZ}"]
+
+
+def test_a_since_without_a_time_zone_is_refused_before_anything_is_sent() -> None:
+    api = Api()
+    with pytest.raises(ValueError, match="time zone"):
+        list(api.client.iter_conversations(since=datetime(2026, 1, 1)))
+    assert api.requests == 0
+
+
+def test_fields_that_nobody_documented_are_kept() -> None:
+    row = {"id": 7, "last_message_at": "2026-01-01T00:00:00Z", "mood": {"today": ["fine"]}}
+    client = a_client(Script({"conversations": [row], "weather": "sunny"}))
+    assert list(client.iter_conversations()) == [row]
+
+
+def test_records_without_a_usable_id_are_kept_too() -> None:
+    rows: list[dict[str, Any]] = [{"id": None, "n": 1}, {"id": None, "n": 2}, {"id": [3]}, {}]
+    client = a_client(Script({"conversations": rows, "users": rows}))
+    assert list(client.iter_conversations()) == rows
+    assert list(client.iter_users()) == rows
+
+
+def test_the_server_s_clock_is_taken_from_its_answers() -> None:
+    api = Api(clock_offset=3600)
+    list(api.client.iter_conversations())
+    ahead = api.client.server_time() - datetime.fromtimestamp(api.clock.now, UTC)
+    assert abs(ahead - timedelta(hours=1)) <= timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("body", [{}, {"conversations": None}, {"conversations": [1]}, 7, None])
+def test_a_page_of_another_form_is_malformed(body: object) -> None:
+    script = Script(body)
+    with pytest.raises(MalformedAnswerError, match=r"GET /chats/1/conversations: .* list “conv"):
+        list(a_client(script).iter_conversations())
+    assert len(script.requests) == 1
+
+
+def test_a_wrong_chat_is_named_beside_the_api_s_own_words() -> None:
+    api = Api()
+    client = a_client(api.sandbox.transport(), chat_id=99)
+    with pytest.raises(NotFoundError, match=r"“Chat not found”.*ZIPCHAT_CHAT_ID \(99\)") as caught:
+        list(client.iter_conversations())
+    assert caught.value.api_message == "Chat not found"
+
+
+# -- one conversation ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+@pytest.mark.parametrize("pagination", PAGINATIONS)
+def test_a_conversation_comes_with_its_messages_wrapped_or_bare(
+    pagination: str, wrap: bool
+) -> None:
+    api = Api(pagination=pagination, wrap=wrap)
+    for conversation_id in list(api.chat.conversations)[:10]:
+        shown = api.client.get_conversation(conversation_id)
+        assert shown["messages"] == api.messages(conversation_id)
+        expected = api.conversation(conversation_id)
+        assert {name: shown[name] for name in expected if name != "lead"} == {
+            name: value for name, value in expected.items() if name != "lead"
+        }
+        assert (shown["lead"] or {}).items() >= (expected["lead"] or {}).items()
+
+
+@pytest.mark.parametrize("message_order", MESSAGE_ORDERS)
+@pytest.mark.parametrize("pagination", PAGINATIONS)
+@pytest.mark.parametrize(("count", "pages"), [(199, 1), (200, 2), (201, 2), (400, 3), (450, 3)])
+def test_all_message_pages_are_read_and_none_too_many(
+    count: int, pages: int, pagination: str, message_order: str
+) -> None:
+    with long_conversation(count, pagination=pagination, message_order=message_order) as (api, i):
+        messages = api.client.get_conversation(i)["messages"]
+        expected = api.messages(i)
+        assert messages == (expected if message_order == "asc" else expected[::-1])
+        # Only where nothing is stated does a full last page need another look.
+        is_full = count % 200 == 0 and pagination != "none"
+        assert api.requests == pages - is_full
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+@pytest.mark.parametrize("message_order", MESSAGE_ORDERS)
+@pytest.mark.parametrize("pagination", PAGINATIONS)
+def test_messages_since_a_second_include_that_second(
+    pagination: str, message_order: str, wrap: bool
+) -> None:
+    options = {"pagination": pagination, "message_order": message_order, "wrap": wrap}
+    with long_conversation(450, **options) as (api, i):
+        since = NOW - timedelta(hours=2) + timedelta(seconds=100)
+        messages = api.client.get_conversation(i, since=since)["messages"]
+        expected = [m for m in api.messages(i) if m["created_at"] >= "2026-03-04T13:31:52Z"]
+        assert sorted(messages, key=lambda m: m["id"]) == expected
+        assert len(expected) == 250
+
+
+@pytest.mark.parametrize("message_order", MESSAGE_ORDERS)
+@pytest.mark.parametrize("pagination", PAGINATIONS)
+@pytest.mark.parametrize("count", [200, 399, 400, 401])
+def test_a_message_that_arrives_between_two_pages_pushes_none_out(
+    count: int, pagination: str, message_order: str
+) -> None:
+    def arrive(sandbox: Sandbox, request: Request) -> None:
+        if request.query.get("message_page") == "2":
+            sandbox.chat.add_message(request.id or 0, at=sandbox.now())
+
+    options = {"pagination": pagination, "message_order": message_order}
+    with long_conversation(count, **options, before_request=arrive) as (api, i):
+        before = [m["id"] for m in api.messages(i)]
+        shown = [m["id"] for m in api.client.get_conversation(i)["messages"]]
+        assert set(before) <= set(shown)
+        assert len(shown) == len(set(shown))
+
+
+def test_a_read_tells_the_server_s_time_and_the_stated_count() -> None:
+    with long_conversation(3, pagination="meta", clock_offset=-50) as (api, i):
+        read = api.client.read_conversation(i)
+        assert read.observed_at == NOW - timedelta(seconds=50)
+        assert (read.stated_messages, len(read.messages)) == (3, 3)
+        assert "messages" not in read.conversation
+
+
+def test_without_a_date_header_our_own_clock_is_taken() -> None:
+    client = a_client(Script({"id": 1, "messages": []}, date=None))
+    assert client.read_conversation(1).observed_at == NOW
+
+
+def page_of(ids: range, **stated: Any) -> dict[str, Any]:
+    return {"conversation": {"id": 5, "messages": [{"id": i} for i in ids]}, **stated}
+
+
+def test_fewer_messages_than_stated_are_asked_for_again_and_then_named() -> None:
+    script = Script(page_of(range(3), meta={"total_count": 4}))
+    with pytest.raises(IncompleteError, match="5: the API states 4 messages and gave 3"):
+        a_client(script).get_conversation(5)
+    assert len(script.requests) <= 4
+
+
+def test_a_total_that_ignores_since_costs_requests_and_no_messages() -> None:
+    def stated(ids: range) -> dict[str, Any]:
+        return page_of(ids, meta={"total_count": 4})
+
+    script = Script(stated(range(3, 4)), stated(range(0)), stated(range(4)))
+    messages = a_client(script).get_conversation(5, since=NOW)["messages"]
+    assert [m["id"] for m in messages] == [0, 1, 2, 3]
+
+
+def test_message_pages_that_are_smaller_than_asked_for_are_read_to_the_stated_total() -> None:
+    pages = [page_of(range(n, n + 100), meta={"total_count": 250}) for n in (0, 100)]
+    script = Script(*pages, page_of(range(200, 250), meta={"total_count": 250}))
+    assert len(a_client(script).get_conversation(5)["messages"]) == 250
+
+
+def test_a_total_of_something_else_ends_no_reading() -> None:
+    order = {"total": 2}  # not a count of messages
+    pages = [page_of(range(n, n + 200)) for n in (0, 200)]
+    for page in (*pages, last := page_of(range(400, 401))):
+        page["conversation"]["metadata"] = order
+    script = Script(*pages, last)
+    assert len(a_client(script).get_conversation(5)["messages"]) == 401
+
+
+@pytest.mark.parametrize("ids", [range(200), [None] * 200])
+def test_a_server_that_ignores_the_message_page_is_found_out(ids: Any) -> None:
+    script = Script(page_of(ids))
+    with pytest.raises(PageLoopError, match="message_page"):
+        a_client(script).get_conversation(5)
+    assert len(script.requests) == 2
+
+
+def test_messages_without_ids_are_all_kept() -> None:
+    rows = [{"id": None, "message": "a"}, {"message": "b"}, {"id": {}, "message": "c"}]
+    client = a_client(Script({"conversation": {"id": 5, "messages": rows}}))
+    assert client.get_conversation(5)["messages"] == rows
+
+
+@pytest.mark.parametrize(
+    "body", [[], 7, None, {"conversation": None}, {"conversation": {"id": 5}}, {"messages": [1]}]
+)
+def test_a_conversation_of_another_form_is_malformed(body: object) -> None:
+    with pytest.raises(MalformedAnswerError, match="conversations/5: the answer holds"):
+        a_client(Script(body)).get_conversation(5)
+
+
+def test_half_of_a_surrogate_pair_becomes_the_replacement_character() -> None:
+    escaped = rb'"ok \ud83d\ude00, lone \ud83d, low \uDE00, backslash \\ud83d"'
+    raw = b'"\xed\xa0\x80 \xed\x95\x9c"'
+    body = b'{"id": 1, "messages": [], "a": %b, "b": %b}' % (escaped, raw)
+    shown = a_client(Script(body)).get_conversation(1)
+    assert shown["a"] == "ok 😀, lone �, low �, backslash \\ud83d"
+    assert shown["b"] == "� 한"
+    str(shown).encode()  # raises where a surrogate is left
+
+
+# -- users ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pagination", PAGINATIONS)
+@pytest.mark.parametrize("user_name", ["full_name", "name", "first_last"])
+def test_every_user_is_listed_once(user_name: str, pagination: str) -> None:
+    api = Api(user_name=user_name, pagination=pagination)
+    assert list(api.client.iter_users()) == api.sandbox.truth()["users"]
+
+
+@pytest.mark.parametrize("pagination", PAGINATIONS)
+def test_more_users_than_a_page_holds_are_listed_once_each(pagination: str) -> None:
+    chat = generate(seed=1, conversations=0, days=1, now=NOW)
+    user = next(iter(chat.users.values()))
+    chat.users.update({i: type(user)(i, "A", "B", f"{i}@example.org") for i in range(5000, 5250)})
+    api = Api(chat, pagination=pagination)
+    assert list(api.client.iter_users()) == api.sandbox.truth()["users"]
+    assert len(chat.users) > 250
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+def test_one_user_comes_wrapped_or_bare(wrap: bool) -> None:
+    api = Api(wrap=wrap)
+    for user in api.sandbox.truth()["users"]:
+        assert api.client.get_user(user["id"]) == user
+
+
+def test_a_user_of_another_chat_is_not_found() -> None:
+    api = Api()
+    with pytest.raises(NotFoundError, match=r"GET /chats/1/users/999999: .*“User not found”"):
+        api.client.get_user(999_999)
+
+
+# -- many at once --------------------------------------------------------------------------------
+
+
+def test_gather_gives_each_item_with_its_result_or_its_exception() -> None:
+    api = Api()
+    ids = list(api.chat.conversations)
+    api.sandbox.add_fault(Fault("500", conversation_id=ids[3], times=None))
+    outcomes = {
+        item: outcome
+        for batch in api.client.gather(api.client.get_conversation, [*ids, 4])
+        for item, outcome in batch
+    }
+    assert isinstance(outcomes.pop(ids[3]), ServerError)
+    assert isinstance(outcomes.pop(4), NotFoundError)
+    expected = {i: api.messages(i) for i in ids if i != ids[3]}
+    assert {i: read["messages"] for i, read in outcomes.items()} == expected  # type: ignore[index]
+
+
+def test_gather_of_nothing_gives_nothing() -> None:
+    api = Api()
+    assert list(api.client.gather(api.client.get_user, [])) == []
+    assert api.requests == 0
+
+
+def test_gather_takes_items_only_as_there_is_room() -> None:
+    client = a_client(Script({}), concurrency=3)
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        while taken < 100:
+            taken += 1
+            yield taken
+
+    done = 0
+    for batch in client.gather(lambda item: item, items()):
+        assert taken <= done + 3
+        done += len(batch)
+    assert (taken, done) == (100, 100)
+
+
+def test_gather_gives_what_is_done_first_first() -> None:
+    slow = threading.Event()
+
+    def call(item: str) -> str:
+        if item == "slow":
+            assert slow.wait(10)
+        return item
+
+    order = []
+    for batch in a_client(Script({})).gather(call, ["slow", "quick"]):
+        order += [item for item, _ in batch]
+        slow.set()
+    assert order == ["quick", "slow"]
+
+
+def in_flight_at(api: Api, expected: int) -> None:
+    """Passes when exactly so many calls of gather are under way together."""
+    together = threading.Barrier(expected)
+    taken = [0]
+
+    def items() -> Iterator[int]:
+        for taken[0] in range(1, expected * 3 + 1):
+            yield taken[0]
+
+    def call(item: int) -> None:
+        together.wait(10)
+        if item <= expected:
+            assert taken[0] == expected
+        together.wait(10)
+
+    for batch in api.client.gather(call, items()):
+        assert [outcome for _, outcome in batch] == [None] * len(batch)
+
+
+def test_gather_keeps_more_calls_in_flight_when_answers_take_long() -> None:
+    api = Api(limit=120)
+    api.client.get_user(api.user_id)
+    in_flight_at(api, 8)
+    api.sandbox.latency = 6.0
+    for _ in range(60):
+        api.client.get_user(api.user_id)
+    # Half a window's requests in half a window: 2 * 120 / 60 a second, for 6 seconds each.
+    in_flight_at(api, 24)
+
+
+def test_abandoning_gather_does_not_wait_for_calls_under_way() -> None:
+    client = a_client(Script({}))
+    never = threading.Event()
+    calls = client.gather(lambda item: item == 0 or never.wait(60), range(1000))
+    assert next(calls) == [(0, True)]
+    calls.close()  # type: ignore[attr-defined]  # a generator
+    with pytest.raises(RuntimeError, match="closed"):
+        client.get_user(1)
+    never.set()
+
+
+def test_an_error_in_the_items_themselves_ends_gather() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ZeroDivisionError
+
+    client = a_client(Script({}))
+    with pytest.raises(ZeroDivisionError):
+        list(client.gather(lambda item: item, items()))
+
+
+def test_requests_and_waits_are_counted() -> None:
+    api = Api(limit=2)
+    with api.client as client:
+        for _ in range(3):
+            client.get_user(api.user_id)
+        assert (client.requests, client.refused) == (3, 0)
+        assert client.waited_seconds >= 47  # to the end of the minute
+    assert KEY not in repr(client)

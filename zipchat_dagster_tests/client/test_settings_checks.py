@@ -1,0 +1,124 @@
+"""Settings are checked before anything is sent, and refused by name."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from zipchat_dagster.client import BASE_URL, SettingError
+from zipchat_dagster_tests.client.support import KEY, Script, a_client
+
+
+def refusal(**options: Any) -> str:
+    script = Script({"user": {"id": 1}})
+    with pytest.raises(SettingError) as caught:
+        a_client(script, **options).get_user(1)
+    assert script.requests == []
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", " ", "\n"])
+def test_a_missing_key_is_named_with_the_place_to_get_one(key: str) -> None:
+    text = refusal(api_key=key)
+    assert "ZIPCHAT_API_KEY is not set" in text
+    assert "Settings > Integrations" in text
+
+
+@pytest.mark.parametrize("inside", ["\n", "\r\n", " ", "\t", "\0", "é", "\u200b", "“"])
+def test_a_key_with_a_character_that_no_key_has_is_refused_and_not_shown(inside: str) -> None:
+    text = refusal(api_key=f"zc-0123{inside}4567")
+    assert text.startswith("ZIPCHAT_API_KEY")
+    assert "0123" not in text
+    assert "4567" not in text
+
+
+def test_white_space_around_a_setting_does_no_harm() -> None:
+    script = Script({"user": {"id": 1}})
+    client = a_client(script, api_key=f" {KEY}\n", chat_id=" 1\n", base_url=f" {BASE_URL}/ ")
+    client.get_user(1)
+    (request,) = script.requests
+    assert str(request.url) == f"{BASE_URL}/chats/1/users/1"
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("chat_id", ["", " "])
+def test_a_missing_chat_is_named(chat_id: str) -> None:
+    assert "ZIPCHAT_CHAT_ID is not set" in refusal(chat_id=chat_id)
+
+
+@pytest.mark.parametrize(
+    "chat_id", ["x", "1/users", "-1", "0", "1.5", "१", "9" * 5000, True, "1 2"]
+)
+def test_a_chat_id_that_is_no_whole_number_is_refused(chat_id: object) -> None:
+    assert refusal(chat_id=chat_id).startswith("ZIPCHAT_CHAT_ID: “")
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "",
+        "app.zipchat.ai",
+        "ftp://app.zipchat.ai",
+        "https://",
+        "https:///v1",
+        "https://[::1",
+        "https://host:port",
+        "https://host:70000",
+        "https://two words",
+        "https://host\n.example",
+        "https://host/v1?page=1",
+        "https://host/v1#top",
+    ],
+)
+def test_a_base_url_that_is_no_address_is_refused(base_url: str) -> None:
+    assert "is no address" in refusal(base_url=base_url)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "http://app.zipchat.ai/v1",
+        "HTTP://app.zipchat.ai/v1",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "http://0.0.0.0:8000",
+        "http://10.0.0.1",
+        "http://[2001:db8::1]",
+    ],
+)
+def test_plain_http_beyond_this_machine_is_refused(base_url: str) -> None:
+    assert "would send the key unencrypted" in refusal(base_url=base_url)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["http://localhost:1", "http://127.0.0.1:1/v1", "http://127.8.8.8", "http://[::1]:1"],
+)
+def test_plain_http_on_this_machine_is_accepted(base_url: str) -> None:
+    script = Script({"user": {"id": 1}})
+    a_client(script, base_url=base_url).get_user(1)
+    assert len(script.requests) == 1
+
+
+def test_a_user_name_in_the_base_url_would_replace_the_key_and_is_refused() -> None:
+    text = refusal(base_url="https://someone:secret@host/v1")
+    assert text.startswith("ZIPCHAT_BASE_URL holds a user name or a password")
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize("setting", ["chat_id", "base_url"])
+def test_a_key_in_the_place_of_another_setting_is_not_shown(setting: str) -> None:
+    assert KEY not in refusal(**{setting: KEY})
+    assert KEY not in refusal(base_url=f"http://host/{KEY}")
+
+
+@pytest.mark.parametrize("reserve", [-0.1, 0.95, 1.0, math.nan])
+def test_a_reserve_that_leaves_nothing_is_refused(reserve: float) -> None:
+    assert refusal(reserve=reserve).startswith("ZIPCHAT_RESERVE")
+
+
+@pytest.mark.parametrize("concurrency", [0, -1, 129])
+def test_a_concurrency_out_of_bounds_is_refused(concurrency: int) -> None:
+    assert refusal(concurrency=concurrency).startswith("ZIPCHAT_CONCURRENCY")
