@@ -1,27 +1,68 @@
-"""Schedules; off until they are switched on."""
+"""Schedules; off until they are switched on, as is the convention.
 
-from datetime import timedelta
+Both ask for all days since the newest one that was finished before, so that the first tick after an
+outage fills the gap, however long it was; what is stored already costs nothing. A tick that comes
+while the run of an earlier one is still going is skipped: the next one covers its days.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 
+from zipchat_dagster.assets.escalation_metrics import escalation_metrics
 from zipchat_dagster.jobs import sync_job
 from zipchat_dagster.partitions import daily
 
-TIMEZONE = daily.timezone
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
-@dg.schedule(job=sync_job, cron_schedule="5 * * * *", execution_timezone=TIMEZONE)
-def hourly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+@dg.schedule(job=sync_job, cron_schedule="5 * * * *", execution_timezone=daily.timezone)
+def hourly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Keeps today fresh: users, conversations, messages, escalations and metrics."""
-    now = context.scheduled_execution_time
-    return dg.RunRequest(partition_key=now.strftime("%Y-%m-%d"))
+    return _catch_up(context, last=_day(context))
 
 
-@dg.schedule(job=sync_job, cron_schedule="20 0 * * *", execution_timezone=TIMEZONE)
-def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Closes yesterday, and restates the metrics of days that changed."""
-    yesterday = context.scheduled_execution_time - timedelta(days=1)
-    return dg.RunRequest(partition_key=yesterday.strftime("%Y-%m-%d"))
+@dg.schedule(job=sync_job, cron_schedule="20 0 * * *", execution_timezone=daily.timezone)
+def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Closes yesterday, and restates the metrics of older days that changed."""
+    return _catch_up(context, last=_day(context) - timedelta(days=1))
 
 
 SCHEDULES = [hourly_schedule, daily_schedule]
+
+
+def _day(context: dg.ScheduleEvaluationContext) -> date:
+    at: datetime = context.scheduled_execution_time
+    return at.date()
+
+
+def _catch_up(
+    context: dg.ScheduleEvaluationContext, *, last: date
+) -> dg.RunRequest | dg.SkipReason:
+    """A run from the newest finished day before `last` (it may have been finished before its end)
+    to `last`; from `last` itself when no day was ever finished."""
+    unfinished = context.instance.get_runs(
+        dg.RunsFilter(job_name=sync_job.name, statuses=UNFINISHED), limit=100
+    )
+    running = [run for run in unfinished if "dagster/schedule_name" in run.tags]
+    if running:
+        return dg.SkipReason(
+            f"Run {running[0].run_id} of an earlier tick is not finished; the next tick covers its"
+            " days too."
+        )
+    end = last.isoformat()
+    finished = context.instance.get_materialized_partitions(escalation_metrics.key)
+    start = max((day for day in finished if day < end), default=end)
+    return dg.RunRequest(
+        tags={
+            "dagster/asset_partition_range_start": start,
+            "dagster/asset_partition_range_end": end,
+        }
+    )

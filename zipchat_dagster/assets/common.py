@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,12 @@ OWNERS = ["team:support-analytics"]
 API_POOL = "zipchat_api"  # see dagster.yaml
 RAW = "zipchat_raw"
 METRICS = "zipchat_metrics"
+
+# For Dagster's own view of health. It looks at the newest materialization of any partition, so for
+# daily assets the check today_is_up_to_date is the truth.
+FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=26), warn_window=timedelta(hours=3)
+)
 
 
 class SyncConfig(dg.Config):

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from zipchat_dagster.assets.common import METRICS, OWNERS, table_metadata
+from zipchat_dagster.assets.common import FRESHNESS, METRICS, OWNERS, table_metadata
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
 from zipchat_dagster.resources import WarehouseResource
@@ -13,6 +13,7 @@ from zipchat_dagster.warehouse.derive import rebuild_leads
     group_name=METRICS,
     kinds={"duckdb", "sql"},
     owners=OWNERS,
+    freshness_policy=FRESHNESS,
     metadata=table_metadata("leads"),
     backfill_policy=dg.BackfillPolicy.single_run(),
     deps=[raw_conversations, raw_messages],

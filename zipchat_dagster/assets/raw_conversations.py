@@ -5,6 +5,7 @@ from pydantic import Field
 
 from zipchat_dagster.assets.common import (
     API_POOL,
+    FRESHNESS,
     OWNERS,
     RAW,
     SyncConfig,
@@ -36,6 +37,7 @@ class ConversationsConfig(SyncConfig):
     group_name=RAW,
     kinds={"api", "duckdb"},
     owners=OWNERS,
+    freshness_policy=FRESHNESS,
     pool=API_POOL,
     metadata=table_metadata("raw_conversations"),
     partitions_def=daily,

@@ -6,6 +6,7 @@ import dagster as dg
 
 from zipchat_dagster.assets.common import (
     API_POOL,
+    FRESHNESS,
     OWNERS,
     RAW,
     SyncConfig,
@@ -27,6 +28,7 @@ LONG_RUN = 60.0  # seconds, from which on finished days are reported before the 
     group_name=RAW,
     kinds={"api", "duckdb"},
     owners=OWNERS,
+    freshness_policy=FRESHNESS,
     pool=API_POOL,
     metadata=table_metadata("raw_messages"),
     partitions_def=daily,

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from zipchat_dagster.assets.common import API_POOL, OWNERS, RAW, cost, table_metadata
+from zipchat_dagster.assets.common import API_POOL, FRESHNESS, OWNERS, RAW, cost, table_metadata
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sync import sync_users
 
@@ -11,6 +11,7 @@ from zipchat_dagster.sync import sync_users
     group_name=RAW,
     kinds={"api", "duckdb"},
     owners=OWNERS,
+    freshness_policy=FRESHNESS,
     pool=API_POOL,
     metadata=table_metadata("users"),
     # A range from the command line needs the policy on every selected asset.

@@ -51,3 +51,13 @@ def tables() -> dict[str, Table]:
         )
         found[match["name"]] = Table(match["name"], match["grain"], columns)
     return found
+
+
+def markdown() -> str:
+    """All tables as they stand in the README."""
+    parts = []
+    for table in tables().values():
+        rows = "\n".join(f"| `{c.name}` | {c.type} | {c.description} |" for c in table.columns)
+        head = f"### `{table.name}`\n\nGrain: {table.grain}.\n\n| column | type | meaning |\n|---|---|---|"
+        parts.append(f"{head}\n{rows}")
+    return "\n\n".join(parts)
