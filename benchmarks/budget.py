@@ -8,7 +8,6 @@ way in which the server may count, started at eleven moments within a window.
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import tempfile
 import threading
 import time
@@ -107,4 +106,4 @@ def print_windows() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

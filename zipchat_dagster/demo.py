@@ -135,6 +135,8 @@ def _fresh_database() -> Iterator[None]:
 def _run(command: list[str], environment: dict[str, str | None]) -> int:
     known = {name: value for name, value in environment.items() if value is not None}
     process = subprocess.Popen(command, env=known, cwd=PROJECT)
+    # Who stops us stops Dagster's processes too; left alone, they would go on.
+    signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
     try:
         return process.wait()
     except KeyboardInterrupt:

@@ -21,7 +21,7 @@ from zipchat_dagster_tests.conftest import NOW, Project, midnight
 
 
 def small_project(path: Path, **options: Any) -> Project:
-    chat = generate(seed=2, conversations=230, days=30, now=NOW, max_messages=450)
+    chat = generate(seed=2, conversations=110, days=30, now=NOW, max_messages=450)
     return Project(Sandbox(chat=chat, limit=None, **options), Warehouse(path / "zipchat.duckdb"))
 
 
@@ -256,7 +256,7 @@ def test_bad_records_keep_their_payload_and_stop_nothing(project: Project) -> No
     ) == [("half a pair: �",)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     order=st.sampled_from(["desc", "asc", "id"]),
@@ -277,7 +277,7 @@ def test_under_change_and_faults_and_kills_nothing_is_lost(
     data: st.DataObject,
 ) -> None:
     """Runs under constant change, some of them cut off at a random request; then one in peace."""
-    count = data.draw(st.sampled_from([3, 99, 100, 101, 230]))
+    count = data.draw(st.sampled_from([3, 99, 100, 101, 130]))
     chat = generate(seed=seed, conversations=count, days=20, now=NOW, max_messages=230)
     project = Project(
         Sandbox(
@@ -325,20 +325,15 @@ def test_under_change_and_faults_and_kills_nothing_is_lost(
     project.assert_tables_agree()
 
 
-@pytest.mark.parametrize("order", ["desc", "asc", "id"])
-def test_all_runs_around_a_kill_cost_little_more_than_one(tmp_path: Path, order: Any) -> None:
-    chat = generate(seed=4, conversations=300, days=30, now=NOW)
-    whole = Project(
-        Sandbox(chat=chat, limit=None, order=order), Warehouse(tmp_path / "whole.duckdb")
-    )
+def test_all_runs_around_a_kill_cost_little_more_than_one(tmp_path: Path) -> None:
+    chat = generate(seed=4, conversations=300, days=30, now=NOW, max_messages=20)
+    whole = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "whole.duckdb"))
     uninterrupted, _ = whole.sync()
 
     class Killed(BaseException):
         """As above."""
 
-    project = Project(
-        Sandbox(chat=chat, limit=None, order=order), Warehouse(tmp_path / "killed.duckdb")
-    )
+    project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "killed.duckdb"))
 
     def before_request(sandbox: Sandbox, _request: Any) -> None:
         if sandbox.stats()["requests"] == 200:

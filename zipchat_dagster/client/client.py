@@ -38,7 +38,7 @@ from zipchat_dagster.client.errors import (
     error_for,
     retry_after,
 )
-from zipchat_dagster.client.listing import Listing, Page
+from zipchat_dagster.client.listing import Ahead, Listing, Page
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,6 +47,7 @@ Json = dict[str, Any]
 BASE_URL: Final = "https://app.zipchat.ai/api/integrations/backend_api/v1"
 LARGEST_PAGE: Final = 100  # documented maximum of per_page
 LARGEST_MESSAGE_PAGE: Final = 200  # documented maximum of message_per_page
+SLOW: Final = 0.5  # seconds; answers that take longer are worth asking for ahead
 ATTEMPTS: Final = 5  # of one call, before its failure is believed
 MAX_IN_FLIGHT: Final = 128
 NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -118,6 +119,7 @@ class ZipchatClient:
         url = check_base_url(base_url)
         self._latency = 0.0  # seconds, a moving average
         self._has_answered = False
+        self._ahead = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="zipchat-ahead")
         self._is_given_up = False
         self._lock = threading.Lock()
         self._budget = Budget(
@@ -149,6 +151,7 @@ class ZipchatClient:
     def close(self) -> None:
         """Close connections and the budget's file; calls that wait are given up."""
         self._give_up()
+        self._ahead.shutdown(cancel_futures=True)
         self._http.close()
 
     @property
@@ -191,7 +194,13 @@ class ZipchatClient:
             query = {"page": number, "per_page": size, "last_message_at_since": _iso(since)}
             return self._page("conversations", query)
 
-        return Listing(fetch, since=since, page_size=LARGEST_PAGE, logger=self._logger)
+        return Listing(
+            fetch,
+            since=since,
+            page_size=LARGEST_PAGE,
+            ahead=Ahead(self._ahead.submit, self._pages_ahead),
+            logger=self._logger,
+        )
 
     def get_conversation(self, conversation_id: int, *, since: datetime | None = None) -> Json:
         """One conversation with all its messages (those created at or after `since`, aware).
@@ -323,6 +332,10 @@ class ZipchatClient:
     def _give_up(self) -> None:
         self._is_given_up = True
         self._budget.cancel()
+
+    def _pages_ahead(self) -> int:
+        """Pages of a list to ask for before they are needed: none where answers are quick."""
+        return self._concurrency if self._latency > SLOW else 0
 
     def _saw_latency(self, seconds: float) -> None:
         with self._lock:

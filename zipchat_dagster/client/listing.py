@@ -10,14 +10,15 @@ nobody told us whether the list is ordered newest first, oldest first or by id. 
    joins the two: nothing slipped through between them, whatever the order. Without one we step
    back and ask again from further up. A page size of 80 to 100 instead of 100 costs about a fifth
    more pages, which are 1 % of all requests; a second pass would cost as many again and prove less.
-2. **Ties.** Rows of one second may stand in another order on each page, so where a page ends
-   inside a second, rows of that second do not join. Only when so many seconds' worth of rows share
-   one that there is nothing else to go by (a bulk import), many of them in the same order do.
+2. **Ties.** Rows of one second may stand in another order on each page, so rows of a second in
+   which a page ended do not join. Where a whole overlap is of such a second (a bulk import), there
+   is nothing else to go by: then many of its rows, all in the order of before, do.
 3. **Catch up.** What moved while we read has activity after we began. It is listed again from that
    time on, until one page holds it all: a single page cannot move under itself. This is one more
    request, and it is always spent: pages that stand still prove nothing, since a deletion and a
    jump to the top cancel out.
-4. **Count.** Where the API states a total, fewer distinct rows than that mean another pass.
+4. **Count.** Where the API states a total, fewer distinct rows than that mean another pass. When
+   that shows nothing new, the total counts something else; this is logged.
 
 The server's clock (`Date`) is the only one used. All is bounded: what is still moving then raises
 `ListingUnsettledError` after all rows were handed out, and nothing may be taken as complete.
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -40,6 +42,7 @@ OVERLAP: Final = 5  # rows; more changes than that between two requests cost a s
 TIED_OVERLAP: Final = 20  # rows of one second that join pages when they keep their order
 LEAST_PAGE: Final = 20  # rows; a shorter page is the list's end, not a server's largest page
 MARGIN: Final = timedelta(seconds=30)  # a change may become visible after the second it bears
+MOST_IN_VAIN: Final = 4  # pages asked for ahead where no total tells how many there are
 MAX_PASSES: Final = 4  # whole passes when the API's total is not reached
 MAX_ROUNDS: Final = 8  # rounds of catching up
 MOST_PAGES: Final = 40  # of one pass, beyond four times what the distinct rows need
@@ -61,6 +64,15 @@ FetchPage = Callable[[int, int, datetime | None], Page]
 """(page number from 1, page size, since) → Page"""
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """Pages asked for before they are needed. What joins two pages is that some rows stood still
+    all the while, so it does not matter which of the pages was asked for first."""
+
+    submit: Callable[..., Future[Page]]  # takes what FetchPage takes, after the function itself
+    pages: Callable[[], int]  # how many may be under way now
+
+
 class Listing:
     """Every record of a list that was active at or after `since` (None: every record).
 
@@ -77,6 +89,7 @@ class Listing:
         since: lower bound of the activity, inclusive.
         page_size: the largest page the API gives.
         activity_field: the field that moves a record within the list, None where none does.
+        ahead: how to ask for pages before they are needed, where answers are slow.
 
     Raises while iterating:
         ListingUnsettledError: it kept moving, or fewer records came than the API states, and not
@@ -91,6 +104,7 @@ class Listing:
         since: datetime | None = None,
         page_size: int = 100,
         activity_field: str | None = "last_message_at",
+        ahead: Ahead | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
         self.as_of: datetime | None = None
@@ -100,6 +114,7 @@ class Listing:
         self._since = since
         self._page_size = page_size
         self._activity_field = activity_field
+        self._ahead = ahead
         self._logger = logger or logging.getLogger("zipchat_dagster")
 
     def __iter__(self) -> Iterator[tuple[list[Record], datetime]]:
@@ -167,6 +182,7 @@ class _Pass:
         self._tail: list[Any] = []  # the activities of the last proven rows
         self._places = 0
         self._read = 0  # rank of the last proven row
+        self._under_way: dict[tuple[int, int], Future[Page]] = {}
 
     def __iter__(self) -> Iterator[tuple[list[Record], datetime]]:
         wanted = OVERLAP
@@ -184,20 +200,24 @@ class _Pass:
                 steps_back += 1
                 if steps_back > MAX_STEPS_BACK + self.pages // 10:
                     raise ListingUnsettledError(
-                        f"the list moved by more than {overlap} rows between two requests,"
-                        f" {steps_back} times. What came is stored; the list is not taken as"
-                        " complete, and the next run reads it again."
+                        f"the list moved by more than {overlap} rows between two requests, or"
+                        f" rows of one second change places, {steps_back} times. What came is"
+                        " stored; the list is not taken as complete, and the next run reads it"
+                        " again."
                     )
                 wanted *= 2
+                self._under_way.clear()
                 self._read = max(0, first_rank - (0 if page.rows else size))
                 continue
             wanted = max(OVERLAP, wanted // 2)
             if self._settle(page, first_rank, size):
                 return
+            self._ask_ahead(self._overlap(wanted))
 
     def fetch(self, number: int, size: int) -> Page:
         """One page, counted and noted as seen."""
-        page = self._listing._fetch_page(number, size, self._since)
+        asked = self._under_way.pop((number, size), None)
+        page = asked.result() if asked else self._listing._fetch_page(number, size, self._since)
         self.pages += 1
         if self.pages == 1:
             self.began_at = page.observed_at
@@ -208,6 +228,23 @@ class _Pass:
             self.total = page.total
         self._listing.seen.update(self.keys(page.rows))
         return page
+
+    def _ask_ahead(self, overlap: int) -> None:
+        """Ask for the pages that come next if all stays where it is: as many as the API's total
+        tells of, else twice as many as the last time, so that few are asked for in vain."""
+        if self._listing._ahead is None:
+            return
+        most = self._listing._ahead.pages()
+        if self.total is None:
+            most = min(most, 2 * self.pages, MOST_IN_VAIN)
+        read = self._read
+        while len(self._under_way) < most and (self.total is None or read < self.total):
+            page = next_page(read, largest=self._size, overlap=overlap)
+            if page not in self._under_way:
+                self._under_way[page] = self._listing._ahead.submit(
+                    self._listing._fetch_page, *page, self._since
+                )
+            read = page[0] * page[1]
 
     def keys(self, rows: list[Record]) -> list[Key]:
         """Each row's id and activity."""
@@ -244,7 +281,11 @@ class _Pass:
             )
 
     def _is_joined(self, rows: list[Record]) -> bool:
-        """Whether nothing can have slipped through between the proven rows and this page."""
+        """Whether nothing can have slipped through between the proven rows and this page.
+
+        What does not change keeps its order. All up to the edge was seen; from an unchanged row of
+        it on, this page shows all up to its own end.
+        """
         tied = []
         for row_id, activity in self.keys(rows):
             settled, place = self._settled.get(row_id, (_UNREAD, 0))

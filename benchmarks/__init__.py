@@ -1,0 +1,1 @@
+"""Figures behind what the README promises: `make bench`."""
