@@ -324,7 +324,12 @@ class ZipchatClient:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _in_flight(self) -> int:
-        """As many as it takes to spend half a window's budget in half the window (Little)."""
+        """As many as it takes to spend a window's budget in half the window (Little's law).
+
+        Only where answers are slow: what is in flight is lost when the process is killed.
+        """
+        if self._latency <= SLOW:
+            return self._concurrency
         window = self._budget.window()
         needed = math.ceil(2 * window.limit * self._latency / window.length)
         return max(self._concurrency, min(needed, window.limit, MAX_IN_FLIGHT))
