@@ -94,7 +94,8 @@ def windows() -> None:
             full = [spent for _, spent in stats["windows"][1:-1]]
             print(
                 f"latency {latency} s, pagination {pagination:5}: {requests} requests,"
-                f" {seconds:.1f} s, {seconds / ideal:.2f} × {ideal} s; refused {stats['refused']}; windows {full}"
+                f" {seconds:.1f} s, {seconds / ideal:.2f} × {ideal} s; refused {stats['refused']};"
+                f" windows {full}"
             )
 
 

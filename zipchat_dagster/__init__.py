@@ -2,5 +2,5 @@
 
 import warnings
 
-# Dagster calls `backfill_policy` beta, once per asset and process; it is what makes a range one run.
+# Dagster calls `backfill_policy` beta, once per asset and process; it makes a range one run.
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`")

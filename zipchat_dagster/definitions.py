@@ -26,9 +26,7 @@ defs = dg.Definitions(
             concurrency=settings.concurrency,
             reserve=settings.reserve,
         ),
-        "warehouse": WarehouseResource(
-            database=str(settings.database), timezone=settings.timezone
-        ),
+        "warehouse": WarehouseResource(database=str(settings.database), timezone=settings.timezone),
         "metric_settings": MetricSettings(
             business_hours=settings.business_hours,
             response_target_seconds=settings.response_target_seconds,

@@ -63,7 +63,7 @@ def demo() -> int:
         f"\nThe database is {_shown(DEMO_DATABASE)}; its tables are in the schema zipchat.\n"
         "\nNext:\n"
         "  make dev                 the Dagster UI, with this project and a sandbox behind it\n"
-        "  cp .env.example .env     then fill in your key and chat, and make dev uses the real API\n"
+        "  cp .env.example .env     then fill in key and chat, and make dev uses the real API\n"
         "  README.md                backfills, schedules, every setting and every table"
     )
     return 0
@@ -71,7 +71,7 @@ def demo() -> int:
 
 def dev() -> int:
     """`dagster dev` on this project, until Ctrl-C."""
-    environment = dotenv.dotenv_values(PROJECT / ".env") | os.environ
+    environment: dict[str, str | None] = {**dotenv.dotenv_values(PROJECT / ".env"), **os.environ}
     environment |= {"DAGSTER_HOME": environment.get("DAGSTER_HOME") or str(PROJECT)}
     command = [sys.executable, "-m", "dagster", "dev", *sys.argv[2:]]
     if (environment.get("ZIPCHAT_API_KEY") or "").strip():
@@ -86,7 +86,7 @@ def dev() -> int:
             flush=True,
         )
         start = {"ZIPCHAT_START_DATE": f"{now - timedelta(days=30):%Y-%m-%d}"}
-        return _run(command, environment | sandbox_environment(url, DEV_DATABASE) | start)
+        return _run(command, {**environment, **sandbox_environment(url, DEV_DATABASE), **start})
 
 
 def sandbox_environment(url: str, database: Path) -> dict[str, str]:
@@ -136,12 +136,13 @@ def _run(command: list[str], environment: dict[str, str | None]) -> int:
     known = {name: value for name, value in environment.items() if value is not None}
     process = subprocess.Popen(command, env=known, cwd=PROJECT)
     # Who stops us stops Dagster's processes too; left alone, they would go on.
-    signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         return process.wait()
     except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        return process.wait()
+        # The terminal has told Dagster too.
+        process.wait()
+        return 0
 
 
 def _base_url_note(environment: dict[str, str | None]) -> str:

@@ -62,7 +62,10 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
             raise dg.Failure(description=str(error), allow_retries=False) from None
 
     @contextmanager
-    def client(self, context: dg.AssetExecutionContext) -> Iterator[ZipchatClient]:
+    def client(
+        self,
+        context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext,
+    ) -> Iterator[ZipchatClient]:
         """A client that logs to the run. What the API or a setting makes impossible ends the
         step with one clear sentence; what trying again cannot mend is not retried by Dagster."""
         try:
@@ -72,7 +75,11 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
                 base_url=self.base_url,
                 budget_path=Path(self.budget_database),
                 concurrency=self.concurrency,
-                reserve=0.0 if is_live(context) else self.reserve,
+                # A check asks once, about the newest there is, whatever its run is for; and
+                # somebody waits for a write.
+                reserve=self.reserve
+                if isinstance(context, dg.AssetExecutionContext) and not is_live(context)
+                else 0.0,
                 logger=context.log,
             ) as client:
                 yield client
@@ -101,11 +108,24 @@ class WarehouseResource(DuckDBResource):
     """The DuckDB file. `get_connection` waits for the file's lock first and always closes."""
 
     timezone: str = Field(default="UTC", description="IANA name of the zone whose days count.")
+    published_database: str = Field(
+        default="",
+        description="Where publish_job puts its read-only copy; beside the database unless set.",
+    )
 
     @property
     def warehouse(self) -> Warehouse:
         """The tables in this file."""
         return Warehouse(Path(self.database), timezone=self.timezone)
+
+    @property
+    def published(self) -> Path:
+        """Where the read-only copy of this file is."""
+        database = Path(self.database)
+        # With an underscore: DuckDB names what it opens after the file up to its first dot, and in
+        # a catalog named zipchat it refuses `zipchat.users` as ambiguous.
+        beside = database.with_name(f"{database.stem}_published{database.suffix}")
+        return Path(self.published_database) if self.published_database else beside
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

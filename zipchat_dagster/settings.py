@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
@@ -97,7 +97,7 @@ def _start_date(text: str) -> str:
         start = date.fromisoformat(text)
     except ValueError:
         raise SettingError(f"“{text}” is no date. Write one such as 2026-01-31.") from None
-    if start > date.today():
+    if start > datetime.now(UTC).date() + timedelta(days=1):  # some zone's tomorrow
         raise SettingError(f"“{text}” lies in the future. Write the first day to sync.")
     return start.isoformat()
 

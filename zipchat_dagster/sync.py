@@ -36,6 +36,7 @@ Log = logging.Logger
 PROGRESS_EVERY: Final = 30.0  # seconds between two lines of progress
 HOPELESS_AFTER: Final = 20  # conversations that fail in a row, before the API counts as down
 ROWS_PER_PAGE: Final = 85  # what a page brings on average, overlaps taken off (client/listing.py)
+ROWS_OF_ONE_PAGE: Final = 99  # a list that is longer takes further pages, and one to catch up
 NAMED_AT_MOST: Final = 20  # conversations that an error names; the table has them all
 
 
@@ -106,7 +107,7 @@ def sync_conversations(
     if coverage and coverage[0] <= since:
         goes_on_at = coverage[1] - MARGIN
         list_since = min(since, goes_on_at) if refresh else goes_on_at
-    list_since = reach_back(list_since, due, most_states)
+    list_since, most_singly = reach_back(list_since, due, most_states)
     log.info(f"Listing conversations active since {list_since:%Y-%m-%d %H:%M:%S %Z}.")
     listing = client.list_conversations(since=list_since)
     progress = Progress(client, log, "conversations listed")
@@ -132,7 +133,7 @@ def sync_conversations(
     requests = client.requests
     unseen = [state.conversation_id for state in due if state.conversation_id not in listing.seen]
     gone = set(missing)
-    asked = [i for i in unseen if i not in gone][:most_states]
+    asked = [i for i in unseen if i not in gone][:most_singly]
     missing += ask_states(client, warehouse, asked, log=log)
     return ListingResult(
         list_since,
@@ -144,24 +145,34 @@ def sync_conversations(
     )
 
 
-def reach_back(since: datetime, due: Sequence[DueState], most: int) -> datetime:
-    """How far back to list so that the states of `due` cost the fewest requests.
+def reach_back(since: datetime, due: Sequence[DueState], most: int) -> tuple[datetime, int]:
+    """How far back to list so that the states of `due` (most urgent first) cost the fewest
+    requests. Returns that time and how many may be asked for singly besides.
 
     A page of the list shows the states of up to a hundred conversations; asking singly costs one
-    request each. So the listing reaches back as far as its further pages save more requests.
+    request each. Listing further back shows all that asking singly would, and as many more as
+    `most` requests can.
     """
-    by_age = sorted(
-        (state for state in due if state.last_message_at < since),
-        key=lambda state: state.last_message_at,
-        reverse=True,
-    )
-    best, least = since, min(len(by_age), most)
-    for saved, state in enumerate(by_age, start=1):
-        pages = math.ceil(state.listed_with / ROWS_PER_PAGE) - 1
-        cost = pages + min(len(by_age) - saved, most)
-        if cost < least and pages <= most:
-            best, least = state.last_message_at, cost
-    return best
+    outside = [state for state in due if state.last_message_at < since]
+    urgent = {state.conversation_id for state in outside[:most]}
+    best, left = since, most
+    seen = cost = len(urgent)
+    by_age = sorted(outside, key=lambda state: state.last_message_at, reverse=True)
+    for listed, state in enumerate(by_age, start=1):
+        urgent.discard(state.conversation_id)
+        pages = further_pages(state.listed_with)
+        if pages + len(urgent) > most:
+            continue
+        singly = min(len(outside) - listed, most - pages)
+        if (listed + singly, -pages - singly) > (seen, -cost):
+            best, left = state.last_message_at, most - pages
+            seen, cost = listed + singly, pages + singly
+    return best, left
+
+
+def further_pages(conversations: int) -> int:
+    """How many requests more than one it takes to list so many."""
+    return 0 if conversations <= ROWS_OF_ONE_PAGE else math.ceil(conversations / ROWS_PER_PAGE)
 
 
 def ask_states(
@@ -179,10 +190,15 @@ def ask_states(
         reads = [read for _, read in batch if isinstance(read, ConversationRead)]
         gone = [i for i, read in batch if isinstance(read, NotFoundError)]
         for i, error in batch:
-            if isinstance(error, UnauthorizedError | RateLimitedError):
-                raise error
-            if isinstance(error, Exception) and not isinstance(error, NotFoundError):
-                log.warning(f"The state of conversation {i} could not be read: {error}")
+            match error:
+                case ConversationRead() | NotFoundError():
+                    pass
+                case UnauthorizedError() | RateLimitedError():
+                    raise error
+                case CallError() | IncompleteError() | PageLoopError():
+                    log.warning(f"The state of conversation {i} could not be read: {error}")
+                case _:
+                    raise error
         with warehouse.transaction() as transaction:
             if reads:
                 store.store_conversations(
@@ -296,10 +312,10 @@ class Progress:
 
 def duration(seconds: float) -> str:
     """`95 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 120:  # noqa: PLR2004 - two minutes
+    if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _Calendar:

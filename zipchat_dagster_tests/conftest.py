@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,6 +56,7 @@ class Project:
         since: datetime | None = None,
         until: datetime | None = None,
         refresh: bool = False,
+        most_states: int = 0,
         **options: Any,
     ) -> tuple[int, MessageResult]:
         """Users, conversations and messages of [since, until); returns (requests, messages)."""
@@ -66,7 +66,14 @@ class Project:
         days = [f"{since + timedelta(days=n):%Y-%m-%d}" for n in range(count)]
         with self.client(**options) as client:
             sync_users(client, self.warehouse)
-            sync_conversations(client, self.warehouse, since=since, refresh=refresh, log=LOG)
+            sync_conversations(
+                client,
+                self.warehouse,
+                since=since,
+                refresh=refresh,
+                log=LOG,
+                most_states=most_states,
+            )
             result = sync_messages(
                 client,
                 self.warehouse,
@@ -149,7 +156,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 
 @pytest.fixture
-def project(warehouse: Warehouse) -> Iterator[Project]:
+def project(warehouse: Warehouse) -> Project:
     """Sixty conversations of three weeks, no rate limit."""
     chat = generate(seed=5, conversations=60, days=21, now=NOW)
-    yield Project(Sandbox(chat=chat, limit=None), warehouse)
+    return Project(Sandbox(chat=chat, limit=None), warehouse)

@@ -76,9 +76,10 @@ def test_every_asset_says_what_it_is() -> None:
 
     graph = defs.resolve_asset_graph()
     for node in graph.asset_nodes:
-        assert node.description and "Cost:" in node.description, node.key
+        assert "Cost:" in (node.description or ""), node.key
         assert node.group_name in {"zipchat_raw", "zipchat_metrics"}
-        assert node.owners and node.kinds
+        assert node.owners
+        assert node.kinds
         if node.key.path[-1] != "escalation_report":
             schema: Any = node.metadata["dagster/column_schema"]
             assert all(column.description for column in schema.columns)
@@ -129,7 +130,9 @@ def test_a_wrong_setting_gives_one_clear_sentence(
     assert "Trying again" not in answer.stdout + answer.stderr
 
 
-def test_derived_tables_are_made_without_the_api(tmp_path: Path, sandbox: Sandbox, url: str) -> None:
+def test_derived_tables_are_made_without_the_api(
+    tmp_path: Path, sandbox: Sandbox, url: str
+) -> None:
     settings = environment(tmp_path, url)
     day = f"{NOW - timedelta(days=2):%Y-%m-%d}"
     assert materialize(settings, "--select", "*", "--partition", day).returncode == 0

@@ -16,7 +16,9 @@ SETTING = re.compile(r"ZIPCHAT_[A-Z_]+")
 
 def settings_in_code() -> set[str]:
     sources = (PROJECT / "zipchat_dagster").rglob("*.py")
-    return {name for path in sources for name in re.findall(r'"(ZIPCHAT_[A-Z_]+)"', path.read_text())}
+    return {
+        name for path in sources for name in re.findall(r'"(ZIPCHAT_[A-Z_]+)"', path.read_text())
+    }
 
 
 def test_the_readme_lists_every_table_and_column_as_the_schema_has_them() -> None:
@@ -37,7 +39,9 @@ def test_env_example_is_valid_as_it_stands() -> None:
 
 
 def test_make_help_lists_every_target_of_the_readme() -> None:
-    answer = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        ["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
     listed = set(re.findall(r"^make (\w+)", answer.stdout, re.MULTILINE))
     assert set(re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE)) <= listed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
@@ -169,7 +170,9 @@ def test_a_conversation_that_is_gone_is_marked_kept_and_not_asked_for_again(
         "select count(*) from zipchat.raw_messages where conversation_id = $id", id=conversation_id
     )
     project.sync(refresh=True)
-    missing = "select conversation_id from zipchat.raw_conversations where missing_since is not null"
+    missing = (
+        "select conversation_id from zipchat.raw_conversations where missing_since is not null"
+    )
     assert project.rows(missing) == [(conversation_id,)]
     assert project.rows(
         "select count(*) from zipchat.raw_messages where conversation_id = $id", id=conversation_id
@@ -218,7 +221,9 @@ def test_fewer_messages_than_the_api_states_is_an_error_that_names_the_conversat
         return original(page, per_page, total + (total == len(conversation.messages)))
 
     project.sandbox._pages = lie  # type: ignore[method-assign]  # a server that miscounts
-    with pytest.raises(SyncIncompleteError, match=f"conversation {conversation.id}: the API states"):
+    with pytest.raises(
+        SyncIncompleteError, match=f"conversation {conversation.id}: the API states"
+    ):
         project.sync()
     assert hidden.id
 
@@ -243,7 +248,7 @@ def test_bad_records_keep_their_payload_and_stop_nothing(project: Project) -> No
             payload |= {"last_escalated_at": "tomorrow", "surprise": {"a": [1]}}
         return payload
 
-    project.sandbox._conversation = odd  # type: ignore[method-assign]  # a server that changed
+    project.sandbox._conversation = odd  # type: ignore[method-assign, assignment]  # a server that changed
     project.sync()
     assert project.rows(
         "select channel, last_escalated_at, payload ->> 'last_escalated_at',"
@@ -312,10 +317,8 @@ def test_under_change_and_faults_and_kills_nothing_is_lost(
                 raise Killed
 
         project.sandbox.before_request = before_request
-        try:
+        with suppress(Killed, ListingUnsettledError, SyncIncompleteError):
             project.sync()
-        except (Killed, ListingUnsettledError, SyncIncompleteError):
-            pass
     project.sandbox.before_request = None
     project.sandbox.fault_rate = 0
     project.clock.sleep(60)

@@ -22,7 +22,7 @@ class ReportConfig(dg.Config):
     last: str | None = Field(default=None, description="Last day; today if not given.")
     path: str | None = Field(
         default=None,
-        description="Where to write the page; escalation_report.html beside the database if not given.",
+        description="Where to write it; escalation_report.html beside the database if not given.",
     )
 
 

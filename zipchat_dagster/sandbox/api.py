@@ -168,7 +168,7 @@ class Truth(TypedDict):
     deleted: list[int]
 
 
-class _Refusal(Exception):
+class _Refusal(Exception):  # noqa: N818 - an answer with an error status, no fault of ours
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status

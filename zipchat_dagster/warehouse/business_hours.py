@@ -11,8 +11,9 @@ import pandas as pd
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
+_DAY = "|".join(WEEKDAYS)
 _PART = re.compile(
-    r"(?P<first>[a-z]{3})(?:-(?P<last>[a-z]{3}))?\s+"
+    rf"(?P<first>{_DAY})(?:-(?P<last>{_DAY}))?\s+"
     r"(?P<opens>\d{1,2}:\d{2})-(?P<closes>\d{1,2}:\d{2})"
 )
 
@@ -21,7 +22,7 @@ _PART = re.compile(
 class BusinessHours:
     """Opening times by weekday (0 is Monday), in `timezone`."""
 
-    spans: tuple[tuple[int, time, timedelta], ...]  # weekday, opening time, its length
+    spans: tuple[tuple[int, time, timedelta], ...]  # weekday, opening time, length; no two overlap
     timezone: str
 
     @classmethod
@@ -31,7 +32,7 @@ class BusinessHours:
         Raises:
             ValueError: the text is none such.
         """
-        spans = []
+        hours: dict[int, list[tuple[int, int]]] = {}
         for part in text.lower().split(","):
             match = _PART.fullmatch(part.strip())
             if match is None:
@@ -42,8 +43,12 @@ class BusinessHours:
             if not opens < closes:
                 raise ValueError(text)
             for weekday in range(first, last + 1 + (7 if last < first else 0)):
-                length = timedelta(minutes=closes - opens)
-                spans.append((weekday % 7, time(opens // 60, opens % 60), length))
+                hours.setdefault(weekday % 7, []).append((opens, closes))
+        spans = [
+            (weekday, time(opens // 60, opens % 60), timedelta(minutes=closes - opens))
+            for weekday, found in sorted(hours.items())
+            for opens, closes in _joined(found)
+        ]
         return cls(tuple(spans), timezone)
 
     def between(self, first: date, last: date) -> pd.DataFrame:
@@ -61,13 +66,26 @@ class BusinessHours:
                     opens_at = datetime.combine(day, opens)
                     closes_at = opens_at + length
                     rows.append((opens_at.replace(tzinfo=zone), closes_at.replace(tzinfo=zone)))
-        opens, closes = zip(*rows, strict=True) if rows else ((), ())
-        moments = {"opens_at": list(opens), "closes_at": list(closes)}
+        moments = {
+            "opens_at": [opens_at for opens_at, _ in rows],
+            "closes_at": [closes_at for _, closes_at in rows],
+        }
         return pd.DataFrame({name: pd.to_datetime(at, utc=True) for name, at in moments.items()})
+
+
+def _joined(hours: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same minutes without overlaps, each of which would count twice."""
+    joined: list[tuple[int, int]] = []
+    for opens, closes in sorted(hours):
+        if joined and opens <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], closes))
+        else:
+            joined.append((opens, closes))
+    return joined
 
 
 def _minutes(text: str) -> int:
     hour, minute = map(int, text.split(":"))
-    if minute > 59 or hour * 60 + minute > 24 * 60:  # noqa: PLR2004 - an hour's and a day's end
+    if minute > 59 or hour * 60 + minute > 24 * 60:
         raise ValueError(text)
     return hour * 60 + minute

@@ -73,9 +73,7 @@ def store_conversations(
     batch = _batch(rows, observed_at)
     batch["is_show"] = is_show
     _reject(transaction, rows, batch, kind="conversation", chat_id=chat_id)
-    transaction.execute(
-        "type_conversations", {"batch": batch}, chat_id=chat_id, timezone=timezone
-    )
+    transaction.execute("type_conversations", {"batch": batch}, chat_id=chat_id, timezone=timezone)
     transaction.execute("add_conversation_history")
     transaction.execute("merge_conversations")
 
@@ -109,9 +107,7 @@ def store_reads(
         batch["conversation_id"] = pd.Series(conversation_ids, dtype="int64")
         batch["message_text"] = pd.Series(map(_storable, texts), dtype="str")
         _reject(transaction, records, batch, kind="message", chat_id=chat_id)
-        transaction.execute(
-            "merge_messages", {"batch": batch}, chat_id=chat_id, timezone=timezone
-        )
+        transaction.execute("merge_messages", {"batch": batch}, chat_id=chat_id, timezone=timezone)
     _record_coverage(
         transaction,
         [

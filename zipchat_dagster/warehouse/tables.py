@@ -58,6 +58,6 @@ def markdown() -> str:
     parts = []
     for table in tables().values():
         rows = "\n".join(f"| `{c.name}` | {c.type} | {c.description} |" for c in table.columns)
-        head = f"### `{table.name}`\n\nGrain: {table.grain}.\n\n| column | type | meaning |\n|---|---|---|"
-        parts.append(f"{head}\n{rows}")
+        head = f"### `{table.name}`\n\nGrain: {table.grain}.\n\n| column | type | meaning |"
+        parts.append(f"{head}\n|---|---|---|\n{rows}")
     return "\n\n".join(parts)

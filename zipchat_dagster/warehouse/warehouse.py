@@ -3,13 +3,18 @@
 DuckDB locks its file against every other process, readers too, while it is open. So each
 transaction takes an operating-system lock beside the file first (`<file>.lock`), opens, works,
 closes, and lets go, also on error. Waiting in that queue is fairer than DuckDB's own refusal and a
-back-off. Nothing that calls the API may run inside.
+back-off. Nothing that calls the API may run inside. Who has the lock stands beside it, in
+`<file>.lock.holder`, for those who wait: the process id and the program.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,6 +27,9 @@ from zipchat_dagster.warehouse.tables import sql
 
 LOCK_TIMEOUT = 120.0  # seconds; transactions take milliseconds, a copy of the file some seconds
 LOCK_POLL = 0.01  # seconds between two looks at the lock
+TELL_AFTER = 2.0  # seconds of waiting, after which it is said whom for
+
+_LOGGER = logging.getLogger("zipchat_dagster")
 
 
 class WarehouseError(Exception):
@@ -85,17 +93,91 @@ class Warehouse:
             self._is_ready = True
 
     @contextmanager
-    def connection(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """An open connection to the file while the lock beside it is held. Times are in UTC."""
+    def connection(
+        self, *, read_only: bool = False, purpose: str = ""
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """An open connection to the file while the lock beside it is held. Times are in UTC.
+
+        Args:
+            purpose: what those who wait for the lock are told; the program's name unless given.
+        """
+        with self._locked(purpose), self._attached(read_only) as connection:
+            yield connection
+
+    def copy_to(self, target: Path) -> int:
+        """Put a copy of the file, as it is now, in the place of `target`. Returns its bytes.
+
+        Whoever has the earlier copy open keeps it: the new one is another file of the same name.
+        """
+        if target.resolve() == self.path.resolve():
+            raise WarehouseError(f"{target} is the database itself; a copy needs another place.")
+        with self.transaction():
+            pass  # the tables exist, also when nothing was ever stored
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f"{target.name}.unfinished")
+        with self._locked("publish_job"):
+            with self._attached(read_only=False) as connection:
+                connection.execute("checkpoint warehouse")  # nothing is left in <file>.wal
+            try:
+                unfinished.unlink(missing_ok=True)  # of a run that was killed
+                shutil.copyfile(self.path, unfinished)
+                unfinished.chmod(self.path.stat().st_mode & 0o444)
+                size = unfinished.stat().st_size
+                unfinished.replace(target)
+            except OSError as error:
+                with suppress(OSError):
+                    unfinished.unlink(missing_ok=True)
+                raise WarehouseError(
+                    f"{target} could not be written ({error.strerror or type(error).__name__})."
+                    " What was there before is still there."
+                ) from None
+        return size
+
+    @contextmanager
+    def _locked(self, purpose: str) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{self.path}.lock", timeout=LOCK_TIMEOUT, poll_interval=LOCK_POLL)
+        lock = FileLock(f"{self.path}.lock", poll_interval=LOCK_POLL)
+        self._acquire(lock)
         try:
-            lock.acquire()
+            with suppress(OSError):  # the name is a courtesy
+                self._holder.write_text(f"{os.getpid()} {purpose or _program()}", "utf-8")
+            yield
+        finally:
+            with suppress(OSError):
+                self._holder.unlink()
+            lock.release()
+
+    def _acquire(self, lock: FileLock) -> None:
+        patience = min(TELL_AFTER, LOCK_TIMEOUT)
+        with suppress(Timeout):
+            lock.acquire(timeout=patience)
+            return
+        if patience < LOCK_TIMEOUT:
+            # A warning is shown in a notebook without any set-up of logging.
+            _LOGGER.warning(f"Waiting for {self.path}: {self._held_by()} has it open.")
+        try:
+            lock.acquire(timeout=LOCK_TIMEOUT - patience)
         except Timeout:
             raise WarehouseError(
-                f"{self.path} has been in use by another program for {LOCK_TIMEOUT:.0f} s."
-                f" Whoever holds {self.path.name}.lock must end first."
+                f"{self.path} has been in use for {LOCK_TIMEOUT:.0f} s by {self._held_by()}, which"
+                f" holds {self.path.name}.lock and must end first."
             ) from None
+
+    @property
+    def _holder(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.lock.holder")
+
+    def _held_by(self) -> str:
+        """`process 4711 (dagster)`, as far as it says so: a killed one leaves its name behind
+        until the next one comes."""
+        try:
+            process, _, purpose = self._holder.read_text("utf-8").partition(" ")
+        except (OSError, ValueError):
+            return "another program"
+        return f"process {process} ({purpose})" if process.isdecimal() else "another program"
+
+    @contextmanager
+    def _attached(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             self._attach(read_only)
             yield self._duckdb
@@ -106,8 +188,6 @@ class Warehouse:
             self._duckdb.close()
             self._duckdb = _duckdb()
             raise
-        finally:
-            lock.release()
 
     def _attach(self, read_only: bool) -> None:
         # Attached under a name of its own: a file called zipchat.duckdb would be a catalog of the
@@ -131,6 +211,12 @@ class Warehouse:
             connection.execute(
                 sql("redate").format(table=table, moment=moment), {"timezone": self.timezone}
             )
+
+
+def _program() -> str:
+    """The name of this program, without its arguments, which are nobody's business."""
+    path = Path(sys.argv[0] if sys.argv else "")
+    return path.parent.name if path.name == "__main__.py" else path.stem or "python"
 
 
 def _duckdb() -> duckdb.DuckDBPyConnection:

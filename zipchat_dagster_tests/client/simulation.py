@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 from zipchat_dagster.client.budget import LONGEST_SLEEP
@@ -73,9 +74,9 @@ class Simulation:
         self._permits = itertools.count()
         self.processes = processes
         for process in processes:
-            self.after(process.starts_after, lambda process=process: self._wake(process))
+            self.after(process.starts_after, partial(self._wake, process))
         for seconds, number in others:
-            self.after(seconds, lambda number=number: self.spend(number))
+            self.after(seconds, partial(self.spend, number))
 
     def after(self, seconds: float, what: Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.now + seconds, next(self._order), what))

@@ -3,16 +3,26 @@
 -- So open escalations and conversations in manual mode are asked about again: young ones in every
 -- run, older ones when they were not seen for a tenth of their age. listed_with: how many
 -- conversations a listing would bring that reaches back to this one.
-with ranked as (
+with known as (
+    select
+        conversation_id,
+        observed_at,
+        manual_reply_mode,
+        last_escalated_at,
+        last_escalated_at is not null
+        and (last_escalation_resolved_at is null or last_escalation_resolved_at < last_escalated_at) as is_open,
+        -- where it cannot be read or there is no message yet: asked singly when no list shows it
+        coalesce(last_message_at, created_at, observed_at) as last_message_at
+    from zipchat.raw_conversations
+    where chat_id = $chat_id and missing_since is null
+),
+ranked as (
     select
         *,
         count(*) over (order by last_message_at desc) as listed_with,
-        last_escalated_at is not null
-        and (last_escalation_resolved_at is null or last_escalation_resolved_at < last_escalated_at) as is_open,
         $now::timestamptz - greatest(last_message_at, last_escalated_at) as age,
         $now::timestamptz - observed_at as unseen
-    from zipchat.raw_conversations
-    where chat_id = $chat_id and missing_since is null and last_message_at is not null
+    from known
 )
 select conversation_id, last_message_at, listed_with
 from ranked

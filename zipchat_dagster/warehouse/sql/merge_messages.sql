@@ -4,7 +4,7 @@ using (
     select
         $chat_id::bigint as chat_id,
         try_cast(payload ->> 'id' as bigint) as message_id,
-        cast(timezone($timezone, try_cast(payload ->> 'created_at' as timestamptz)) as date) as partition_date,
+        cast(timezone($timezone, try_cast(regexp_extract(payload ->> 'created_at', '^\d{4}-.*') as timestamptz)) as date) as partition_date,
         conversation_id,
         payload ->> 'role' as role,
         payload ->> 'message' as message,
@@ -12,7 +12,7 @@ using (
         try_cast(payload ->> 'manual_reply' as boolean) as manual_reply,
         payload ->> 'status' as status,
         try_cast(payload ->> 'sender_id' as bigint) as sender_id,
-        try_cast(payload ->> 'created_at' as timestamptz) as created_at,
+        try_cast(regexp_extract(payload ->> 'created_at', '^\d{4}-.*') as timestamptz) as created_at,
         payload::json as payload,
         observed_at
     from batch

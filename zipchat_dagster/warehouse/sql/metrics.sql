@@ -4,10 +4,21 @@
 create or replace temp table computed as
 with days as (
     select
-        day::date as day,
-        timezone($timezone, day::timestamp) as starts_at,
-        timezone($timezone, day::timestamp + interval 1 day) as ends_at
-    from generate_series($first::date, $last::date, interval 1 day) as series (day)
+        day,
+        midnight as starts_at,
+        lead(midnight) over (order by day) as ends_at
+    from (
+        select
+            day::date as day,
+            timezone($timezone, day) as later,
+            -- where clocks go back over midnight (the Azores), the first of the two begins the day
+            case when cast(timezone($timezone, later - interval 1 hour) as date) = day::date
+                then later - interval 1 hour
+                else later
+            end as midnight
+        from generate_series($first::timestamp, $last::timestamp + interval 1 day, interval 1 day) as series (day)
+    )
+    qualify ends_at is not null
 ),
 started as (
     select partition_date as day, coalesce(channel, 'unknown') as channel
@@ -88,8 +99,9 @@ waiting as (
         epoch(least(days.ends_at, $now) - ended.escalated_at) as age_seconds
     from days
     inner join ended
-        on ended.escalated_at < least(days.ends_at, $now)
-        and (ended.ended_at is null or ended.ended_at >= least(days.ends_at, $now))
+        on ended.escalated_at < days.ends_at
+        and ended.escalated_at <= $now
+        and (ended.ended_at is null or ended.ended_at >= days.ends_at or ended.ended_at > $now)
     where days.starts_at <= $now
 ),
 active as (

@@ -10,7 +10,12 @@ with escalated as (
         chat_id,
         conversation_id,
         last_escalated_at as escalated_at,
-        arg_max(assignee_id, observed_at) filter (assignee_id is not null) as assignee_id,
+        -- arg_max() and arg_min() pass over observations without an assignee. One who takes the
+        -- conversation over long after the resolution is not this escalation's agent.
+        coalesce(
+            arg_max(assignee_id, observed_at) filter (coalesce(last_escalation_resolved_at < last_escalated_at, true)),
+            arg_min(assignee_id, observed_at) filter (last_escalation_resolved_at >= last_escalated_at)
+        ) as assignee_id,
         lead(last_escalated_at) over (
             partition by chat_id, conversation_id order by last_escalated_at
         ) as next_escalated_at
@@ -47,7 +52,8 @@ answered as (
         resolved.conversation_id,
         resolved.escalated_at,
         min(message.created_at) as first_response_at,
-        arg_min(message.sender_id, (message.created_at, message.message_id)) as first_responder_id
+        -- not arg_min(), which would name the second responder where the first has no id
+        arg_min_null(message.sender_id, (message.created_at, message.message_id)) as first_responder_id
     from resolved
     inner join zipchat.raw_messages as message
         on message.chat_id = resolved.chat_id

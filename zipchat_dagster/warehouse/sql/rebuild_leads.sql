@@ -4,28 +4,38 @@ insert into zipchat.leads (
     chat_id, lead_id, full_name, first_name, last_name, email, phone_number, email_marketing_consent,
     shopify_customer_id, additional_attributes, conversations, first_contact_at, last_contact_at
 )
-with newest as (
+with seen as (
+    select
+        *,
+        -- of a missing conversation, observed_at is when it was missed, not when its lead was seen
+        (missing_since is null, observed_at, last_message_at, conversation_id) as seen_at,
+        -- a conversation can have been given another lead since it was shown
+        case when try_cast(show_payload ->> '$.lead.id' as bigint) = lead_id then show_payload -> '$.lead' end as shown,
+        (shown_at, last_message_at, conversation_id) as shown_order
+    from zipchat.raw_conversations
+    where lead_id is not null
+),
+newest as (
     select
         chat_id,
         lead_id,
         -- arg_max() passes over conversations whose payload lacks the value
-        arg_max(lead_full_name, observed_at) as full_name,
-        arg_max(show_payload ->> '$.lead.first_name', shown_at) as first_name,
-        arg_max(show_payload ->> '$.lead.last_name', shown_at) as last_name,
-        arg_max(lead_email, observed_at) as email,
-        arg_max(lead_phone_number, observed_at) as phone_number,
-        arg_max(lead_email_marketing_consent, observed_at) as email_marketing_consent,
-        arg_max(show_payload ->> '$.lead.shopify_customer_id', shown_at) as shopify_customer_id,
+        arg_max(lead_full_name, seen_at) as full_name,
+        arg_max(shown ->> 'first_name', shown_order) as first_name,
+        arg_max(shown ->> 'last_name', shown_order) as last_name,
+        arg_max(lead_email, seen_at) as email,
+        arg_max(lead_phone_number, seen_at) as phone_number,
+        arg_max(lead_email_marketing_consent, seen_at) as email_marketing_consent,
+        arg_max(shown ->> 'shopify_customer_id', shown_order) as shopify_customer_id,
         arg_max(
-            case when json_type(show_payload -> '$.lead.additional_attributes') <> 'NULL'
-                then show_payload -> '$.lead.additional_attributes' end,
-            shown_at
+            case when json_type(shown -> 'additional_attributes') <> 'NULL'
+                then shown -> 'additional_attributes' end,
+            shown_order
         ) as additional_attributes,
         count(*) as conversations,
         min(created_at) as first_contact_at,
         max(last_message_at) as last_contact_at
-    from zipchat.raw_conversations
-    where lead_id is not null
+    from seen
     group by chat_id, lead_id
 )
 select * from newest

@@ -99,7 +99,7 @@ create table if not exists zipchat.escalations (
     partition_date date, -- day of escalated_at in ZIPCHAT_TIMEZONE
     resolved_at timestamptz, -- when an agent pressed "resolved"; NULL: not, or not seen
     channel varchar, -- of the conversation
-    assignee_id bigint, -- the agent: assigned while it ran, newest observation
+    assignee_id bigint, -- the agent: assigned while it ran, newest observation; else the first seen after its end
     first_response_at timestamptz, -- first manual reply at or after escalated_at
     first_responder_id bigint, -- who wrote it, users.user_id
     superseded_at timestamptz, -- the next escalation of the conversation, if it came before a resolution
@@ -111,7 +111,7 @@ create table if not exists zipchat.escalation_metrics (
     partition_date date, -- the day, in ZIPCHAT_TIMEZONE
     chat_id bigint, -- the chat
     dimension varchar, -- all, channel or agent
-    dimension_value varchar, -- all, the channel, or the agent's users.user_id
+    dimension_value varchar, -- all; the channel, or unknown; the agent's users.user_id, or unassigned
     conversations_started bigint, -- conversations created that day
     conversations_active bigint, -- conversations with a message that day
     escalated_conversations bigint, -- conversations escalated that day, each once

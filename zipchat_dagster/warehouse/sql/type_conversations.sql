@@ -22,13 +22,13 @@ complete as (
 select
     $chat_id::bigint as chat_id,
     try_cast(payload ->> 'id' as bigint) as conversation_id,
-    try_cast(payload ->> 'created_at' as timestamptz) as created_at,
-    cast(timezone($timezone, try_cast(payload ->> 'created_at' as timestamptz)) as date) as partition_date,
-    try_cast(payload ->> 'last_message_at' as timestamptz) as last_message_at,
+    try_cast(regexp_extract(payload ->> 'created_at', '^\d{4}-.*') as timestamptz) as created_at,
+    cast(timezone($timezone, try_cast(regexp_extract(payload ->> 'created_at', '^\d{4}-.*') as timestamptz)) as date) as partition_date,
+    try_cast(regexp_extract(payload ->> 'last_message_at', '^\d{4}-.*') as timestamptz) as last_message_at,
     payload ->> 'channel' as channel,
     try_cast(payload ->> 'manual_reply_mode' as boolean) as manual_reply_mode,
-    try_cast(payload ->> 'last_escalated_at' as timestamptz) as last_escalated_at,
-    try_cast(payload ->> 'last_escalation_resolved_at' as timestamptz) as last_escalation_resolved_at,
+    try_cast(regexp_extract(payload ->> 'last_escalated_at', '^\d{4}-.*') as timestamptz) as last_escalated_at,
+    try_cast(regexp_extract(payload ->> 'last_escalation_resolved_at', '^\d{4}-.*') as timestamptz) as last_escalation_resolved_at,
     try_cast(payload ->> '$.assignee.id' as bigint) as assignee_id,
     coalesce(
         payload ->> '$.assignee.full_name',
