@@ -5,17 +5,24 @@ import os
 import dagster as dg
 
 from zipchat_dagster.assets import ASSETS
+from zipchat_dagster.checks import CHECKS
 from zipchat_dagster.jobs import sync_job
+from zipchat_dagster.notify import Notifier
+from zipchat_dagster.readers import PUBLISH_JOB
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.schedules import SCHEDULES
+from zipchat_dagster.sensors import SENSORS
 from zipchat_dagster.settings import Settings
+from zipchat_dagster.write_back import WRITE_BACK_JOBS
 
 settings = Settings.from_environment()
 
 defs = dg.Definitions(
     assets=ASSETS,
-    jobs=[sync_job],
+    asset_checks=CHECKS,
+    jobs=[sync_job, *WRITE_BACK_JOBS, PUBLISH_JOB],
     schedules=SCHEDULES,
+    sensors=SENSORS,
     resources={
         "zipchat": ZipchatResource(
             # Without a key the project can be looked at; the first run asks for it by name.
@@ -26,7 +33,17 @@ defs = dg.Definitions(
             concurrency=settings.concurrency,
             reserve=settings.reserve,
         ),
-        "warehouse": WarehouseResource(database=str(settings.database), timezone=settings.timezone),
+        "warehouse": WarehouseResource(
+            database=str(settings.database),
+            timezone=settings.timezone,
+            published_database=str(settings.published_database or ""),
+        ),
+        # The address may hold a secret, as the key does.
+        "notifier": Notifier(
+            webhook_url=dg.EnvVar("ZIPCHAT_WEBHOOK_URL")
+            if "ZIPCHAT_WEBHOOK_URL" in os.environ
+            else ""
+        ),
         "metric_settings": MetricSettings(
             business_hours=settings.business_hours,
             response_target_seconds=settings.response_target_seconds,

@@ -35,6 +35,7 @@ class Settings:
     base_url: str
     database: Path
     budget_database: Path
+    published_database: Path | None
     start_date: str
     timezone: str
     concurrency: int
@@ -57,6 +58,9 @@ class Settings:
             database=database,
             budget_database=read(
                 "ZIPCHAT_BUDGET_DATABASE", _path, str(database.parent / "budget.sqlite")
+            ),
+            published_database=read(
+                "ZIPCHAT_PUBLISHED_DATABASE", lambda text: _path(text) if text else None, ""
             ),
             start_date=read("ZIPCHAT_START_DATE", _start_date, DEFAULT_START_DATE),
             timezone=read("ZIPCHAT_TIMEZONE", _timezone, "UTC"),

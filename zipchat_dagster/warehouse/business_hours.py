@@ -11,10 +11,11 @@ import pandas as pd
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
+_MINUTES_OF_A_DAY = 24 * 60
 _DAY = "|".join(WEEKDAYS)
 _PART = re.compile(
     rf"(?P<first>{_DAY})(?:-(?P<last>{_DAY}))?\s+"
-    r"(?P<opens>\d{1,2}:\d{2})-(?P<closes>\d{1,2}:\d{2})"
+    r"(?P<opens>\d{1,2}:[0-5]\d)-(?P<closes>\d{1,2}:[0-5]\d)"
 )
 
 
@@ -40,7 +41,7 @@ class BusinessHours:
             first = WEEKDAYS.index(match["first"])
             last = WEEKDAYS.index(match["last"] or match["first"])
             opens, closes = _minutes(match["opens"]), _minutes(match["closes"])
-            if not opens < closes:
+            if not opens < closes <= _MINUTES_OF_A_DAY:
                 raise ValueError(text)
             for weekday in range(first, last + 1 + (7 if last < first else 0)):
                 hours.setdefault(weekday % 7, []).append((opens, closes))
@@ -86,6 +87,4 @@ def _joined(hours: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _minutes(text: str) -> int:
     hour, minute = map(int, text.split(":"))
-    if minute > 59 or hour * 60 + minute > 24 * 60:
-        raise ValueError(text)
     return hour * 60 + minute

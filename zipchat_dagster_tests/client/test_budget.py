@@ -175,6 +175,8 @@ headers = {"Authorization": "Bearer zc-sandbox"}
 transport = BudgetTransport(httpx.HTTPTransport(), budget)
 with httpx.Client(transport=transport, headers=headers) as client, ThreadPoolExecutor(6) as pool:
     url = f"{base_url}/chats/1/users/1"
+    print("ready", flush=True)
+    sys.stdin.readline()
     answers = set(pool.map(lambda _: client.get(url).status_code, range(int(calls))))
     print(answers, budget.refused)
 """
@@ -184,7 +186,18 @@ def test_processes_share_every_window_to_its_end(tmp_path: Path) -> None:
     sandbox = Sandbox(chat=Chat(), limit=60, window=2)
     with serve(sandbox) as base_url:
         command = [sys.executable, "-c", PROGRAM, base_url, str(tmp_path / "budget.sqlite"), "65"]
-        processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        processes = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(3)
+        ]
+        # All begin at once: one that is late to start leaves the others' window unspent.
+        for process in processes:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin
+            process.stdin.write("go\n")
+            process.stdin.flush()
         outputs = [process.communicate()[0] for process in processes]
     stats = sandbox.stats()
     windows = [number for _, number in stats["windows"]]

@@ -1,0 +1,93 @@
+"""The asset checks: what only the data, the API or Dagster's history can tell.
+
+Each is a sentence that is true when it passes. `ERROR` means that a number in the tables is wrong
+or missing; `WARN` that somebody should look. What is found is named by id, never by what a customer
+wrote or is called. `content` looks at what is stored, `fields` at the shape of what the API sends,
+`recency` at what Dagster ran and when, `activity` asks the API.
+
+Only `raw_messages.keys_are_unique` blocks: a record stored twice would be counted twice, and what
+it holds back (escalations, leads, metrics) is derived and made good by the next run. Nothing stops
+the two raw assets: data that does not arrive cannot be looked at.
+"""
+
+import dagster as dg
+
+from zipchat_dagster.assets.escalation_metrics import escalation_metrics
+from zipchat_dagster.assets.escalations import escalations
+from zipchat_dagster.assets.leads import leads
+from zipchat_dagster.assets.raw_conversations import raw_conversations
+from zipchat_dagster.assets.raw_messages import raw_messages
+from zipchat_dagster.assets.users import users
+from zipchat_dagster.checks import content, fields, recency
+from zipchat_dagster.checks.activity import newest_activity_is_stored
+from zipchat_dagster.checks.rules import Rule, checks_of
+
+# The steps, by name: an asset, and what is looked at once it is materialized.
+RULES: dict[str, tuple[dg.AssetsDefinition, list[Rule]]] = {
+    "users_checks": (
+        users,
+        [
+            content.KEYS_ARE_UNIQUE,
+            content.every_record_has_an_id("user"),
+            fields.FIELDS_ARE_THE_KNOWN_ONES,
+            fields.EVERY_VALUE_HAS_ITS_TYPE,
+        ],
+    ),
+    "raw_conversations_checks": (
+        raw_conversations,
+        [
+            content.KEYS_ARE_UNIQUE,
+            content.every_record_has_an_id("conversation"),
+            content.TIMES_ARE_IN_ORDER,
+            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
+            content.LISTING_COUNT_IS_AS_THE_API_STATED,
+            content.CONVERSATIONS_DO_NOT_VANISH_IN_MASSES,
+            content.NULLS_ARE_AS_RARE_AS_BEFORE,
+            fields.FIELDS_ARE_THE_KNOWN_ONES,
+            fields.EVERY_VALUE_HAS_ITS_TYPE,
+            recency.TODAY_IS_UP_TO_DATE,
+        ],
+    ),
+    # A step of its own: what is derived waits for it, and for no other check.
+    "raw_messages_keys_check": (raw_messages, [content.MESSAGE_KEYS_ARE_UNIQUE]),
+    "raw_messages_checks": (
+        raw_messages,
+        [
+            content.every_record_has_an_id("message"),
+            content.EVERY_MESSAGE_HAS_ITS_CONVERSATION,
+            content.NO_CONVERSATION_WAS_SKIPPED,
+            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
+            content.MESSAGE_COUNTS_ARE_AS_THE_API_STATED,
+            content.NULLS_ARE_AS_RARE_AS_BEFORE,
+            fields.FIELDS_ARE_THE_KNOWN_ONES,
+            fields.EVERY_VALUE_HAS_ITS_TYPE,
+            recency.TODAY_IS_UP_TO_DATE,
+            recency.EVERY_DAY_WAS_MATERIALIZED,
+            recency.CLOSED_DAYS_ARE_COMPLETE,
+        ],
+    ),
+    "escalations_checks": (
+        escalations,
+        [
+            content.KEYS_ARE_UNIQUE,
+            content.ESCALATION_TIMES_ARE_IN_ORDER,
+            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
+        ],
+    ),
+    "leads_checks": (leads, [content.KEYS_ARE_UNIQUE]),
+    "escalation_metrics_checks": (
+        escalation_metrics,
+        [
+            content.KEYS_ARE_UNIQUE,
+            recency.TODAY_IS_UP_TO_DATE,
+            recency.EVERY_DAY_WAS_MATERIALIZED,
+        ],
+    ),
+}
+
+CHECKS: list[dg.AssetChecksDefinition] = [
+    *(checks_of(asset, rules, name=name) for name, (asset, rules) in RULES.items()),
+    newest_activity_is_stored,
+]
+
+__all__ = ["CHECKS", "RULES"]

@@ -1,0 +1,94 @@
+"""The check that asks the API: is its newest activity in our table?"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import dagster as dg
+import pandas as pd
+
+from zipchat_dagster.assets.common import API_POOL
+from zipchat_dagster.assets.raw_conversations import raw_conversations
+from zipchat_dagster.checks.rules import NAMED_AT_MOST, WARN, Verdict, looking_at, result
+from zipchat_dagster.client.client import LARGEST_PAGE
+from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+
+LONGEST_LAG: Final = timedelta(hours=2)
+
+
+@dg.asset_check(
+    asset=raw_conversations,
+    pool=API_POOL,
+    description=(
+        "What the API shows as active was not waiting for more than 2 hours to be stored; asks for"
+        " one page. When it fails, the syncs do not run, or they run and do not bring what is"
+        " there: materialize raw_conversations for today, with `refresh` if it stays."
+    ),
+)
+def newest_activity_is_stored(
+    context: dg.AssetCheckExecutionContext, zipchat: ZipchatResource, warehouse: WarehouseResource
+) -> dg.AssetCheckResult:
+    """Compare the newest stored activity with a page of the API's, since then."""
+    with looking_at(warehouse.warehouse) as transaction:
+        ((newest_at, listed_since),) = transaction.execute("check_newest", chat_id=zipchat.chat)
+    since = newest_at or listed_since
+    try:
+        with zipchat.client(context) as client:
+            listing = client.list_conversations(since=since)
+            rows, observed_at = next(iter(listing))
+            verdict = judge(rows, newest_at=since, observed_at=observed_at, total=listing.total)
+    except dg.Failure as failure:
+        # No reason to end a run that brought data.
+        verdict = Verdict(False, f"The API could not be asked: {failure.description}")
+    return result(verdict, WARN, asset=raw_conversations, name="newest_activity_is_stored")
+
+
+def judge(
+    rows: list[dict[str, Any]],
+    *,
+    newest_at: datetime | None,
+    observed_at: datetime,
+    total: int | None,
+) -> Verdict:
+    """What one page, of whichever order, tells about the activity after `newest_at`.
+
+    The lag is how long the oldest of it has been waiting: after a quiet night the newest alone
+    would look like hours of delay. Where the page cannot hold it all, the oldest may be on another
+    one; so much activity comes without pauses, and the distance of the newest tells enough.
+    """
+    newer: dict[int, datetime] = {}
+    for row in rows:
+        at = _time(row.get("last_message_at"))
+        if (
+            isinstance(row.get("id"), int)
+            and at is not None
+            and (newest_at is None or at > newest_at)
+        ):
+            newer[row["id"]] = at
+    is_whole = len(rows) < LARGEST_PAGE if total is None else len(rows) >= total
+    lag = timedelta(0)
+    if newer:
+        lag = max(lag, observed_at - min(newer.values()))
+        if not is_whole and newest_at is not None:
+            lag = max(lag, max(newer.values()) - newest_at)
+    seconds = round(lag.total_seconds())
+    count = f"{len(newer):,}" + ("" if is_whole else " or more")
+    metadata: dict[str, Any] = {
+        "lag_seconds": seconds,
+        "newer_conversations": len(newer),
+        "is_whole": is_whole,
+        "named": dg.MetadataValue.json(list(newer)[:NAMED_AT_MOST]),
+    }
+    if newest_at is not None:
+        metadata["newest_stored_at"] = dg.MetadataValue.timestamp(newest_at.astimezone(UTC))
+    if newer:
+        metadata["newest_shown_at"] = dg.MetadataValue.timestamp(max(newer.values()))
+    return Verdict(
+        passed=lag <= LONGEST_LAG,
+        description=f"{count} conversations are newer than what is stored; lag {seconds:,} s.",
+        metadata=metadata,
+    )
+
+
+def _time(value: Any) -> datetime | None:
+    at = pd.to_datetime(str(value), errors="coerce", utc=True, format="ISO8601")
+    return None if pd.isna(at) else at.to_pydatetime()

@@ -1,0 +1,176 @@
+"""Checks of the shape of what the API sends: its fields and their types.
+
+`FIELDS` is the one place for what is documented or was seen in integrations (design: api.md). A
+field that is neither in there nor in older records is new; the payload keeps it either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import dagster as dg
+
+from zipchat_dagster.checks.rules import NAMED_AT_MOST, WARN, Evidence, Rule, Verdict
+
+ENOUGH_RECORDS: Final = 20  # recent ones, before the absence of a field means anything
+NEARLY_ALL: Final = 0.95  # share of earlier records in which a field counts as always there
+LONGEST_NAME: Final = 60  # characters of a field's name that are shown
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of one kind of record: those it always has (maybe null), and those it may have."""
+
+    always: frozenset[str]
+    maybe: frozenset[str] = frozenset()
+
+
+_PERSON = frozenset({"full_name", "name", "first_name", "last_name", "email", "avatar_url", "role"})
+_LEAD = frozenset({"id", "full_name", "email", "phone_number", "email_marketing_consent"})
+_LEAD_SHOWN = frozenset({"first_name", "last_name", "shopify_customer_id", "additional_attributes"})
+
+FIELDS: Final = {
+    "conversation": Fields(
+        frozenset(
+            {
+                "id",
+                "chat_id",
+                "created_at",
+                "last_message_at",
+                "channel",
+                "manual_reply_mode",
+                "last_escalated_at",
+                "last_escalation_resolved_at",
+                "assignee",
+                "lead",
+                "share_url",
+            }
+        )
+    ),
+    "lead": Fields(_LEAD, _LEAD_SHOWN),
+    "shown lead": Fields(_LEAD | _LEAD_SHOWN),
+    "assignee": Fields(frozenset({"id"}), _PERSON),
+    "message": Fields(
+        frozenset({"id", "role", "message", "manual_reply", "status", "sender_id", "created_at"})
+    ),
+    # Nobody told us how a user is named, so no name is asked for.
+    "user": Fields(frozenset({"id", "email"}), _PERSON),
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """In how many records of a kind a field was, or with no field's name, how many there are."""
+
+    kind: str
+    field: str
+    recent: int
+    earlier: int
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How recent records differ from what was known, as `kind.field`."""
+
+    new: list[str]
+    absent: list[str]  # documented, and in no recent record
+    gone: list[str]  # not documented, in nearly all earlier records, and in no recent one
+    undocumented: list[str]  # new or not
+
+
+def drift(seen: Iterable[Seen]) -> Drift:
+    """Compare with `FIELDS` and with earlier records."""
+    by_kind: dict[str, dict[str, Seen]] = {}
+    for one in seen:
+        by_kind.setdefault(one.kind, {})[one.field] = one
+    found = Drift([], [], [], [])
+    for kind, fields in by_kind.items():
+        known = FIELDS[kind]
+        records = fields.pop("")
+        extra = {
+            name: one for name, one in fields.items() if name not in known.always | known.maybe
+        }
+        recent = {name for name, one in fields.items() if one.recent}
+        found.undocumented.extend(f"{kind}.{name}" for name in extra)
+        found.new.extend(
+            f"{kind}.{name}" for name, one in extra.items() if one.recent and not one.earlier
+        )
+        if records.recent >= ENOUGH_RECORDS:
+            found.absent.extend(f"{kind}.{name}" for name in sorted(known.always - recent))
+            found.gone.extend(
+                f"{kind}.{name}"
+                for name, one in fields.items()
+                if name not in known.always
+                and not one.recent
+                and one.earlier >= max(NEARLY_ALL * records.earlier, ENOUGH_RECORDS)
+            )
+    return found
+
+
+def _judge_fields(evidence: Evidence) -> Verdict:
+    rows = evidence.transaction.execute("check_fields", table=evidence.table)
+    found = drift(Seen(*row) for row in rows)
+    told = [
+        f"{what}: {_named(names)}"
+        for what, names in (
+            ("new", found.new),
+            ("documented and absent", found.absent),
+            ("gone", found.gone),
+        )
+        if names
+    ]
+    return Verdict(
+        passed=not told,
+        description="; ".join(told) + "." if told else "Recent records have the fields they had.",
+        metadata={
+            "offenders": len(found.new) + len(found.absent) + len(found.gone),
+            "new_fields": _json(found.new),
+            "absent_fields": _json(found.absent),
+            "gone_fields": _json(found.gone),
+            "undocumented_fields": _json(found.undocumented),
+        },
+    )
+
+
+FIELDS_ARE_THE_KNOWN_ONES = Rule(
+    "fields_are_the_known_ones",
+    WARN,
+    "The records that were read in the last two days have the fields that are documented or that"
+    " records before them had. When it fails over a new field, nothing is lost, since payload holds"
+    " it: give it a column if it is wanted, and add it to FIELDS in checks/fields.py. A field that"
+    " is absent leaves its column NULL: look whether the API renamed it.",
+    _judge_fields,
+)
+
+
+def _judge_types(evidence: Evidence) -> Verdict:
+    rows = evidence.rows("check_types", table=evidence.table, most=NAMED_AT_MOST)
+    told = [f"{row['field']} in {row['records']:,} records" for row in rows]
+    return Verdict(
+        passed=not rows,
+        description=f"Wrong: {', '.join(told)}." if rows else "Every value fits its column.",
+        metadata={
+            "offenders": sum(row["records"] for row in rows),
+            "named": dg.MetadataValue.json(rows),
+        },
+    )
+
+
+EVERY_VALUE_HAS_ITS_TYPE = Rule(
+    "every_value_has_its_type",
+    WARN,
+    "No column is NULL, or text in place of something else, because the API sent a value of another"
+    " type than documented. When it fails, look at payload of the ids named: it holds the value. If"
+    " the API changed for good, change sql/type_conversations.sql or sql/merge_messages.sql.",
+    _judge_types,
+)
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(name[:LONGEST_NAME] for name in names[:NAMED_AT_MOST])
+
+
+def _json(names: Sequence[str]) -> Any:
+    return dg.MetadataValue.json([name[:LONGEST_NAME] for name in names[:NAMED_AT_MOST]])

@@ -1,0 +1,164 @@
+"""What a check is made of: a rule judges the evidence, and an asset's rules run as one step."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import dagster as dg
+
+from zipchat_dagster.checks.history import History, current_time, history_of
+from zipchat_dagster.resources import WarehouseResource
+from zipchat_dagster.warehouse import Transaction, Warehouse
+
+NAMED_AT_MOST: Final = 20  # offenders that a result names; the count says how many there are
+WARN: Final = dg.AssetCheckSeverity.WARN
+ERROR: Final = dg.AssetCheckSeverity.ERROR
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a rule may look at. The database is open meanwhile, so no rule asks the API.
+
+    Attributes:
+        table: the asset's table.
+        transaction: a read-only look at all tables.
+        timezone: the zone whose days the tables' partitions are.
+        history: what Dagster knows of the asset's days.
+    """
+
+    table: str
+    transaction: Transaction
+    timezone: str
+    history: History
+
+    def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        """The rows of `sql/<sql>.sql`, in values that JSON takes."""
+        frame = self.transaction.query(sql, **parameters)
+        return [
+            {str(name): _plain(value) for name, value in row.items()}
+            for row in frame.to_dict("records")
+        ]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule found; `severity` where that depends on what was found."""
+
+    passed: bool
+    description: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    severity: dg.AssetCheckSeverity | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One check: a name that is true when it passes, and what to do when it does not."""
+
+    name: str
+    severity: dg.AssetCheckSeverity
+    description: str
+    judge: Callable[[Evidence], Verdict]
+    is_blocking: bool = False
+
+
+def checks_of(
+    asset: dg.AssetsDefinition, rules: Sequence[Rule], *, name: str
+) -> dg.AssetChecksDefinition:
+    """The rules of one asset as one step, which opens the database once."""
+
+    @dg.multi_asset_check(
+        name=name,
+        specs=[
+            dg.AssetCheckSpec(
+                rule.name, asset=asset, description=rule.description, blocking=rule.is_blocking
+            )
+            for rule in rules
+        ],
+        can_subset=True,
+    )
+    def run(
+        context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+    ) -> Iterator[dg.AssetCheckResult]:
+        history = (
+            history_of(context.instance, asset.key)
+            if asset.partitions_def is not None
+            else History(current_time())
+        )
+        names = {check.name for check in context.selected_asset_check_keys}
+        selected = [rule for rule in rules if rule.name in names]
+        verdicts = judged(asset, selected, warehouse.warehouse, history)
+        for rule, verdict in zip(selected, verdicts, strict=True):
+            yield result(verdict, rule.severity, asset=asset, name=rule.name)
+
+    return run
+
+
+def judged(
+    asset: dg.AssetsDefinition, rules: Sequence[Rule], tables: Warehouse, history: History
+) -> list[Verdict]:
+    """What each rule says of the asset's table."""
+    with looking_at(tables) as transaction:
+        evidence = Evidence(asset.key.path[-1], transaction, tables.timezone, history)
+        return [rule.judge(evidence) for rule in rules]
+
+
+def result(
+    verdict: Verdict, severity: dg.AssetCheckSeverity, *, asset: dg.AssetsDefinition, name: str
+) -> dg.AssetCheckResult:
+    """A verdict as Dagster takes it."""
+    return dg.AssetCheckResult(
+        asset_key=asset.key,
+        check_name=name,
+        passed=verdict.passed,
+        severity=verdict.severity or severity,
+        description=verdict.description,
+        metadata=dict(verdict.metadata),
+    )
+
+
+@contextmanager
+def looking_at(tables: Warehouse) -> Iterator[Transaction]:
+    """The tables as their readers find them: a transaction would mend `partition_date` first."""
+    if not tables.path.exists():
+        with tables.transaction():
+            pass  # all tables exist from the first transaction on
+    with tables.connection(read_only=True) as connection:
+        yield Transaction(connection)
+
+
+def no_rows_of(sql: str, *bound: str, what: str) -> Callable[[Evidence], Verdict]:
+    """Passes when `sql/<sql>.sql` finds no row; see `offenders` for its columns.
+
+    Args:
+        bound: attributes of the evidence that are bound in it, beside $most.
+        what: what an offender is, in the plural.
+    """
+
+    def judge(evidence: Evidence) -> Verdict:
+        parameters = {name: getattr(evidence, name) for name in bound}
+        return offenders(evidence.rows(sql, **parameters, most=NAMED_AT_MOST), what=what)
+
+    return judge
+
+
+def offenders(rows: Sequence[dict[str, Any]], *, what: str) -> Verdict:
+    """Failed if there are rows. Their columns: `offender` (an id), `offenders` (how many there are
+    in all), and what else is worth telling of each."""
+    count = rows[0]["offenders"] if rows else 0
+    named = [{name: row[name] for name in row if name != "offenders"} for row in rows]
+    shown = ", ".join(str(row["offender"]) for row in named)
+    more = f" and {count - len(named):,} more" if count > len(named) else ""
+    return Verdict(
+        passed=not rows,
+        description=f"{count:,} {what}" + (f": {shown}{more}." if rows else "."),
+        metadata={"offenders": count, "named": dg.MetadataValue.json(named)},
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A value of a frame without numpy's and pandas' types."""
+    if hasattr(value, "tolist"):  # numpy's numbers and arrays
+        value = value.tolist()
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,103 @@
+"""Where failures are told: the one place that sends anything out.
+
+A `Report` holds what somebody needs in order to act, and nothing of a customer's: `sensors.py`
+makes it of ids, names of ours, and sentences that we wrote. To tell it elsewhere than by webhook,
+subclass `Notifier`, override `send`, and put it under `notifier` into the definitions.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import dagster as dg
+import httpx
+from pydantic import Field
+
+from zipchat_dagster.client import SettingError
+
+TIMEOUT: Final = 5.0  # seconds for one answer
+PAUSES = (0.0, 0.5, 1.5)  # seconds before each attempt; the next tick of the sensor tries again
+THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+# At INFO httpx logs the whole address of each request, and a webhook's address is its password.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One thing to tell.
+
+    Attributes:
+        kind: what happened.
+        key: the same for the same event, should it be told twice because an answer got lost.
+        text: a line for people; chat programs show it.
+        facts: the same for programs, as JSON.
+    """
+
+    kind: Literal["run_failed", "check_failed", "check_recovered"]
+    key: str
+    text: str
+    facts: Mapping[str, Any]
+
+
+class NotDeliveredError(Exception):
+    """The webhook did not take a report. The message never holds its address."""
+
+
+class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers
+    """Tells reports in the log and, where there is one, to a webhook."""
+
+    webhook_url: str = Field(
+        default="",
+        repr=False,  # such addresses are secrets
+        description=(
+            "Where reports are posted as JSON: text, kind, key and the facts. https, or plain http"
+            " on this machine. Without it they are only logged."
+        ),
+    )
+
+    def send(self, report: Report, log: logging.Logger) -> None:
+        """Tell one report, to the webhook first.
+
+        Raises:
+            NotDeliveredError: not now; the sensor tries again at its next tick.
+            SettingError: ZIPCHAT_WEBHOOK_URL is malformed.
+        """
+        if self.webhook_url:
+            url = check_webhook_url(self.webhook_url)
+            _post(
+                url, {"text": report.text, "kind": report.kind, "key": report.key, **report.facts}
+            )
+        level = logging.INFO if report.kind == "check_recovered" else logging.ERROR
+        log.log(level, report.text)
+
+
+def check_webhook_url(value: str) -> httpx.URL:
+    """The address; SettingError if it is none, or would be called unencrypted."""
+    try:
+        url = httpx.URL(value.strip())
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    is_safe = url.scheme == "https" or (url.scheme == "http" and url.host in THIS_MACHINE)
+    if not is_safe or not url.host:
+        raise SettingError(
+            "ZIPCHAT_WEBHOOK_URL (not shown: it may hold a secret) is no address to post to. Write"
+            " https://…; plain http is for this machine only."
+        )
+    return url
+
+
+def _post(url: httpx.URL, payload: Mapping[str, Any]) -> None:
+    for pause in PAUSES:
+        time.sleep(pause)
+        try:
+            response = httpx.post(url, json=payload, timeout=TIMEOUT, follow_redirects=False)
+        except httpx.HTTPError as error:
+            what = type(error).__name__  # its text may hold the address
+            continue
+        if response.is_success:
+            return
+        what = f"it answered {response.status_code}"
+    raise NotDeliveredError(f"The webhook at {url.host} did not take a report ({what}).") from None

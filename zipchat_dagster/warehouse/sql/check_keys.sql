@@ -1,0 +1,28 @@
+-- grain: one row per key that $table holds more than once, at most $most of them; `offenders` counts all
+with keys as (
+    select chat_id, conversation_id as id, null::timestamptz as moment, null::varchar as label
+    from zipchat.raw_conversations where $table = 'raw_conversations'
+    union all
+    select chat_id, message_id, null, null from zipchat.raw_messages where $table = 'raw_messages'
+    union all
+    select chat_id, user_id, null, null from zipchat.users where $table = 'users'
+    union all
+    select chat_id, lead_id, null, null from zipchat.leads where $table = 'leads'
+    union all
+    select chat_id, conversation_id, escalated_at, null
+    from zipchat.escalations where $table = 'escalations'
+    union all
+    select chat_id, null, partition_date::timestamptz, concat_ws(' ', dimension, dimension_value)
+    from zipchat.escalation_metrics where $table = 'escalation_metrics'
+),
+repeated as (
+    select chat_id, id, moment, label from keys
+    group by chat_id, id, moment, label
+    having count(*) > 1
+)
+select
+    concat_ws(' ', id, strftime(moment, '%Y-%m-%dT%H:%M:%SZ'), label) as offender,
+    count(*) over () as offenders
+from repeated
+order by chat_id, id, moment, label
+limit $most

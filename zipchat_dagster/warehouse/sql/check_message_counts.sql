@@ -1,0 +1,18 @@
+-- grain: one row per conversation with fewer messages than the API stated, at most $most
+-- More are right: some came after the count was stated.
+with stored as (
+    select chat_id, conversation_id, count(*) as messages
+    from zipchat.raw_messages
+    group by chat_id, conversation_id
+)
+select
+    coverage.conversation_id as offender,
+    coverage.stated_messages as stated,
+    coalesce(stored.messages, 0) as stored,
+    count(*) over () as offenders
+from zipchat.message_coverage as coverage
+left join stored
+    on stored.chat_id = coverage.chat_id and stored.conversation_id = coverage.conversation_id
+where coverage.stated_messages > coalesce(stored.messages, 0)
+order by offender
+limit $most

@@ -1,0 +1,850 @@
+"""Every asset check, passing and failing, through Dagster.
+
+One database is built through Dagster from the sandbox. Each test breaks a copy of it with SQL, runs
+all checks on the copy, and names exactly those that must fail.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+from dagster._core.test_utils import freeze_time
+
+from zipchat_dagster.assets import ASSETS
+from zipchat_dagster.assets.common import API_POOL, FRESHNESS
+from zipchat_dagster.assets.escalation_metrics import escalation_metrics
+from zipchat_dagster.assets.escalation_report import escalation_report
+from zipchat_dagster.assets.raw_conversations import raw_conversations
+from zipchat_dagster.assets.raw_messages import raw_messages
+from zipchat_dagster.checks import CHECKS, RULES, activity, history
+from zipchat_dagster.checks.fields import Drift, Seen, drift
+from zipchat_dagster.checks.history import History, history_of
+from zipchat_dagster.checks.history import midnight as midnight_of
+from zipchat_dagster.checks.recency import (
+    absent_days,
+    every_day_was_materialized,
+    ranges,
+    today_is_up_to_date,
+)
+from zipchat_dagster.checks.rules import Verdict, judged
+from zipchat_dagster.jobs import sync_job
+from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster_tests.conftest import NOW
+
+DAYS = 21
+# Drawing the report takes longer than all the rest, and nothing here looks at it.
+TABLES = [asset for asset in ASSETS if asset is not escalation_report]
+DAILY = [raw_conversations, raw_messages, escalation_metrics]
+PERSONAL = ("full_name", "email", "phone_number")
+
+
+@dataclass
+class Outcome:
+    """What the checks of one run said, by `table.check`."""
+
+    result: dg.ExecuteInProcessResult
+
+    @property
+    def evaluations(self) -> dict[str, dg.AssetCheckEvaluation]:
+        return {
+            f"{one.asset_key.path[-1]}.{one.check_name}": one
+            for one in self.result.get_asset_check_evaluations()
+        }
+
+    @property
+    def failed(self) -> dict[str, str]:
+        return {
+            name: one.severity.value for name, one in self.evaluations.items() if not one.passed
+        }
+
+    def metadata(self, check: str) -> dict[str, Any]:
+        return {name: one.value for name, one in self.evaluations[check].metadata.items()}
+
+    def text(self) -> str:
+        """Everything that the checks put into Dagster."""
+        return json.dumps(
+            [
+                [one.description, {name: str(value) for name, value in one.metadata.items()}]
+                for one in self.evaluations.values()
+            ]
+        )
+
+
+@dataclass
+class Built:
+    """A database, Dagster's memory of how it came about, and the API behind it."""
+
+    path: Path
+    sandbox: Sandbox
+    url: str
+    instance: dg.DagsterInstance
+    key: str = DEFAULT_KEY
+
+    def sql(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements; returns the rows of the last one."""
+        rows: list[tuple[Any, ...]] = []
+        with duckdb.connect(str(self.path)) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            for statement in statements:
+                rows = connection.execute(statement).fetchall()
+        return rows
+
+    def run(
+        self,
+        selection: dg.AssetSelection | None = None,
+        *,
+        days: tuple[datetime, datetime] | None = None,
+    ) -> Outcome:
+        """All checks, or what is selected, in one run of Dagster."""
+        names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+        tags = dict(zip(names, (f"{day:%Y-%m-%d}" for day in days or ()), strict=False))
+        result = dg.materialize(
+            [*TABLES, *CHECKS],
+            selection=selection or dg.AssetSelection.checks(*CHECKS),
+            instance=self.instance,
+            resources={
+                "zipchat": ZipchatResource(
+                    api_key=self.key,
+                    chat_id="1",
+                    base_url=self.url,
+                    budget_database=str(self.path.with_suffix(".sqlite")),
+                ),
+                "warehouse": WarehouseResource(database=str(self.path)),
+                "metric_settings": MetricSettings(),
+            },
+            tags=tags,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+        outcome = Outcome(result)
+        self.assert_nobody_is_told_of(outcome)
+        return outcome
+
+    def assert_nobody_is_told_of(self, outcome: Outcome) -> None:
+        """No customer's data and no key is in what the checks said."""
+        told = outcome.text()
+        chat = self.sandbox.chat
+        people = [c.lead for c in chat.conversations.values() if c.lead] + list(chat.users.values())
+        said = {getattr(person, name, None) for person in people for name in PERSONAL}
+        said |= {m.message for c in chat.conversations.values() for m in c.messages}
+        # A lead called Bo is in many a word.
+        longer = [text for text in said if text and len(text) > 5]
+        assert not [text for text in longer if json.dumps(text)[1:-1] in told]
+        assert self.key not in told
+
+
+@contextmanager
+def forgetful(path: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance that remembers nothing yet, and nothing afterwards."""
+    with dg.DagsterInstance.ephemeral(tempdir=str(path)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with forgetful(tmp_path) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    """Three weeks of a small chat, materialized through Dagster with all checks passing."""
+    chat = generate(seed=5, conversations=120, days=DAYS, now=NOW)
+    for hours in (5, 9):  # so that something was active in the last day
+        chat.add_conversation(at=NOW - timedelta(hours=hours))
+    sandbox = Sandbox(chat=chat, limit=None, pagination="meta")
+    path = tmp_path_factory.mktemp("checks")
+    with serve(sandbox) as url, forgetful(path) as instance:
+        # Not zipchat.duckdb: DuckDB would take the file's name for the schema's.
+        built = Built(path / "chat.duckdb", sandbox, url, instance)
+        outcome = built.run(
+            dg.AssetSelection.assets(*TABLES), days=(NOW - timedelta(days=DAYS), NOW)
+        )
+        assert outcome.result.success
+        assert outcome.failed == {}
+        assert len(outcome.evaluations) == len(ALL)
+        yield built
+
+
+@pytest.fixture
+def built(original: Built, tmp_path: Path) -> Built:
+    """A copy of the database; the API and what Dagster remembers are shared."""
+    path = tmp_path / original.path.name
+    shutil.copy(original.path, path)
+    original.sandbox.clear_faults()
+    return replace(original, path=path)
+
+
+ALL = {f"{key.asset_key.path[-1]}.{key.name}" for check in CHECKS for key in check.check_keys}
+
+TODAY = {f"{asset.key.path[-1]}.today_is_up_to_date" for asset in DAILY}
+EVERY_DAY = {f"{asset.key.path[-1]}.every_day_was_materialized" for asset in DAILY[1:]}
+ACTIVITY = "raw_conversations.newest_activity_is_stored"
+
+# Three conversations, a message and an escalation.
+FIRST = "conversation_id = (select min(conversation_id) from zipchat.raw_conversations)"
+MIDDLE = (
+    "conversation_id ="
+    " (select conversation_id from zipchat.raw_conversations order by 1 limit 1 offset 60)"
+)
+LAST = "conversation_id = (select max(conversation_id) from zipchat.raw_conversations)"
+MESSAGE = "message_id = (select min(message_id) from zipchat.raw_messages)"
+TIMELY = (
+    "(conversation_id, escalated_at) ="
+    " (select min((conversation_id, escalated_at)) from zipchat.escalations)"
+)
+OLD = "observed_at = observed_at - interval 5 day"
+
+
+def twice(table: str) -> str:
+    return f"insert into zipchat.{table} from (from zipchat.{table} limit 1)"
+
+
+def patch(table: str, change: str, where: str = "true") -> str:
+    """Change the payloads as if the API had sent them so."""
+    columns = ["payload", "show_payload"] if table == "raw_conversations" else ["payload"]
+    changes = ", ".join(f"{column} = json_merge_patch({column}, '{change}')" for column in columns)
+    return f"update zipchat.{table} set {changes} where {where}"
+
+
+# What is broken → which checks fail, and how badly. Nothing else may.
+BREAKS: dict[str, tuple[list[str], dict[str, str]]] = {
+    "conversations of a day without channels": (
+        [
+            "update zipchat.raw_conversations set partition_date = date '2025-03-09',"
+            " created_at = '2025-03-09 12:00:00+00'",
+            patch("raw_conversations", '{"channel": null}', "conversation_id % 2 = 0"),
+            "update zipchat.raw_conversations set partition_date = date '2025-03-10',"
+            " created_at = '2025-03-10 12:00:00+00', channel = null where conversation_id % 2 = 0",
+        ],
+        {"raw_conversations.nulls_are_as_rare_as_before": "WARN"},
+    ),
+    "a user twice": ([twice("users")], {"users.keys_are_unique": "ERROR"}),
+    "a lead twice": ([twice("leads")], {"leads.keys_are_unique": "ERROR"}),
+    "an escalation twice": ([twice("escalations")], {"escalations.keys_are_unique": "ERROR"}),
+    "a metric twice": (
+        [twice("escalation_metrics")],
+        {"escalation_metrics.keys_are_unique": "ERROR"},
+    ),
+    "a message twice": ([twice("raw_messages")], {"raw_messages.keys_are_unique": "ERROR"}),
+    "a conversation twice": (
+        [twice("raw_conversations")],
+        {"raw_conversations.keys_are_unique": "ERROR", "raw_messages.keys_are_unique": "ERROR"},
+    ),
+    "messages without their conversation": (
+        [f"delete from zipchat.raw_conversations where {FIRST}"],
+        {"raw_messages.every_message_has_its_conversation": "ERROR"},
+    ),
+    "a message lost": (
+        [f"delete from zipchat.raw_messages where {MESSAGE}"],
+        {"raw_messages.counts_are_as_the_api_stated": "ERROR"},
+    ),
+    "a listing too short": (
+        ["update zipchat.listing_coverage set stated_total = listed_total + 3"],
+        {"raw_conversations.counts_are_as_the_api_stated": "WARN"},
+    ),
+    "a conversation that ends before it begins": (
+        [
+            "update zipchat.raw_conversations"
+            f" set last_message_at = created_at - interval 1 second where {FIRST}"
+        ],
+        {"raw_conversations.times_are_in_order": "WARN"},
+    ),
+    "an escalation resolved before it happened": (
+        [
+            "update zipchat.escalations"
+            f" set resolved_at = escalated_at - interval 1 second where {TIMELY}"
+        ],
+        {"escalations.times_are_in_order": "ERROR"},
+    ),
+    "an escalation answered before it happened": (
+        [
+            "update zipchat.escalations"
+            f" set first_response_at = escalated_at - interval 1 second where {TIMELY}"
+        ],
+        {"escalations.times_are_in_order": "ERROR"},
+    ),
+    "a conversation on another day": (
+        [f"update zipchat.raw_conversations set partition_date = partition_date - 1 where {FIRST}"],
+        {"raw_conversations.every_row_is_in_the_partition_of_its_day": "ERROR"},
+    ),
+    "a message on another day": (
+        [f"update zipchat.raw_messages set partition_date = partition_date + 1 where {MESSAGE}"],
+        {"raw_messages.every_row_is_in_the_partition_of_its_day": "ERROR"},
+    ),
+    "an escalation without a day": (
+        [f"update zipchat.escalations set partition_date = null where {TIMELY}"],
+        {"escalations.every_row_is_in_the_partition_of_its_day": "ERROR"},
+    ),
+    "a conversation that could not be read": (
+        [
+            "update zipchat.message_coverage"
+            f" set failure = 'the API answered 500', failed_at = now() where {LAST}"
+        ],
+        {"raw_messages.no_conversation_was_skipped": "ERROR"},
+    ),
+    "a closed day whose last messages were never read": (
+        [
+            "update zipchat.message_coverage set covered_through = covered_through - interval 1 day"
+            f" where {MIDDLE}"
+        ],
+        {"raw_messages.closed_days_are_complete": "WARN"},
+    ),
+    "ten of a hundred conversations gone": (
+        [
+            "update zipchat.raw_conversations set missing_since = observed_at where conversation_id"
+            " in (select conversation_id from zipchat.raw_conversations order by 1 desc limit 12)"
+        ],
+        {"raw_conversations.conversations_do_not_vanish_in_masses": "WARN"},
+    ),
+    "a new field of messages": (
+        [patch("raw_messages", '{"sentiment": 0.5}', MESSAGE)],
+        {"raw_messages.fields_are_the_known_ones": "WARN"},
+    ),
+    "a new field of leads": (
+        [patch("raw_conversations", '{"lead": {"vip": true}}', "lead_id is not null")],
+        {"raw_conversations.fields_are_the_known_ones": "WARN"},
+    ),
+    "a new field of users": (
+        [patch("users", '{"team": "A"}')],
+        {"users.fields_are_the_known_ones": "WARN"},
+    ),
+    "a documented field that no conversation has": (
+        [patch("raw_conversations", '{"share_url": null}')],
+        {"raw_conversations.fields_are_the_known_ones": "WARN"},
+    ),
+    "a field that all earlier messages had": (
+        [
+            patch("raw_messages", '{"locale": "en"}', "message_id % 2 = 0"),
+            f"update zipchat.raw_messages set {OLD} where message_id % 2 = 0",
+        ],
+        {"raw_messages.fields_are_the_known_ones": "WARN"},
+    ),
+    "a time that is none": (
+        [
+            patch("raw_messages", '{"created_at": "tomorrow"}', MESSAGE),
+            "update zipchat.raw_messages set created_at = null, partition_date = null"
+            f" where {MESSAGE}",
+        ],
+        {
+            "raw_messages.every_value_has_its_type": "WARN",
+            "raw_messages.every_row_is_in_the_partition_of_its_day": "ERROR",
+        },
+    ),
+    "a time of a conversation that is none": (
+        [
+            patch("raw_conversations", '{"last_escalated_at": "tomorrow"}', FIRST),
+            f"update zipchat.raw_conversations set last_escalated_at = null where {FIRST}",
+        ],
+        {"raw_conversations.every_value_has_its_type": "WARN"},
+    ),
+    "a column that is NULL beside a value": (
+        [f"update zipchat.raw_conversations set manual_reply_mode = null where {FIRST}"],
+        {"raw_conversations.every_value_has_its_type": "WARN"},
+    ),
+    "a number where a text belongs": (
+        [
+            patch("raw_conversations", '{"channel": 7}', FIRST),
+            f"update zipchat.raw_conversations set channel = '7' where {FIRST}",
+        ],
+        {"raw_conversations.every_value_has_its_type": "WARN"},
+    ),
+    "an assignee that is only a name": (
+        [
+            patch("raw_conversations", '{"assignee": "Somebody"}', FIRST),
+            f"update zipchat.raw_conversations set assignee_id = null where {FIRST}",
+        ],
+        {"raw_conversations.every_value_has_its_type": "WARN"},
+    ),
+    "a user whose e-mail is an object": (
+        [patch("users", '{"email": {"work": "x"}}')],
+        {"users.every_value_has_its_type": "WARN"},
+    ),
+    "a message without manual_reply where the payload has it": (
+        [f"update zipchat.raw_messages set manual_reply = null where {MESSAGE}"],
+        {"raw_messages.every_value_has_its_type": "WARN"},
+    ),
+    "a day of messages without roles": (
+        [
+            "create temp table newest as select max(day) as day from (select partition_date as day"
+            " from zipchat.raw_messages group by day having count(*) >= 20)",
+            patch(
+                "raw_messages", '{"role": null}', "partition_date = (select day from newest)"
+            ).replace("set ", "set role = null, "),
+        ],
+        {"raw_messages.nulls_are_as_rare_as_before": "WARN"},
+    ),
+    **{
+        f"a {kind} without an id": (
+            [
+                "insert into zipchat.rejected_records"
+                f" select 1, '{kind}', '{{\"id\": null}}'::json, now()"
+            ],
+            {f"{table}.every_record_has_an_id": "ERROR"},
+        )
+        for kind, table in (
+            ("user", "users"),
+            ("conversation", "raw_conversations"),
+            ("message", "raw_messages"),
+        )
+    },
+}
+
+
+def failing(built: Built) -> dict[str, Verdict]:
+    """The rules that fail, by `table.check`, without Dagster, as if all days were materialized."""
+    today = NOW.date()
+    span = frozenset(today - timedelta(days=n) for n in range(DAYS + 1))
+    history = History(NOW, span, {today: NOW})
+    tables = Warehouse(built.path)
+    found = {}
+    for asset, rules in RULES.values():
+        for rule, verdict in zip(rules, judged(asset, rules, tables, history), strict=True):
+            if not verdict.passed:
+                severity = verdict.severity or rule.severity
+                found[f"{asset.key.path[-1]}.{rule.name}"] = replace(verdict, severity=severity)
+    return found
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_what_is_broken_fails_its_check_and_no_other(built: Built, broken: str) -> None:
+    statements, expected = BREAKS[broken]
+    built.sql(*statements)
+    found = failing(built)
+    severities = {
+        name: verdict.severity.value for name, verdict in found.items() if verdict.severity
+    }
+    assert severities == expected
+    assert all(verdict.metadata["offenders"] >= 1 for verdict in found.values())
+
+
+def test_through_dagster_all_fail_at_once(built: Built, instance: dg.DagsterInstance) -> None:
+    expected = dict.fromkeys({*EVERY_DAY, ACTIVITY}, "WARN") | dict.fromkeys(TODAY, "ERROR")
+    for asset in (raw_messages, escalation_metrics):
+        for days_ago in (DAYS, 5):
+            day = f"{NOW - timedelta(days=days_ago):%Y-%m-%d}"
+            instance.report_runless_asset_event(dg.AssetMaterialization(asset.key, partition=day))
+    active = "last_message_at >= now() - interval 1 day"
+    built.sql(
+        "delete from zipchat.raw_messages where conversation_id in"
+        f" (select conversation_id from zipchat.raw_conversations where {active})",
+        f"delete from zipchat.raw_conversations where {active}",
+    )
+    for statements, failed in BREAKS.values():
+        built.sql(*statements)
+        expected |= failed
+    outcome = replace(built, instance=instance).run()
+    assert outcome.failed == expected
+    assert outcome.failed.keys() == ALL
+    assert not outcome.result.success  # one of them blocks
+
+
+def test_every_check_is_seen_failing() -> None:
+    of_rules = {check for _, failed in BREAKS.values() for check in failed}
+    assert of_rules | TODAY | EVERY_DAY | {ACTIVITY} == ALL
+
+
+def test_every_check_says_what_to_do_when_it_fails() -> None:
+    specs = [spec for check in CHECKS for spec in check.check_specs]
+    assert len({spec.key for spec in specs}) == len(specs)
+    for spec in specs:
+        assert "When it fails" in (spec.description or ""), spec.key
+
+
+# What is named
+
+
+def told(verdict: Verdict, name: str = "named") -> Any:
+    return verdict.metadata[name].value
+
+
+def test_offenders_are_named_by_id(built: Built) -> None:
+    ((conversation_id, stated),) = built.sql(
+        f"delete from zipchat.raw_messages where {FIRST}",
+        f"select conversation_id, stated_messages from zipchat.message_coverage where {FIRST}",
+    )
+    verdict = failing(built)["raw_messages.counts_are_as_the_api_stated"]
+    assert verdict.metadata["offenders"] == 1
+    assert told(verdict) == [{"offender": conversation_id, "stated": stated, "stored": 0}]
+    assert verdict.description.endswith(f"than stated: {conversation_id}.")
+
+
+def test_at_most_twenty_are_named_and_all_are_counted(built: Built) -> None:
+    ids = built.sql(
+        "update zipchat.message_coverage set failure = 'no answer', failed_at = now()",
+        "select conversation_id from zipchat.message_coverage order by 1",
+    )
+    verdict = failing(built)["raw_messages.no_conversation_was_skipped"]
+    assert verdict.metadata["offenders"] == len(ids)
+    assert told(verdict) == [{"offender": i, "cause": "no answer"} for (i,) in ids[:20]]
+    assert verdict.description.endswith(f"and {len(ids) - 20} more.")
+
+
+def test_a_twin_of_a_conversation_is_named_with_its_table(built: Built) -> None:
+    ((conversation_id,),) = built.sql(
+        twice("raw_conversations"),
+        "select conversation_id from zipchat.raw_conversations group by 1 having count(*) > 1",
+    )
+    verdict = failing(built)["raw_messages.keys_are_unique"]
+    assert told(verdict) == [{"table": "raw_conversations", "offender": str(conversation_id)}]
+
+
+def test_a_value_of_a_wrong_type_is_named_by_field_and_id(built: Built) -> None:
+    built.sql(*BREAKS["a number where a text belongs"][0])
+    ((conversation_id,),) = built.sql("select min(conversation_id) from zipchat.raw_conversations")
+    verdict = failing(built)["raw_conversations.every_value_has_its_type"]
+    assert told(verdict) == [{"field": "channel", "records": 1, "ids": [conversation_id]}]
+
+
+def test_a_jump_of_nulls_is_told_with_both_shares(built: Built) -> None:
+    built.sql(*BREAKS["conversations of a day without channels"][0])
+    verdict = failing(built)["raw_conversations.nulls_are_as_rare_as_before"]
+    assert "channel was NULL in 100% of" in verdict.description
+    assert "on 2025-03-10, 0% before" in verdict.description
+
+
+# What must not fail
+
+
+def test_few_conversations_that_go_are_no_alarm(built: Built) -> None:
+    built.sql(
+        "update zipchat.raw_conversations set missing_since = observed_at where conversation_id"
+        " in (select conversation_id from zipchat.raw_conversations order by 1 limit 5)"
+    )
+    assert failing(built) == {}
+
+
+def test_conversations_that_went_long_ago_are_no_alarm(built: Built) -> None:
+    built.sql(
+        "update zipchat.raw_conversations set missing_since = observed_at - interval 3 day,"
+        f" {OLD} where conversation_id % 3 = 0"
+    )
+    assert failing(built) == {}
+
+
+def test_a_field_that_earlier_records_had_is_known(built: Built) -> None:
+    built.sql(
+        patch("raw_messages", '{"sentiment": 0.5}', "message_id % 4 < 2"),
+        f"update zipchat.raw_messages set {OLD} where message_id % 2 = 0",
+    )
+    assert failing(built) == {}
+
+
+def test_an_assignee_who_left_since_the_list_was_read_is_no_wrong_type(built: Built) -> None:
+    built.sql(
+        "update zipchat.raw_conversations set assignee_id = null, assignee_name = null,"
+        """ payload = json_merge_patch(payload, '{"assignee": {"id": 5}}'),"""
+        """ show_payload = '{"id": 1, "assignee": null}', shown_at = observed_at"""
+        f" where {FIRST}",
+    )
+    assert failing(built) == {}
+
+
+def test_checks_change_nothing_in_the_database(built: Built) -> None:
+    built.sql(f"update zipchat.raw_messages set partition_date = null where {MESSAGE}")
+    before = built.path.read_bytes()
+    # A transaction would set the day anew and hide that it was missing.
+    assert failing(built).keys() == {"raw_messages.every_row_is_in_the_partition_of_its_day"}
+    assert built.path.read_bytes() == before
+
+
+def test_an_empty_chat_passes(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    chat = generate(seed=1, conversations=0, days=1, now=NOW)
+    sandbox = Sandbox(chat=chat, limit=None)
+    with serve(sandbox) as url:
+        built = Built(tmp_path / "empty.duckdb", sandbox, url, instance)
+        before = built.run()
+        outcome = built.run(dg.AssetSelection.assets(*TABLES), days=(NOW, NOW))
+    # Before the first run there are no tables, which is no error of the checks.
+    assert before.result.success
+    assert before.failed == {
+        f"{asset.key.path[-1]}.today_is_up_to_date": "ERROR" for asset in DAILY
+    }
+    assert outcome.result.success
+    assert outcome.failed == {}
+
+
+# Checks and runs
+
+
+def test_jobs_of_the_assets_run_the_checks() -> None:
+    defs = dg.Definitions(
+        assets=ASSETS,
+        asset_checks=CHECKS,
+        jobs=[sync_job],
+        resources={
+            name: dg.ResourceDefinition.none_resource()
+            for name in ("zipchat", "warehouse", "metric_settings")
+        },
+    )
+    keys = defs.resolve_job_def("sync_job").asset_layer.asset_graph.asset_check_keys
+    assert {f"{key.asset_key.path[-1]}.{key.name}" for key in keys} == ALL
+
+
+def materialized(outcome: Outcome) -> set[str]:
+    events = outcome.result.get_asset_materialization_events()
+    return {event.asset_key.path[-1] for event in events if event.asset_key}
+
+
+@pytest.mark.parametrize("broken", ["a message twice", "a conversation twice"])
+def test_what_is_stored_twice_holds_back_what_is_counted_from_it(built: Built, broken: str) -> None:
+    built.sql(*BREAKS[broken][0])
+    outcome = built.run(dg.AssetSelection.assets(*TABLES), days=(NOW, NOW))
+    assert not outcome.result.success
+    # What comes from the API comes.
+    assert materialized(outcome) == {"users", "raw_conversations", "raw_messages"}
+
+
+def test_no_other_failure_holds_anything_back(built: Built) -> None:
+    built.sql(
+        *BREAKS["a message lost"][0],
+        *BREAKS["an escalation resolved before it happened"][0],
+        *BREAKS["a user without an id"][0],
+        *BREAKS["a listing too short"][0],
+    )
+    outcome = built.run(dg.AssetSelection.assets(*TABLES), days=(NOW, NOW))
+    assert outcome.result.success
+    assert materialized(outcome) == {asset.key.path[-1] for asset in TABLES}
+    assert outcome.failed == {
+        "users.every_record_has_an_id": "ERROR",
+        "raw_messages.counts_are_as_the_api_stated": "ERROR",
+    }
+
+
+def test_after_a_sync_that_failed_the_checks_alone_name_what_was_skipped(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    chat = generate(seed=3, conversations=5, days=2, now=NOW)
+    sandbox = Sandbox(chat=chat, limit=None)
+    bad = max(chat.conversations)
+    original = sandbox._show
+
+    def repeat(request: Any, conversation: Any) -> Any:
+        if conversation.id == bad:
+            return {"conversation": {"id": bad, "messages": "none"}}  # no list of messages
+        return original(request, conversation)
+
+    sandbox._show = repeat  # type: ignore[method-assign]  # a server that is broken for one
+    with serve(sandbox) as url:
+        built = Built(tmp_path / "chat.duckdb", sandbox, url, instance)
+        synced = built.run(dg.AssetSelection.assets(*TABLES), days=(NOW - timedelta(days=2), NOW))
+        assert not synced.result.success
+        # The checks of an asset whose step failed are not run with it …
+        assert "raw_messages.no_conversation_was_skipped" not in synced.evaluations
+        # … so a job of their own tells.
+        outcome = built.run()
+    assert outcome.result.success
+    named = outcome.metadata("raw_messages.no_conversation_was_skipped")["named"]
+    assert [row["offender"] for row in named] == [bad]
+    assert "list" in named[0]["cause"]
+
+
+# The API
+
+
+def test_the_check_that_asks_the_api_asks_once(built: Built) -> None:
+    before = built.sandbox.stats()["requests"]
+    outcome = built.run(dg.AssetSelection.checks(activity.newest_activity_is_stored))
+    assert built.sandbox.stats()["requests"] == before + 1
+    assert outcome.metadata(ACTIVITY)["lag_seconds"] == 0
+    assert activity.newest_activity_is_stored.op.pool == API_POOL
+
+
+def test_an_api_that_cannot_be_asked_is_a_warning_and_ends_no_run(built: Built) -> None:
+    outcome = replace(built, key="zc-another").run(
+        dg.AssetSelection.checks(activity.newest_activity_is_stored)
+    )
+    assert outcome.result.success
+    assert outcome.failed == {ACTIVITY: "WARN"}
+    (evaluation,) = (one for one in outcome.evaluations.values() if not one.passed)
+    assert "ZIPCHAT_API_KEY" in (evaluation.description or "")
+
+
+def shown(*hours_ago: float) -> list[dict[str, Any]]:
+    return [
+        {"id": i, "last_message_at": (NOW - timedelta(hours=hours)).isoformat()}
+        for i, hours in enumerate(hours_ago)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "newest_hours_ago", "total", "lag_hours", "newer"),
+    [
+        # Nothing but what is stored; then what waits since an hour, and since three.
+        (shown(30), 30, None, 0, 0),
+        (shown(1, 30), 30, None, 1, 1),
+        (shown(0, 3, 30), 30, None, 3, 2),
+        (shown(30, 3, 0), 30, 3, 3, 2),
+        # A full page of a busy chat that shows the newest only: the oldest is not on it.
+        (shown(*[n / 1000 for n in range(100)]), 5, None, 5, 100),
+        (shown(*[n / 1000 for n in range(50)]), 5, 700, 5, 50),
+        # The same, oldest first.
+        (shown(*[4.9 - n / 1000 for n in range(100)]), 5, 700, 4.9, 100),
+        # Nothing is stored.
+        (shown(1, 0), None, None, 1, 2),
+        ([], None, None, 0, 0),
+        # Fields of the wrong type are another check's business.
+        (
+            [{"id": 1, "last_message_at": "soon"}, {"id": [], "last_message_at": None}],
+            1,
+            None,
+            0,
+            0,
+        ),
+    ],
+)
+def test_the_lag_is_how_long_the_oldest_newer_activity_waits(
+    rows: list[dict[str, Any]],
+    newest_hours_ago: float | None,
+    total: int | None,
+    lag_hours: float,
+    newer: int,
+) -> None:
+    newest_at = None if newest_hours_ago is None else NOW - timedelta(hours=newest_hours_ago)
+    verdict = activity.judge(rows, newest_at=newest_at, observed_at=NOW, total=total)
+    assert verdict.metadata["lag_seconds"] == pytest.approx(lag_hours * 3600, abs=1)
+    assert verdict.metadata["newer_conversations"] == newer
+    assert verdict.passed == (lag_hours <= 2)
+
+
+# Days
+
+
+@dataclass
+class Days:
+    """What Dagster remembers of an asset's days, and what the checks make of it at some time."""
+
+    instance: dg.DagsterInstance
+    asset: dg.AssetsDefinition
+    monkeypatch: pytest.MonkeyPatch
+
+    def materialized(self, day: str, *, at: str) -> None:
+        with freeze_time(moment(at)):
+            self.instance.report_runless_asset_event(
+                dg.AssetMaterialization(self.asset.key, partition=day)
+            )
+
+    def history(self, *, at: str) -> History:
+        self.turn_clock(at)
+        return history_of(self.instance, self.asset.key)
+
+    def turn_clock(self, at: str) -> None:
+        self.monkeypatch.setattr(history, "current_time", lambda: moment(at))
+
+    def up_to_date(self, *, at: str) -> str:
+        """`PASS`, or how badly today is not."""
+        verdict = today_is_up_to_date(self.history(at=at))
+        return "PASS" if verdict.passed or not verdict.severity else verdict.severity.value
+
+
+def moment(text: str) -> datetime:
+    """A wall-clock time in the zone of the partitions."""
+    local = datetime.fromisoformat(text)
+    return midnight_of(local.date()) + timedelta(hours=local.hour, minutes=local.minute)
+
+
+@pytest.fixture(params=DAILY, ids=lambda asset: asset.key.path[-1])
+def days(
+    instance: dg.DagsterInstance, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Days:
+    return Days(instance, request.param, monkeypatch)
+
+
+def test_a_backfill_of_an_old_day_does_not_make_today_up_to_date(built: Built, days: Days) -> None:
+    key = dg.AssetCheckKey(days.asset.key, "today_is_up_to_date")
+
+    def failed(at: str) -> list[str]:
+        days.turn_clock(at)
+        outcome = replace(built, instance=days.instance).run(dg.AssetSelection.checks(key))
+        assert len(outcome.evaluations) == 1
+        return list(outcome.failed.values())
+
+    days.materialized("2026-03-10", at="2026-03-10 06:05")
+    assert failed("2026-03-10 09:05") == []
+    assert failed("2026-03-10 09:06") == ["WARN"]
+
+    for n in range(1, 10):
+        days.materialized(f"2026-03-{n:02}", at="2026-03-10 12:00")
+    assert failed("2026-03-10 12:01") == ["WARN"]
+
+    days.materialized("2026-03-10", at="2026-03-10 12:02")
+    assert failed("2026-03-10 12:03") == []
+
+
+def test_until_three_yesterday_counts_as_today(days: Days) -> None:
+    days.materialized("2026-03-09", at="2026-03-09 23:50")
+    assert days.up_to_date(at="2026-03-10 00:01") == "PASS"
+    assert days.up_to_date(at="2026-03-10 02:50") == "PASS"
+    assert days.up_to_date(at="2026-03-10 02:51") == "WARN"
+    days.materialized("2026-03-09", at="2026-03-10 02:55")
+    assert days.up_to_date(at="2026-03-10 02:59") == "PASS"
+    assert days.up_to_date(at="2026-03-10 03:00") == "WARN"
+
+
+def test_what_was_not_materialized_for_a_day_is_an_error(days: Days) -> None:
+    assert days.up_to_date(at="2026-03-10 09:05") == "ERROR"
+    days.materialized("2026-03-08", at="2026-03-10 09:00")
+    assert days.up_to_date(at="2026-03-10 09:05") == "ERROR"
+    days.materialized("2026-03-09", at="2026-03-09 09:00")
+    assert days.up_to_date(at="2026-03-10 11:00") == "WARN"
+    assert days.up_to_date(at="2026-03-10 11:01") == "ERROR"
+
+
+def test_days_that_were_never_materialized_are_named_by_range(days: Days) -> None:
+    assert every_day_was_materialized(days.history(at="2026-03-01 09:00")).passed
+    for day in (1, 2, 5, 6, 9):
+        days.materialized(f"2026-03-{day:02}", at="2026-03-10 08:00")
+    days.materialized("2026-03-11", at="2026-03-11 08:00")
+    verdict = every_day_was_materialized(days.history(at="2026-03-11 09:00"))
+    assert not verdict.passed
+    assert verdict.metadata["offenders"] == 5
+    missing = ["2026-03-03 to 2026-03-04", "2026-03-07 to 2026-03-08", "2026-03-10"]
+    assert told(verdict, "missing") == missing
+    assert verdict.description.endswith(f": {', '.join(missing)}.")
+    for day in (3, 4, 7, 8, 10):
+        days.materialized(f"2026-03-{day:02}", at="2026-03-11 08:30")
+    # Today may still come; whether it does is another check's business.
+    assert every_day_was_materialized(days.history(at="2026-03-12 01:00")).passed
+    assert not every_day_was_materialized(days.history(at="2026-03-13 01:00")).passed
+
+
+def test_days_in_a_row_are_one_range() -> None:
+    found = [date(2026, 2, 27), date(2026, 2, 28), date(2026, 3, 1), date(2026, 3, 5)]
+    assert ranges(found) == ["2026-02-27 to 2026-03-01", "2026-03-05"]
+    assert ranges([]) == []
+    assert absent_days([], before=date(2026, 3, 1)) == []
+    assert absent_days([date(2026, 3, 1)], before=date(2026, 3, 1)) == []
+
+
+def test_every_asset_has_a_freshness_policy() -> None:
+    for asset in ASSETS:
+        (spec,) = asset.specs
+        assert spec.freshness_policy == FRESHNESS, spec.key
+
+
+# Fields
+
+
+def test_absence_means_nothing_among_few_records() -> None:
+    few = [Seen("message", "", 19, 0), Seen("message", "id", 19, 0)]
+    assert drift(few) == Drift([], [], [], [])
+    enough = [Seen("message", "", 20, 0), Seen("message", "id", 20, 0)]
+    assert "message.created_at" in drift(enough).absent
+
+
+def test_a_field_that_some_earlier_records_had_may_be_absent() -> None:
+    always = [Seen("user", name, 50, 100) for name in ("", "id", "email")]
+    assert drift([*always, Seen("user", "role", 0, 90)]).gone == []
+    assert drift([*always, Seen("user", "role", 0, 95)]).gone == ["user.role"]

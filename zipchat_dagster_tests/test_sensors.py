@@ -1,0 +1,431 @@
+"""The sensors: each failure is told once, nothing is lost, and nothing of a customer's is told."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from zipchat_dagster import notify, sensors
+from zipchat_dagster.client import NotFoundError, SettingError
+from zipchat_dagster.notify import Notifier, Report, check_webhook_url
+from zipchat_dagster.sandbox import generate
+from zipchat_dagster.sensors import failed_runs_sensor, failing_checks_sensor
+from zipchat_dagster.sync import SyncIncompleteError
+from zipchat_dagster.warehouse.warehouse import WarehouseError
+
+E_MAIL = "ada.sample@example.com"
+TEXT = "The zip of the jacket broke."
+PERSONAL = (E_MAIL, TEXT, "jacket", "Ada", "+49 151 2345678")
+
+
+class Outcome:
+    """What the asset and its check below do at their next run."""
+
+    error: Exception | None = None
+    passed = True
+    severity = dg.AssetCheckSeverity.ERROR
+    description = "0 conversations were skipped."
+    metadata: dict[str, Any]
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["2026-01-31"]))
+def some_messages() -> None:
+    if Outcome.error:
+        raise Outcome.error
+
+
+@dg.asset_check(asset=some_messages)
+def no_conversation_was_skipped() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=Outcome.passed,
+        severity=Outcome.severity,
+        description=Outcome.description,
+        metadata=Outcome.metadata,
+    )
+
+
+DEFINITIONS = dg.Definitions(
+    assets=[some_messages],
+    asset_checks=[no_conversation_was_skipped],
+    jobs=[
+        dg.define_asset_job("some_job", [some_messages]),
+        dg.define_asset_job("check_job", dg.AssetSelection.checks(no_conversation_was_skipped)),
+    ],
+)
+
+
+class Hook:
+    """A webhook on this machine, which answers as it is told to."""
+
+    def __init__(self) -> None:
+        self.taken: list[dict[str, Any]] = []
+        self.asked = 0
+        self.statuses: list[int] = []  # of the next answers; then 200
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                hook.asked += 1
+                status = hook.statuses.pop(0) if hook.statuses else 200
+                if status == 200:
+                    hook.taken.append(json.loads(body))
+                self.send_response(status)
+                self.send_header("Location", "https://example.com/")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/services/hook-secret"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Daemon:
+    """Runs jobs, and ticks a sensor as the daemon does, keeping its cursor."""
+
+    def __init__(self, sensor: dg.SensorDefinition, hook: Hook, instance: dg.DagsterInstance):
+        self.sensor, self.hook, self.instance = sensor, hook, instance
+        self.cursor: str | None = None
+        self.log = ""
+        self.tick()  # switched on
+
+    def run(self, job: str = "some_job", error: Exception | None = None) -> str:
+        Outcome.error = error
+        result = DEFINITIONS.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            partition_key="2026-01-31" if job == "some_job" else None,
+            raise_on_error=False,
+        )
+        return result.run_id
+
+    def check(self, *, passed: bool = False, **outcome: Any) -> str:
+        Outcome.passed = passed
+        for name, value in outcome.items():
+            setattr(Outcome, name, value)
+        return self.run("check_job")
+
+    def tick(self) -> list[dict[str, Any]]:
+        """What the webhook took in this tick."""
+        before = len(self.hook.taken)
+        resources = {"notifier": Notifier(webhook_url=self.hook.url)}
+        with dg.build_sensor_context(
+            self.instance, self.cursor, resources=resources, definitions=DEFINITIONS
+        ) as context:
+            tick = self.sensor.evaluate_tick(context)
+        assert not tick.run_requests
+        self.cursor = tick.cursor
+        self.log += f"{tick.skip_message}\n"
+        return self.hook.taken[before:]
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Hook]:
+    monkeypatch.setattr(notify, "PAUSES", (0.0, 0.0))
+    Outcome.error, Outcome.passed, Outcome.metadata = None, True, {}
+    Outcome.severity = dg.AssetCheckSeverity.ERROR
+    Outcome.description = "0 conversations were skipped."
+    hook = Hook()
+    yield hook
+    hook.close()
+    assert "hook-secret" not in caplog.text
+    for told in hook.taken:
+        assert not [word for word in PERSONAL if word in json.dumps(told, ensure_ascii=False)]
+
+
+@pytest.fixture(params=["ephemeral", "sqlite"])
+def instance(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[dg.DagsterInstance]:
+    """The default storage keeps the events of each run in a file of its own: ids differ."""
+    with (
+        dg.DagsterInstance.ephemeral()
+        if request.param == "ephemeral"
+        else dg.DagsterInstance.local_temp(
+            str(tmp_path), overrides={"telemetry": {"enabled": False}}
+        )
+    ) as instance:
+        yield instance
+
+
+# Failed runs
+
+
+def test_a_failed_run_is_told_once(hook: Hook, instance: dg.DagsterInstance) -> None:
+    daemon = Daemon(failed_runs_sensor, hook, instance)
+    daemon.run()
+    assert daemon.tick() == []
+    failure = dg.Failure("12 conversations could not be read. Try later.", {"named": [4, 5]})
+    run_id = daemon.run(error=failure)
+    (told,) = daemon.tick()
+    assert told["kind"] == "run_failed"
+    assert told["key"] == f"run_failed:{run_id}"
+    assert (told["job"], told["run_id"], told["partition"]) == ("some_job", run_id, "2026-01-31")
+    assert told["steps"] == [
+        {
+            "step": "some_messages",
+            "error_class": "Failure",
+            "error": "12 conversations could not be read.",
+            "metadata": {"named": [4, 5]},
+        }
+    ]
+    assert told["text"] == (
+        f"some_job for 2026-01-31 failed (run {run_id})."
+        " some_messages: 12 conversations could not be read."
+    )
+    assert daemon.tick() == []
+    runs = [daemon.run(error=ValueError()), daemon.run(), daemon.run(error=ValueError())]
+    assert [told["run_id"] for told in daemon.tick()] == [runs[0], runs[2]]
+
+
+@pytest.fixture
+def failed_runs(hook: Hook) -> Iterator[Daemon]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Daemon(failed_runs_sensor, hook, instance)
+
+
+def test_what_failed_before_the_sensor_was_switched_on_is_not_told(hook: Hook) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        Daemon(failed_runs_sensor, hook, instance).run(error=ValueError())
+        daemon = Daemon(failed_runs_sensor, hook, instance)
+        assert daemon.tick() == []
+        daemon.run(error=ValueError())
+        assert len(daemon.tick()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "error_class", "sentence"),
+    [
+        (ValueError(f"{TEXT} {E_MAIL}"), "ValueError", None),
+        (KeyError(E_MAIL), "KeyError", None),
+        (
+            NotFoundError(404, "Conversation not found", method="GET", path="/chats/1/x/5"),
+            "NotFoundError",
+            "GET /chats/1/x/5: the API answered 404 “Conversation not found”",
+        ),
+        (
+            SyncIncompleteError(f"2 failed (4, 5).\n- {TEXT}"),
+            "SyncIncompleteError",
+            "2 failed (4, 5).",
+        ),
+        (WarehouseError("The file is locked. By whom?"), "WarehouseError", "The file is locked."),
+        (
+            dg.Failure(f"Of {E_MAIL} and +49 151 2345678.", {"text": TEXT, "of": E_MAIL}),
+            "Failure",
+            "Of (e-mail) and (phone number).",
+        ),
+    ],
+)
+def test_only_sentences_of_our_own_are_told(
+    failed_runs: Daemon, error: Exception, error_class: str, sentence: str | None
+) -> None:
+    failed_runs.run(error=error)
+    (told,) = failed_runs.tick()
+    (step,) = told["steps"]
+    assert (step["error_class"], step["error"], step["metadata"]) == (error_class, sentence, {})
+
+
+def test_a_class_that_only_shares_our_name_is_not_ours(failed_runs: Daemon) -> None:
+    theirs = type("NotFoundError", (Exception,), {"__module__": "elsewhere"})
+    failed_runs.run(error=theirs(TEXT))
+    (told,) = failed_runs.tick()
+    assert told["steps"][0]["error"] is None
+
+
+def test_a_run_that_fails_outside_of_its_steps_is_told(failed_runs: Daemon) -> None:
+    @dg.resource
+    def broken(context: dg.InitResourceContext) -> None:
+        raise ValueError(TEXT)
+
+    @dg.op(required_resource_keys={"broken"})
+    def needs_it() -> None:
+        pass
+
+    @dg.job(resource_defs={"broken": broken})
+    def broken_job() -> None:
+        needs_it()
+
+    broken_job.execute_in_process(instance=failed_runs.instance, raise_on_error=False)
+    (told,) = failed_runs.tick()
+    assert told["job"] == "broken_job"
+    assert told["steps"] == []
+    assert told["reason"].startswith("RUN_EXCEPTION (Dagster")
+
+
+# The webhook
+
+
+@pytest.mark.parametrize("status", [500, 404, 302])
+def test_reports_wait_for_a_webhook_that_is_down(failed_runs: Daemon, status: int) -> None:
+    runs = [failed_runs.run(error=ValueError()) for _ in range(3)]
+    failed_runs.hook.statuses = [200, status, status]
+    assert [told["run_id"] for told in failed_runs.tick()] == runs[:1]
+    assert f"it answered {status}" in failed_runs.log
+    assert "hook-secret" not in failed_runs.log
+    assert [told["run_id"] for told in failed_runs.tick()] == runs[1:]
+    assert failed_runs.tick() == []
+
+
+def test_a_webhook_that_stumbles_is_asked_again_at_once(failed_runs: Daemon) -> None:
+    failed_runs.run(error=ValueError())
+    failed_runs.hook.statuses = [503]
+    assert len(failed_runs.tick()) == 1
+    assert failed_runs.hook.asked == 2
+
+
+def test_a_webhook_that_is_not_there_loses_nothing(failed_runs: Daemon) -> None:
+    failed_runs.run(error=ValueError())
+    there, failed_runs.hook.url = failed_runs.hook.url, "http://127.0.0.1:9/hook-secret"
+    assert failed_runs.tick() == []
+    assert "The webhook at 127.0.0.1 did not take a report (ConnectError)" in failed_runs.log
+    failed_runs.hook.url = there
+    assert len(failed_runs.tick()) == 1
+
+
+def test_a_tick_ends_in_time_and_the_next_one_goes_on(
+    failed_runs: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed_runs.run(error=ValueError())
+    monkeypatch.setattr(sensors, "LONGEST_TICK", -1.0)
+    assert failed_runs.tick() == []
+    monkeypatch.setattr(sensors, "LONGEST_TICK", 30.0)
+    assert len(failed_runs.tick()) == 1
+
+
+@pytest.mark.parametrize(
+    "value", ["http://example.com/hook", "ftp://example.com/", "hook", "https://", "http://[::1"]
+)
+def test_an_address_that_is_not_safe_is_refused(value: str) -> None:
+    with pytest.raises(SettingError, match="ZIPCHAT_WEBHOOK_URL") as refused:
+        check_webhook_url(value)
+    assert "example.com" not in str(refused.value)
+
+
+def test_addresses_that_are_safe() -> None:
+    for value in ("https://example.com/x", "http://localhost:80/x", "http://[::1]/x"):
+        check_webhook_url(value)
+    assert "hook-secret" not in repr(Notifier(webhook_url="https://example.com/hook-secret"))
+
+
+def test_without_a_webhook_reports_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("zipchat_dagster")
+    Notifier().send(Report("run_failed", "key", "some_job failed.", {}), log)
+    assert "some_job failed." in caplog.text
+
+
+# Failing checks
+
+
+def test_a_failing_check_is_told_once_for_each_time_it_ran(
+    hook: Hook, instance: dg.DagsterInstance
+) -> None:
+    daemon = Daemon(failing_checks_sensor, hook, instance)
+    daemon.run()
+    daemon.check(passed=True)
+    assert daemon.tick() == []
+    run_id = daemon.check(
+        description=f"2 conversations were skipped: 7, 8. {E_MAIL}",
+        metadata={
+            "offenders": 2,
+            "named": dg.MetadataValue.json([7, 8]),
+            "rows": dg.MetadataValue.json([{"offender": 7, "field": "Ada", "text": TEXT}]),
+            "text": TEXT,
+            "day": "2026-01-31",
+        },
+    )
+    (told,) = daemon.tick()
+    assert told["kind"] == "check_failed"
+    assert told["check"] == "some_messages.no_conversation_was_skipped"
+    assert told["severity"] == "ERROR"
+    assert told["description"] == "2 conversations were skipped: 7, 8. (e-mail)"
+    assert told["metadata"] == {
+        "offenders": 2,
+        "named": [7, 8],
+        "rows": [{"offender": 7}],
+        "day": "2026-01-31",
+    }
+    assert told["run_id"] == run_id
+    assert daemon.tick() == []
+    runs = [daemon.check(), daemon.check()]
+    assert [told["run_id"] for told in daemon.tick()] == runs
+    daemon.check(passed=True)
+    daemon.check(passed=True)
+    assert [told["kind"] for told in daemon.tick()] == ["check_recovered"]
+    assert daemon.tick() == []
+
+
+@pytest.fixture
+def checks(hook: Hook) -> Iterator[Daemon]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Daemon(failing_checks_sensor, hook, instance)
+
+
+def test_a_warning_is_told_too(checks: Daemon) -> None:
+    checks.check(severity=dg.AssetCheckSeverity.WARN)
+    (told,) = checks.tick()
+    assert told["severity"] == "WARN"
+
+
+def test_a_recovery_that_the_webhook_did_not_take_is_told_later(checks: Daemon) -> None:
+    checks.check()
+    checks.hook.statuses = [500, 500]
+    assert checks.tick() == []
+    assert len(checks.tick()) == 1
+    checks.check(passed=True)
+    checks.hook.statuses = [500, 500]
+    assert checks.tick() == []
+    assert [told["kind"] for told in checks.tick()] == ["check_recovered"]
+
+
+def test_a_run_that_was_told_in_part_goes_on_where_it_was(hook: Hook) -> None:
+    @dg.multi_asset_check(
+        specs=[dg.AssetCheckSpec(f"rule_{n}", asset=some_messages) for n in range(4)]
+    )
+    def rules() -> Iterator[dg.AssetCheckResult]:
+        for n in range(4):
+            yield dg.AssetCheckResult(
+                passed=n == 1, check_name=f"rule_{n}", asset_key=some_messages.key
+            )
+
+    everything = dg.Definitions(
+        assets=[some_messages],
+        asset_checks=[rules],
+        jobs=[dg.define_asset_job("rules_job", dg.AssetSelection.checks(rules))],
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        daemon = Daemon(failing_checks_sensor, hook, instance)
+        everything.resolve_job_def("rules_job").execute_in_process(instance=instance)
+        hook.statuses = [200, 500, 500]
+        first = [told["check"][-6:] for told in daemon.tick()]
+        assert first + [told["check"][-6:] for told in daemon.tick()] == [
+            "rule_0",
+            "rule_2",
+            "rule_3",
+        ]
+
+
+def test_the_sensors_are_off_until_they_are_switched_on() -> None:
+    for sensor in sensors.SENSORS:
+        assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+        assert sensor.description
+    definitions = dg.Definitions(sensors=sensors.SENSORS, resources={"notifier": Notifier()})
+    dg.Definitions.validate_loadable(definitions)
+
+
+def test_the_words_above_are_those_of_the_sandbox() -> None:
+    """So that what must not be told is what the sandbox's customers write and are called."""
+    chat = generate(seed=1, conversations=50, days=5, now=datetime.now(UTC))
+    shown = repr(chat)
+    assert "jacket broke" in shown
+    assert "Ada" in shown

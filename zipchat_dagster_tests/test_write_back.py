@@ -1,0 +1,473 @@
+"""Write-back: each job, what it refuses, and that no message is ever sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from zipchat_dagster import write_back
+from zipchat_dagster.client import SystemClock, UnprocessableError
+from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Fault, Request, Sandbox, serve
+from zipchat_dagster.sandbox.data import Lead, User
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.write_back import WRITE_BACK_JOBS, Reply
+from zipchat_dagster_tests.conftest import Project
+
+TEXT = "Hello <Ada> & friends,\n\nyour parcel 4711 is found."
+E_MAIL = "ada.sample@example.com"
+ANN, BOB = 11, 12
+
+
+class Desk:
+    """A sandbox over HTTP, a warehouse, and runs of the jobs."""
+
+    def __init__(self, path: Path, sandbox: Sandbox, base_url: str) -> None:
+        self.sandbox = sandbox
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.warehouse = Warehouse(path / "zipchat.duckdb")
+        self.project = Project(sandbox, self.warehouse)
+        self.place = str(path), base_url
+
+    def converse(self, channel: str = "web", *, hours_ago: float = 1, taken_by: int = 0) -> int:
+        """A conversation whose customer wrote that long ago."""
+        at = datetime.now(UTC) - timedelta(hours=hours_ago)
+        lead = Lead(1, "Ada", "Sample", E_MAIL)
+        found = self.sandbox.chat.add_conversation(at=at, channel=channel, lead=lead)
+        if taken_by:
+            self.sandbox.chat.assign(found.id, taken_by, at=at)
+        return found.id
+
+    def run(self, name: str, **config: Any) -> Run:
+        job = job_of(f"{name}_job", *self.place)
+        run_config = {"ops": {name: {"config": config}}}
+        result = job.execute_in_process(run_config, instance=self.instance, raise_on_error=False)
+        return Run(self.instance, result.run_id)
+
+    def again(self, run: Run) -> Run:
+        """Re-execute a run, as the UI's button does."""
+        parent = self.instance.get_run_by_id(run.run_id)
+        assert parent is not None
+        result = dg.execute_job(
+            dg.build_reconstructable_job(
+                __name__,
+                "job_of",
+                (parent.job_name, *self.place),  # type: ignore[arg-type]  # any tuple will do
+            ),
+            self.instance,
+            run_config=parent.run_config,
+            reexecution_options=dg.ReexecutionOptions(parent_run_id=run.run_id),
+        )
+        return Run(self.instance, result.run_id)
+
+    def requests(self) -> tuple[int, int]:
+        """(assignments, messages) asked for."""
+        asked = self.sandbox.stats()["by_endpoint"]
+        return asked["assignment"], asked["message"]
+
+    def replies(self, conversation_id: int) -> list[str]:
+        found = self.sandbox.chat.conversations[conversation_id].messages
+        return [message.message for message in found if message.manual_reply]
+
+    def stored(self, conversation_id: int) -> list[tuple[Any, ...]]:
+        """(manual_reply_mode, assignee_id, replies) of the tables."""
+        return self.project.rows(
+            "select manual_reply_mode, assignee_id, (select count(*) from zipchat.raw_messages as m"
+            " where m.conversation_id = c.conversation_id and m.manual_reply)"
+            " from zipchat.raw_conversations as c where conversation_id = $id",
+            id=conversation_id,
+        )
+
+
+class Run:
+    """What a run left behind."""
+
+    def __init__(self, instance: dg.DagsterInstance, run_id: str) -> None:
+        self.run_id = run_id
+        run = instance.get_run_by_id(run_id)
+        assert run is not None
+        self.success = run.status == dg.DagsterRunStatus.SUCCESS
+        self.log = "\n".join(map(str, instance.all_logs(run_id)))
+        assert "parcel 4711" not in self.log
+        assert E_MAIL not in self.log
+        events = [entry.dagster_event for entry in instance.all_logs(run_id)]
+        failures = [e.step_failure_data for e in events if e and e.is_step_failure]
+        assert not any(e and e.is_step_up_for_retry for e in events)
+        data = [failure.user_failure_data for failure in failures if failure.user_failure_data]
+        self.failure = data[0].description or "" if data else ""
+        outputs = [e.step_output_data for e in events if e and e.is_successful_output]
+        self.metadata: dict[str, Any] = {
+            name: found.value for output in outputs for name, found in output.metadata.items()
+        }
+
+
+def job_of(name: str, path: str, base_url: str) -> dg.JobDefinition:
+    resources = {
+        "zipchat": ZipchatResource(
+            api_key=DEFAULT_KEY,
+            chat_id="1",
+            base_url=base_url,
+            budget_database=f"{path}/budget.sqlite",
+        ),
+        "warehouse": WarehouseResource(database=f"{path}/zipchat.duckdb"),
+    }
+    return dg.Definitions(jobs=WRITE_BACK_JOBS, resources=resources).resolve_job_def(name)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr(write_back, "sleep", lambda seconds: None)
+    monkeypatch.setattr(SystemClock, "sleep", lambda self, seconds: None)
+    users = {
+        i: User(i, name, "Agent", f"{name}@example.com") for i, name in ((ANN, "a"), (BOB, "b"))
+    }
+    sandbox = Sandbox(chat=Chat(users=users), limit=None)
+    with serve(sandbox) as base_url:
+        desk = Desk(tmp_path, sandbox, base_url)
+        yield desk
+        desk.instance.dispose()
+
+
+# What each job does
+
+
+def test_a_conversation_is_taken_over_and_handed_back(desk: Desk) -> None:
+    number = desk.converse()
+    run = desk.run("take_over", conversation_id=number, assignee_id=ANN)
+    assert run.success
+    assert run.metadata["done"] == [f"Conversation {number} was taken over for user {ANN}."]
+    assert desk.stored(number) == [(True, ANN, 0)]
+    assert desk.run("hand_back", conversation_id=number).success
+    assert desk.stored(number) == [(False, None, 0)]
+    assert desk.requests() == (2, 0)
+
+
+def test_what_is_in_place_already_is_not_asked_for_again(desk: Desk) -> None:
+    number = desk.converse(taken_by=ANN)
+    run = desk.run("take_over", conversation_id=number, assignee_id=ANN)
+    assert run.metadata["done"] == [f"User {ANN} has conversation {number} already."]
+    number = desk.converse()
+    run = desk.run("hand_back", conversation_id=number)
+    assert run.metadata["done"] == [f"The AI has conversation {number} already."]
+    assert desk.requests() == (0, 0)
+    assert desk.stored(number) == [(False, None, 0)]
+
+
+def test_another_user_can_take_it_over(desk: Desk) -> None:
+    number = desk.converse(taken_by=ANN)
+    assert desk.run("take_over", conversation_id=number, assignee_id=BOB).success
+    assert desk.stored(number) == [(True, BOB, 0)]
+
+
+@pytest.mark.parametrize("channel", ["web", "email", "whatsapp"])
+def test_a_reply_is_sent_and_stored(desk: Desk, channel: str) -> None:
+    number = desk.converse(channel, taken_by=BOB)
+    run = desk.run("send_reply", conversation_id=number, sender_id=ANN, message=TEXT)
+    assert run.success
+    assert run.metadata["message_length"] == len(TEXT)
+    assert desk.replies(number) == [TEXT]
+    stored = desk.project.rows(
+        "select message_id, message, sender_id from zipchat.raw_messages where manual_reply"
+    )
+    assert stored == [(run.metadata["message_id"], TEXT, ANN)]
+    assert desk.requests() == (0, 1)
+
+
+def test_a_reply_takes_the_conversation_over_if_asked(desk: Desk) -> None:
+    number = desk.converse()
+    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
+    assert desk.run("send_reply", **config, take_over=True).success
+    assert desk.stored(number) == [(True, ANN, 1)]
+
+
+@pytest.mark.parametrize("taken_by", [0, ANN, BOB])
+def test_all_three_in_order(desk: Desk, taken_by: int) -> None:
+    number = desk.converse(taken_by=taken_by)
+    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
+    run = desk.run("take_over_reply_hand_back", **config)
+    assert run.success
+    assert len(run.metadata["done"]) == 3
+    assert desk.replies(number) == [TEXT]
+    assert desk.stored(number) == [(False, None, 1)]
+    assert desk.requests() == (1 if taken_by == ANN else 2, 1)
+
+
+def test_the_same_text_in_a_new_run_is_a_new_message(desk: Desk) -> None:
+    number = desk.converse(taken_by=ANN)
+    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
+    assert desk.run("send_reply", **config).success
+    assert desk.run("send_reply", **config).success
+    assert desk.replies(number) == [TEXT, TEXT]
+
+
+def test_a_sync_after_it_finds_everything_in_its_place(desk: Desk) -> None:
+    first, second = desk.converse(), desk.converse()
+    desk.project.sync()
+    config = {"sender_id": ANN, "message": TEXT}
+    assert desk.run("take_over_reply_hand_back", conversation_id=first, **config).success
+    new = desk.converse(hours_ago=0)
+    assert desk.run("take_over_reply_hand_back", conversation_id=new, **config).success
+    desk.sandbox.chat.add_message(second, at=datetime.now(UTC))
+    desk.project.clock.sleep(60)
+    desk.project.sync()
+    desk.project.assert_tables_agree()
+
+
+# What they refuse
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "made", "said"),  # made: the conversation
+    [
+        ("take_over", {"assignee_id": 99}, {}, "User 99 cannot be assigned"),
+        (
+            "take_over",
+            {"assignee_id": ANN, "conversation_id": 77},
+            {},
+            "There is no conversation 77",
+        ),
+        ("hand_back", {"conversation_id": 77}, {}, "There is no conversation 77"),
+        ("send_reply", {"sender_id": 99}, {"taken_by": ANN}, "User 99 cannot be assigned"),
+        ("send_reply", {"sender_id": ANN}, {}, "people can write only in one that was taken over"),
+        ("send_reply", {"message": " \n"}, {"taken_by": ANN}, "The message is empty"),
+        (
+            "send_reply",
+            {},
+            {"channel": "whatsapp", "hours_ago": 24.01, "taken_by": ANN},
+            "within 24 hours only",
+        ),
+        (
+            "take_over_reply_hand_back",
+            {},
+            {"channel": "instagram", "hours_ago": 30},
+            "within 24 hours only",
+        ),
+        ("take_over_reply_hand_back", {"sender_id": 99}, {}, "User 99 cannot be assigned"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_written(
+    desk: Desk, *, name: str, config: Any, made: Any, said: str
+) -> None:
+    number = desk.converse(**made)
+    defaults: dict[str, Any] = {"conversation_id": number}
+    if "reply" in name:
+        defaults |= {"sender_id": ANN, "message": TEXT}
+    for dry_run in (True, False):
+        run = desk.run(name, **{**defaults, "dry_run": dry_run, **config})
+        assert not run.success
+        assert said in run.failure
+        assert run.failure.endswith("Nothing was written.")
+    assert desk.requests() == (0, 0)
+
+
+def test_24_hours_are_counted_by_the_clock_of_the_server(desk: Desk) -> None:
+    number = desk.converse("messenger", hours_ago=23.9, taken_by=ANN)
+    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
+    desk.sandbox.clock_offset = 3600
+    assert "within 24 hours only" in desk.run("send_reply", **config).failure
+    desk.sandbox.clock_offset = 0
+    assert desk.run("send_reply", **config).success
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "steps"),
+    [
+        ("take_over", {"assignee_id": ANN}, ["take"]),
+        ("hand_back", {}, []),
+        ("send_reply", {"sender_id": ANN, "message": TEXT, "take_over": True}, ["take", "send"]),
+        (
+            "take_over_reply_hand_back",
+            {"sender_id": ANN, "message": TEXT},
+            ["take", "send", "hand"],
+        ),
+    ],
+)
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(
+    desk: Desk, name: str, config: Any, steps: list[str]
+) -> None:
+    number = desk.converse()
+    run = desk.run(name, conversation_id=number, dry_run=True, **config)
+    assert run.success
+    would = [line for line in run.metadata["done"] if line.startswith("Would ")]
+    assert [line.split()[1] for line in would] == steps
+    assert desk.requests() == (0, 0)
+    assert not desk.warehouse.path.exists()
+
+
+# What the network may do to them
+
+
+@pytest.mark.parametrize("kind", ["lost_write", "truncated"])
+def test_a_message_that_arrived_although_the_answer_did_not_is_sent_once(
+    desk: Desk, kind: Any
+) -> None:
+    number = desk.converse(taken_by=ANN)
+    desk.sandbox.add_fault(Fault(kind, method="POST"))
+    run = desk.run("send_reply", conversation_id=number, sender_id=ANN, message=TEXT)
+    assert run.success
+    assert "answer was lost, and reading the conversation showed it" in run.metadata["done"][0]
+    assert desk.replies(number) == [TEXT]
+    assert desk.requests() == (0, 1)
+    assert desk.stored(number) == [(True, ANN, 1)]
+
+
+@pytest.mark.parametrize("kind", ["500", "503", "disconnect", "not_json"])
+def test_a_message_that_did_not_arrive_is_not_sent_again_by_itself(desk: Desk, kind: Any) -> None:
+    number = desk.converse()
+    desk.sandbox.add_fault(Fault(kind, method="POST"))
+    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
+    run = desk.run("take_over_reply_hand_back", **config)
+    assert not run.success
+    assert "The message was not sent" in run.failure
+    assert "it was not sent again" in run.failure
+    assert f"Before that: Conversation {number} was taken over for user {ANN}." in run.failure
+    assert desk.requests() == (1, 1)
+    assert desk.stored(number) == [(True, ANN, 0)]
+    # A person re-executes it: it goes on from there.
+    again = desk.again(run)
+    assert again.success
+    assert desk.replies(number) == [TEXT]
+    assert desk.stored(number) == [(False, None, 1)]
+
+
+def test_a_message_that_shows_late_is_waited_for(desk: Desk) -> None:
+    number = desk.converse(taken_by=ANN)
+    desk.sandbox.add_fault(Fault("503", method="POST"))
+    looks: list[int] = []
+
+    def arrive_at_the_third_look(sandbox: Sandbox, request: Request) -> None:
+        if request.endpoint == "show" and sandbox.stats()["by_endpoint"]["message"]:
+            looks.append(1)
+            if len(looks) == 3:
+                now = sandbox.now()
+                sandbox.chat.add_message(
+                    number, at=now, role="assistant", manual_reply=True, sender_id=ANN, message=TEXT
+                )
+
+    desk.sandbox.before_request = arrive_at_the_third_look
+    assert desk.run("send_reply", conversation_id=number, sender_id=ANN, message=TEXT).success
+    assert desk.requests() == (0, 1)
+
+
+def test_a_re_execution_does_not_send_what_arrived(desk: Desk) -> None:
+    number = desk.converse()
+    desk.sandbox.add_fault(Fault("lost_write", method="POST"))
+
+    def fail_from_then_on(sandbox: Sandbox, request: Request) -> None:
+        if request.endpoint == "message":
+            sandbox.add_fault(Fault("503", endpoint="show", times=None))
+
+    desk.sandbox.before_request = fail_from_then_on
+    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
+    run = desk.run("take_over_reply_hand_back", **config)
+    assert not run.success
+    assert "Nobody knows whether the message was sent" in run.failure
+    assert "The tables do not show it" in run.failure
+    desk.sandbox.clear_faults()
+    again = desk.again(run)
+    assert again.success
+    assert "An earlier run sent the message" in again.metadata["done"][0]
+    third = desk.again(again)
+    assert third.success
+    assert "An earlier run sent the message" in third.metadata["done"][0]
+    assert desk.replies(number) == [TEXT]
+    assert desk.requests()[1] == 1
+    assert desk.stored(number) == [(False, None, 1)]
+
+
+def test_the_same_text_from_before_the_first_run_is_another_message(desk: Desk) -> None:
+    number = desk.converse(taken_by=ANN)
+    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
+    assert desk.run("send_reply", **config).success
+    desk.sandbox.add_fault(Fault("500", method="POST"))
+    run = desk.run("send_reply", **config)
+    assert not run.success
+    assert desk.again(run).success
+    assert desk.replies(number) == [TEXT, TEXT]
+
+
+def test_a_re_execution_of_a_run_that_is_gone_sends_nothing(desk: Desk) -> None:
+    number = desk.converse(taken_by=ANN)
+    desk.sandbox.add_fault(Fault("500", method="POST", times=None))
+    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
+    first = desk.run("send_reply", **config)
+    second = desk.again(first)
+    desk.sandbox.clear_faults()
+    desk.instance.delete_run(first.run_id)
+    third = desk.again(second)
+    assert "is no longer stored" in third.failure
+    assert desk.replies(number) == []
+
+
+def test_a_refused_message_is_said_in_the_words_of_the_api(desk: Desk) -> None:
+    number = desk.converse(taken_by=ANN)
+
+    def hand_back_meanwhile(sandbox: Sandbox, request: Request) -> None:
+        if request.endpoint == "message":
+            sandbox.chat.assign(number, None, at=sandbox.now())
+
+    desk.sandbox.before_request = hand_back_meanwhile
+    run = desk.run("send_reply", conversation_id=number, sender_id=ANN, message=TEXT)
+    assert "The message was not sent" in run.failure
+    assert "Conversation is in AI mode" in run.failure
+    assert desk.requests() == (0, 1)
+    assert desk.stored(number) == [(False, None, 0)]
+
+
+@pytest.mark.parametrize(("kind", "asked"), [("lost_write", 1), ("truncated", 1), ("500", 2)])
+def test_an_assignment_is_repeated_only_when_it_is_not_in_place(
+    desk: Desk, kind: Any, asked: int
+) -> None:
+    number = desk.converse()
+    desk.sandbox.add_fault(Fault(kind, method="PATCH"))
+    assert desk.run("take_over", conversation_id=number, assignee_id=ANN).success
+    assert desk.requests() == (asked, 0)
+    assert desk.stored(number) == [(True, ANN, 0)]
+
+
+def test_an_assignment_that_keeps_failing_ends_the_run(desk: Desk) -> None:
+    number = desk.converse()
+    desk.sandbox.add_fault(Fault("500", method="PATCH", times=None))
+    run = desk.run("take_over", conversation_id=number, assignee_id=ANN)
+    assert "the API answered 500" in run.failure
+    assert desk.requests() == (len(write_back.PAUSES), 0)
+
+
+def test_nothing_repeats_these_jobs_by_itself() -> None:
+    for job in WRITE_BACK_JOBS:
+        assert job.tags["dagster/max_retries"] == "0"
+        (node,) = job.nodes
+        assert node.definition.retry_policy.max_retries == 0  # type: ignore[attr-defined]
+        assert node.definition.pool == "zipchat_api"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_same"),
+    [
+        (TEXT, True),
+        ("<p>Hello &lt;Ada&gt; &amp; friends,</p><p>your parcel 4711 is found.</p>", True),
+        ("Hello <Ada> & friends,<br><br>your parcel 4711 is found.", True),
+        ('[{"type": "text", "text": "Hello <Ada> & friends, your parcel 4711 is found."}]', True),
+        ("Hello <Ada> & friends,\n\nyour parcel 4712 is found.", False),
+        (None, False),
+    ],
+)
+def test_a_message_is_recognized_however_the_api_marks_it_up(
+    shown: str | None, is_same: bool
+) -> None:
+    message = {"role": "assistant", "manual_reply": True, "sender_id": ANN, "message": shown}
+    assert Reply(ANN, TEXT).is_shown_by(message) == is_same
+    assert not Reply(BOB, TEXT).is_shown_by(message)
+    assert not Reply(ANN, TEXT).is_shown_by({**message, "role": "user"})
+    assert not Reply(ANN, TEXT).is_shown_by({**message, "manual_reply": False})
+
+
+def test_no_text_is_shown() -> None:
+    assert "parcel" not in repr(Reply(ANN, TEXT))
+    error = UnprocessableError(422, f"“{TEXT}” is too long", method="POST", path="/messages")
+    assert "parcel" not in write_back._stated(error, hiding=TEXT)

@@ -1,0 +1,62 @@
+"""`schema.sql` is read completely: nothing in it is left without a meaning."""
+
+from __future__ import annotations
+
+import re
+
+from zipchat_dagster.warehouse import Warehouse, tables
+from zipchat_dagster.warehouse.tables import SQL, sql
+
+
+def test_every_table_of_the_schema_is_found() -> None:
+    created = re.findall(r"create table if not exists zipchat\.(\w+)", sql("schema"))
+    assert list(tables()) == created
+    assert len(created) == len(set(created)) == sql("schema").count("create table")
+
+
+def test_every_table_has_a_grain_and_every_column_a_type_and_a_meaning() -> None:
+    for table in tables().values():
+        assert table.grain.startswith("one row per ")
+        assert table.columns
+        for column in table.columns:
+            assert column.type in {
+                "bigint",
+                "varchar",
+                "boolean",
+                "date",
+                "timestamptz",
+                "double",
+                "json",
+            }
+            assert len(column.description) > 3
+
+
+def test_what_is_read_from_the_schema_is_what_the_database_has(warehouse: Warehouse) -> None:
+    with warehouse.transaction():
+        pass
+    with warehouse.connection() as connection:
+        found = connection.execute(
+            "select table_name, column_name, lower(data_type) from duckdb_columns()"
+            " where schema_name = 'zipchat' order by table_name, column_index"
+        ).fetchall()
+    names = {"timestamp with time zone": "timestamptz"}
+    expected = [
+        (table.name, column.name, column.type)
+        for table in sorted(tables().values(), key=lambda table: table.name)
+        for column in table.columns
+    ]
+    assert [(table, column, names.get(kind, kind)) for table, column, kind in found] == expected
+
+
+def test_columns_of_metrics_stand_in_the_order_in_which_they_are_compared() -> None:
+    """restated_days.sql compares stored and computed rows by position."""
+    computed = sql("metrics").split("from slices\n")[0].rsplit("\nselect\n", 1)[1]
+    names = re.findall(r"(\w+),?$", computed, re.MULTILINE)
+    stored = [column.name for column in tables()["escalation_metrics"].columns]
+    assert [*names, "computed_at"] == stored
+
+
+def test_every_statement_says_its_grain_in_its_first_line() -> None:
+    for path in SQL.glob("*.sql"):
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        assert path.stem == "schema" or first.startswith("-- grain: "), path.name
