@@ -1,6 +1,6 @@
 """Schedules; off until they are switched on, as is the convention.
 
-Both ask for all days since the newest one that was finished before, so that the first tick after an
+Both syncs ask for all days since the newest one that was finished before, so that the first tick after an
 outage fills the gap, however long it was; what is stored already costs nothing. A tick that comes
 while the run of an earlier one is still going is skipped: the next one covers its days.
 """
@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
-from zipchat_dagster.jobs import sync_job
+from zipchat_dagster.jobs import checks_job, sync_job
 from zipchat_dagster.partitions import daily
 
 UNFINISHED = [
@@ -35,7 +35,15 @@ def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.
     return _catch_up(context, last=_day(context) - timedelta(days=1))
 
 
-SCHEDULES = [hourly_schedule, daily_schedule]
+checks_schedule = dg.ScheduleDefinition(
+    name="checks_schedule",
+    job=checks_job,
+    cron_schedule="50 * * * *",
+    execution_timezone=daily.timezone,
+    description="Runs every check, also when no sync runs, which is when they matter most.",
+)
+
+SCHEDULES = [hourly_schedule, daily_schedule, checks_schedule]
 
 
 def _day(context: dg.ScheduleEvaluationContext) -> date:
