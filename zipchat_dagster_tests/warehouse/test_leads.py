@@ -19,7 +19,7 @@ def story(tmp_path: Path) -> Story:
 
 def ada(**fields: object) -> Lead:
     known = {"first_name": "Ada", "last_name": "Sample", "email": "ada@example.com"}
-    return Lead(7, **{**known, **fields})  # type: ignore[arg-type]
+    return Lead(7, **{**known, **fields})
 
 
 def test_a_lead_has_the_fields_of_both_endpoints_and_its_contacts(story: Story) -> None:

@@ -251,16 +251,12 @@ def test_records_without_a_usable_id_are_kept_apart_each_once(warehouse: Warehou
 def test_one_bad_record_stops_nothing_that_is_done_with_it(
     warehouse: Warehouse, value: Any
 ) -> None:
-    """Each field of it in turn is `value`; the payload is kept, and a good one is not harmed."""
-    fields = [*conversation(), "id"]
-    for n, field in enumerate(fields[1:]):
-        bad = {**conversation(id=100 + n, last_escalated_at="2026-03-03T09:31:00Z"), field: value}
-        put(warehouse, bad, conversation(manual_reply_mode=True))
-        if type(bad["id"]) is int and field != "id":
-            texts = [
-                {**message(id=1000 + 10 * n + m), k: value} for m, k in enumerate(message()) if m
-            ]
-            put_messages(warehouse, *texts, of=bad)
+    """Each field of a record in turn is `value`; good ones beside it are not harmed."""
+    escalated = conversation(last_escalated_at="2026-03-03T09:31:00Z")
+    bad = [{**escalated, "id": 100 + n, field: value} for n, field in enumerate(escalated)]
+    put(warehouse, *bad, conversation(manual_reply_mode=True))
+    texts = [{**message(id=1000 + n), field: value} for n, field in enumerate(message())]
+    put_messages(warehouse, *texts, of={**bad[2], "id": 102})
     now = T0 + timedelta(days=1)
     with warehouse.transaction() as transaction:
         due = store.due_states(transaction, chat_id=CHAT, now=now)
@@ -282,6 +278,12 @@ def test_one_bad_record_stops_nothing_that_is_done_with_it(
         "select channel, strftime(created_at, '%H:%M') from zipchat.raw_conversations"
         " where conversation_id = 7",
     ) == [("web", "09:00")]
+    stored = rows(
+        warehouse,
+        "select (select count(*) from zipchat.raw_conversations),"
+        " (select count(*) from zipchat.raw_messages), count(*) from zipchat.rejected_records",
+    )
+    assert sum(stored[0]) == len(bad) + 1 + len(texts)
 
 
 def test_half_surrogates_and_null_characters_in_texts_are_stored(warehouse: Warehouse) -> None:
