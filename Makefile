@@ -40,7 +40,7 @@ sandbox: .venv/ready ## serve the API locally, to develop against without a key
 lock: .venv/ready ## write requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \
-		--no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml -o requirements.lock
+		--no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean: ## remove the environment and what demo and tests left (never data/zipchat.duckdb)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info data/demo.* data/sandbox.*

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from zipchat_dagster.client import SettingError
 
-TIMEOUT: Final = 5.0  # seconds for one answer
+TIMEOUT: Final = 4.0  # seconds, to connect and again for the answer
 PAUSES = (0.0, 0.5, 1.5)  # seconds before each attempt; the next tick of the sensor tries again
 THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 

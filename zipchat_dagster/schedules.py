@@ -1,8 +1,8 @@
 """Schedules; off until they are switched on, as is the convention.
 
 Both syncs ask for all days since the newest one that was finished before, so that the first tick
-after an outage fills the gap, however long it was; what is stored already costs nothing. A tick that
-comes while the run of an earlier one is still going is skipped: the next one covers its days.
+after an outage fills the gap, however long it was; what is stored already costs nothing. A tick
+that comes while the run of an earlier one is still going is skipped: the next one covers its days.
 """
 
 from __future__ import annotations

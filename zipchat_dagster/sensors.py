@@ -27,7 +27,7 @@ from zipchat_dagster.warehouse.warehouse import WarehouseError
 T = TypeVar("T")
 
 RUNS_PER_TICK: Final = 100
-LONGEST_TICK: Final = 30.0  # seconds; after 60 Dagster gives a tick up and forgets how far it came
+LONGEST_TICK: Final = 15.0  # seconds; after 60 Dagster gives a tick up and forgets how far it came
 LONGEST_SENTENCE: Final = 300  # characters
 NAMED_AT_MOST: Final = 20  # failed steps, or entries of a list
 

@@ -189,19 +189,26 @@ def test_a_failed_run_is_told_once(hook: Hook, instance: dg.DagsterInstance) -> 
     assert [told["run_id"] for told in daemon.tick()] == [runs[0], runs[2]]
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[dg.DagsterInstance]:
+    """An instance with a past: each daemon is switched on anew."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
 @pytest.fixture
-def failed_runs(hook: Hook) -> Iterator[Daemon]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Daemon(failed_runs_sensor, hook, instance)
+def failed_runs(hook: Hook, shared: dg.DagsterInstance) -> Daemon:
+    return Daemon(failed_runs_sensor, hook, shared)
 
 
-def test_what_failed_before_the_sensor_was_switched_on_is_not_told(hook: Hook) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        Daemon(failed_runs_sensor, hook, instance).run(error=ValueError())
-        daemon = Daemon(failed_runs_sensor, hook, instance)
-        assert daemon.tick() == []
-        daemon.run(error=ValueError())
-        assert len(daemon.tick()) == 1
+def test_what_failed_before_the_sensor_was_switched_on_is_not_told(
+    failed_runs: Daemon, hook: Hook
+) -> None:
+    failed_runs.run(error=ValueError())
+    daemon = Daemon(failed_runs_sensor, hook, failed_runs.instance)
+    assert daemon.tick() == []
+    daemon.run(error=ValueError())
+    assert len(daemon.tick()) == 1
 
 
 @pytest.mark.parametrize(
@@ -299,7 +306,7 @@ def test_a_tick_ends_in_time_and_the_next_one_goes_on(
     failed_runs.run(error=ValueError())
     monkeypatch.setattr(sensors, "LONGEST_TICK", -1.0)
     assert failed_runs.tick() == []
-    monkeypatch.setattr(sensors, "LONGEST_TICK", 30.0)
+    monkeypatch.setattr(sensors, "LONGEST_TICK", 15.0)
     assert len(failed_runs.tick()) == 1
 
 
@@ -366,9 +373,8 @@ def test_a_failing_check_is_told_once_for_each_time_it_ran(
 
 
 @pytest.fixture
-def checks(hook: Hook) -> Iterator[Daemon]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Daemon(failing_checks_sensor, hook, instance)
+def checks(hook: Hook, shared: dg.DagsterInstance) -> Daemon:
+    return Daemon(failing_checks_sensor, hook, shared)
 
 
 def test_a_warning_is_told_too(checks: Daemon) -> None:
@@ -388,7 +394,7 @@ def test_a_recovery_that_the_webhook_did_not_take_is_told_later(checks: Daemon) 
     assert [told["kind"] for told in checks.tick()] == ["check_recovered"]
 
 
-def test_a_run_that_was_told_in_part_goes_on_where_it_was(hook: Hook) -> None:
+def test_a_run_that_was_told_in_part_goes_on_where_it_was(checks: Daemon) -> None:
     @dg.multi_asset_check(
         specs=[dg.AssetCheckSpec(f"rule_{n}", asset=some_messages) for n in range(4)]
     )
@@ -403,16 +409,14 @@ def test_a_run_that_was_told_in_part_goes_on_where_it_was(hook: Hook) -> None:
         asset_checks=[rules],
         jobs=[dg.define_asset_job("rules_job", dg.AssetSelection.checks(rules))],
     )
-    with dg.DagsterInstance.ephemeral() as instance:
-        daemon = Daemon(failing_checks_sensor, hook, instance)
-        everything.resolve_job_def("rules_job").execute_in_process(instance=instance)
-        hook.statuses = [200, 500, 500]
-        first = [told["check"][-6:] for told in daemon.tick()]
-        assert first + [told["check"][-6:] for told in daemon.tick()] == [
-            "rule_0",
-            "rule_2",
-            "rule_3",
-        ]
+    everything.resolve_job_def("rules_job").execute_in_process(instance=checks.instance)
+    checks.hook.statuses = [200, 500, 500]
+    (first,) = checks.tick()
+    assert [told["check"][-6:] for told in [first, *checks.tick()]] == [
+        "rule_0",
+        "rule_2",
+        "rule_3",
+    ]
 
 
 def test_the_sensors_are_off_until_they_are_switched_on() -> None:

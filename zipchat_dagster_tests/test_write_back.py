@@ -27,9 +27,11 @@ ANN, BOB = 11, 12
 class Desk:
     """A sandbox over HTTP, a warehouse, and runs of the jobs."""
 
-    def __init__(self, path: Path, sandbox: Sandbox, base_url: str) -> None:
+    def __init__(
+        self, path: Path, sandbox: Sandbox, base_url: str, instance: dg.DagsterInstance
+    ) -> None:
         self.sandbox = sandbox
-        self.instance = dg.DagsterInstance.ephemeral()
+        self.instance = instance
         self.warehouse = Warehouse(path / "zipchat.duckdb")
         self.project = Project(sandbox, self.warehouse)
         self.place = str(path), base_url
@@ -119,18 +121,30 @@ def job_of(name: str, path: str, base_url: str) -> dg.JobDefinition:
     return dg.Definitions(jobs=WRITE_BACK_JOBS, resources=resources).resolve_job_def(name)
 
 
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Sandbox, str, dg.DagsterInstance]]:
+    """What takes long to start, once."""
+    sandbox = Sandbox(chat=Chat(), limit=None)
+    with serve(sandbox) as base_url, dg.DagsterInstance.ephemeral() as instance:
+        yield sandbox, base_url, instance
+
+
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def desk(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    served: tuple[Sandbox, str, dg.DagsterInstance],
+) -> Desk:
     monkeypatch.setattr(write_back, "sleep", lambda seconds: None)
     monkeypatch.setattr(SystemClock, "sleep", lambda self, seconds: None)
-    users = {
-        i: User(i, name, "Agent", f"{name}@example.com") for i, name in ((ANN, "a"), (BOB, "b"))
-    }
-    sandbox = Sandbox(chat=Chat(users=users), limit=None)
-    with serve(sandbox) as base_url:
-        desk = Desk(tmp_path, sandbox, base_url)
-        yield desk
-        desk.instance.dispose()
+    sandbox, base_url, instance = served
+    agents = {i: User(i, name, "Agent", f"{name}@example.com") for i, name in enumerate("ab", ANN)}
+    # The version counts on: the sandbox sorts a chat once for each.
+    sandbox.chat = Chat(users=agents, version=sandbox.chat.version + 1)
+    sandbox.before_request, sandbox.clock_offset = None, 0
+    sandbox.clear_faults()
+    sandbox.reset_stats()
+    return Desk(tmp_path, sandbox, base_url, instance)
 
 
 # What each job does
