@@ -12,6 +12,7 @@ from zipchat_dagster.assets.common import (
     table_metadata,
     window_days,
 )
+from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
 from zipchat_dagster.assets.users import users
@@ -68,4 +69,6 @@ def escalation_metrics(
         )
     counts = summaries.partition_counts(tables, "escalation_metrics", days)
     add_partition_metadata(context, counts)
-    return dg.MaterializeResult(metadata={"days_restated": len(restated)})
+    return dg.MaterializeResult(
+        metadata={"days_restated": len(restated), **column_lineage("escalation_metrics")}
+    )

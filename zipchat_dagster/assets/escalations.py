@@ -3,6 +3,7 @@
 import dagster as dg
 
 from zipchat_dagster.assets.common import FRESHNESS, METRICS, OWNERS, table_metadata
+from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
 from zipchat_dagster.resources import WarehouseResource
@@ -27,5 +28,8 @@ def escalations(warehouse: WarehouseResource) -> dg.MaterializeResult:
     Cost: no request.
     """
     return dg.MaterializeResult(
-        metadata={"dagster/row_count": rebuild_escalations(warehouse.warehouse)}
+        metadata={
+            "dagster/row_count": rebuild_escalations(warehouse.warehouse),
+            **column_lineage("escalations"),
+        }
     )
