@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from zipchat_dagster.sandbox.data import Lead
+from zipchat_dagster.warehouse import store
 from zipchat_dagster_tests.warehouse.support import Story
 
 
@@ -74,8 +75,9 @@ def test_a_conversation_that_went_missing_does_not_bring_old_fields_back(story: 
     story.start(lead=ada(email="new@example.com"))
     story.run()
     story.later(hours=1)
-    story.chat.delete_conversation(old, at=story.now)
-    story.run(refresh=True)
+    with story.warehouse.transaction() as transaction:
+        store.mark_not_found(transaction, [old], story.now, chat_id=1)
+    story.derive()
     assert story.rows("select email, conversations from zipchat.leads") == [("new@example.com", 2)]
 
 

@@ -559,6 +559,21 @@ def test_a_day_has_the_edges_of_its_time_zone(
         assert (row["backlog_at_day_end"], row["backlog_age_seconds_max"]) == (backlog, oldest)
 
 
+def test_what_ends_at_midnight_was_open_when_the_day_ended(tmp_path: Path) -> None:
+    """The day is half-open, as its escalations are: at its end means just before midnight."""
+    story = Story(tmp_path)
+    story.at("2026-03-03 22:00")
+    conversation_id = story.start()
+    story.escalate(conversation_id)
+    story.at("2026-03-04 00:00")
+    story.resolve(conversation_id)
+    story.later(hours=1)
+    story.sync()
+    story.derive("2026-03-03", "2026-03-04")
+    assert story.metrics("2026-03-03")["backlog_age_seconds_max"] == 7200
+    assert story.metrics("2026-03-04")["backlog_at_day_end"] == 0
+
+
 def test_todays_backlog_is_the_one_of_now_and_a_day_to_come_has_none(tmp_path: Path) -> None:
     story = Story(tmp_path)
     story.at("2026-03-03 10:00")
