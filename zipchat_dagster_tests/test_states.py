@@ -29,9 +29,9 @@ OPEN = "select count(*) from zipchat.escalations where is_open"
 
 
 def busy_story(folder: Path) -> Story:
-    """Three hundred conversations of 30 days; 42 of them were escalated in the last two days and
+    """A hundred and fifty conversations of 30 days; 42 of them were escalated in the last two days and
     wait since, all without a message. Everything is synced, and computed since 1 March."""
-    chat = generate(seed=3, conversations=300, days=30, now=moment(NOW), max_messages=5)
+    chat = generate(seed=3, conversations=150, days=30, now=moment(NOW), max_messages=5)
     for conversation in chat.conversations.values():
         conversation.escalations.clear()
         conversation.manual_reply_mode, conversation.assignee_id = False, None

@@ -230,9 +230,7 @@ def test_records_without_a_usable_id_are_kept_apart_each_once(warehouse: Warehou
 @pytest.mark.parametrize(
     "value",
     [
-        "tomorrow",
         "infinity",
-        "-infinity",
         "99999-01-01T00:00:00Z",
         "0001-01-01T00:00:00Z",
         "9999-12-31T23:59:59Z",
@@ -241,8 +239,6 @@ def test_records_without_a_usable_id_are_kept_apart_each_once(warehouse: Warehou
         -1.5e300,
         True,
         {"at": "2026-03-03"},
-        [],
-        "",
         "\x00",
         None,
     ],
