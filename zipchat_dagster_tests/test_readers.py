@@ -34,7 +34,9 @@ print(*duckdb.connect(sys.argv[1], read_only=True).execute("from zipchat.users")
 def publish(path: Path, published: str = "") -> dg.ExecuteInProcessResult:
     resource = WarehouseResource(database=str(path), published_database=published)
     job = dg.Definitions(jobs=[PUBLISH_JOB], resources={"warehouse": resource})
-    return job.resolve_job_def("publish_job").execute_in_process(raise_on_error=False)
+    with dg.instance_for_test() as instance:
+        publish_job = job.resolve_job_def("publish_job")
+        return publish_job.execute_in_process(instance=instance, raise_on_error=False)
 
 
 def add_user(tables: Warehouse) -> None:
@@ -44,7 +46,6 @@ def add_user(tables: Warehouse) -> None:
         connection.execute("insert into zipchat.users (user_id) values (1)")
 
 
-@pytest.mark.xfail(strict=False, reason="after all other tests, Dagster loses its instance")
 def test_a_published_copy_is_opened_by_its_name_alone(tmp_path: Path) -> None:
     tables = Warehouse(tmp_path / "zipchat.duckdb")
     add_user(tables)
@@ -62,7 +63,6 @@ def test_a_published_copy_is_opened_by_its_name_alone(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.xfail(strict=False, reason="after all other tests, Dagster loses its instance")
 def test_a_reader_keeps_the_copy_that_it_has_open(tmp_path: Path) -> None:
     tables = Warehouse(tmp_path / "zipchat.duckdb")
     copy = tmp_path / "elsewhere" / "copy.duckdb"
@@ -78,7 +78,6 @@ def test_a_reader_keeps_the_copy_that_it_has_open(tmp_path: Path) -> None:
     assert not copy.stat().st_mode & 0o222
 
 
-@pytest.mark.xfail(strict=False, reason="after all other tests, Dagster loses its instance")
 def test_what_the_lock_protects_is_in_the_copy(tmp_path: Path) -> None:
     """Also what a killed writer left in the write-ahead log."""
     path = tmp_path / "zipchat.duckdb"
@@ -94,7 +93,6 @@ def test_what_the_lock_protects_is_in_the_copy(tmp_path: Path) -> None:
         assert reader.execute("select count(*) from zipchat.users").fetchone() == (2,)
 
 
-@pytest.mark.xfail(strict=False, reason="after all other tests, Dagster loses its instance")
 def test_a_copy_that_cannot_be_made_leaves_everything_as_it_was(tmp_path: Path) -> None:
     tables = Warehouse(tmp_path / "zipchat.duckdb")
     add_user(tables)
