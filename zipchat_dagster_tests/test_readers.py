@@ -14,7 +14,7 @@ import pytest
 
 from zipchat_dagster.readers import PUBLISH_JOB, open_read_only
 from zipchat_dagster.resources import WarehouseResource
-from zipchat_dagster.warehouse import Warehouse, warehouse
+from zipchat_dagster.warehouse import Warehouse, lock
 from zipchat_dagster.warehouse.warehouse import WarehouseError
 
 HOLD = """
@@ -59,6 +59,7 @@ def test_a_published_copy_is_opened_by_its_name_alone(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "zipchat.duckdb",
         "zipchat.duckdb.lock",
+        "zipchat.duckdb.lock.next",
         "zipchat_published.duckdb",
     ]
 
@@ -125,7 +126,7 @@ def test_a_notebook_reads_the_live_file_and_cannot_write(tmp_path: Path) -> None
 def test_a_reader_that_must_wait_says_for_whom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warehouse, "TELL_AFTER", 0.05)
+    monkeypatch.setattr(lock, "TELL_AFTER", 0.05)
     path = tmp_path / "zipchat.duckdb"
     add_user(Warehouse(path))
     # A name that a killed process left behind is nobody's any more.
@@ -159,7 +160,7 @@ def test_a_lock_that_is_held_for_too_long_names_its_holder(
 ) -> None:
     path = tmp_path / "zipchat.duckdb"
     add_user(Warehouse(path))
-    monkeypatch.setattr(warehouse, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr(lock, "LOCK_TIMEOUT", 0.05)
     with (
         Warehouse(path).connection(purpose="raw_messages"),
         pytest.raises(WarehouseError, match=r"in use for 0 s by process \d+ \(raw_messages\)"),

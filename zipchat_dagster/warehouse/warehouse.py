@@ -1,18 +1,13 @@
 """One DuckDB file, opened for one short transaction at a time.
 
 DuckDB locks its file against every other process, readers too, while it is open. So each
-transaction takes an operating-system lock beside the file first (`<file>.lock`), opens, works,
-closes, and lets go, also on error. Waiting in that queue is fairer than DuckDB's own refusal and a
-back-off. Nothing that calls the API may run inside. Who has the lock stands beside it, in
-`<file>.lock.holder`, for those who wait: the process id and the program.
+transaction waits for its turn first (`lock.py`), opens, works, closes, and lets go, also on error.
+Nothing that calls the API may run inside.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,15 +16,9 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 import pandas as pd
-from filelock import FileLock, Timeout
 
+from zipchat_dagster.warehouse.lock import InUseError, locked
 from zipchat_dagster.warehouse.tables import sql
-
-LOCK_TIMEOUT = 120.0  # seconds; transactions take milliseconds, a copy of the file some seconds
-LOCK_POLL = 0.01  # seconds between two looks at the lock
-TELL_AFTER = 2.0  # seconds of waiting, after which it is said whom for
-
-_LOGGER = logging.getLogger("zipchat_dagster")
 
 
 class WarehouseError(Exception):
@@ -136,45 +125,11 @@ class Warehouse:
     @contextmanager
     def _locked(self, purpose: str) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{self.path}.lock", poll_interval=LOCK_POLL)
-        self._acquire(lock)
         try:
-            with suppress(OSError):  # the name is a courtesy
-                self._holder.write_text(f"{os.getpid()} {purpose or _program()}", "utf-8")
-            yield
-        finally:
-            with suppress(OSError):
-                self._holder.unlink()
-            lock.release()
-
-    def _acquire(self, lock: FileLock) -> None:
-        patience = min(TELL_AFTER, LOCK_TIMEOUT)
-        with suppress(Timeout):
-            lock.acquire(timeout=patience)
-            return
-        if patience < LOCK_TIMEOUT:
-            # A warning is shown in a notebook without any set-up of logging.
-            _LOGGER.warning(f"Waiting for {self.path}: {self._held_by()} has it open.")
-        try:
-            lock.acquire(timeout=LOCK_TIMEOUT - patience)
-        except Timeout:
-            raise WarehouseError(
-                f"{self.path} has been in use for {LOCK_TIMEOUT:.0f} s by {self._held_by()}, which"
-                f" holds {self.path.name}.lock and must end first."
-            ) from None
-
-    @property
-    def _holder(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.lock.holder")
-
-    def _held_by(self) -> str:
-        """`process 4711 (dagster)`, as far as it says so: a killed one leaves its name behind
-        until the next one comes."""
-        try:
-            process, _, purpose = self._holder.read_text("utf-8").partition(" ")
-        except (OSError, ValueError):
-            return "another program"
-        return f"process {process} ({purpose})" if process.isdecimal() else "another program"
+            with locked(self.path, purpose):
+                yield
+        except InUseError as error:
+            raise WarehouseError(str(error)) from None
 
     @contextmanager
     def _attached(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -211,12 +166,6 @@ class Warehouse:
             connection.execute(
                 sql("redate").format(table=table, moment=moment), {"timezone": self.timezone}
             )
-
-
-def _program() -> str:
-    """The name of this program, without its arguments, which are nobody's business."""
-    path = Path(sys.argv[0] if sys.argv else "")
-    return path.parent.name if path.name == "__main__.py" else path.stem or "python"
 
 
 def _duckdb() -> duckdb.DuckDBPyConnection:

@@ -1,0 +1,89 @@
+"""Several programs on one database file: real processes, which come and go and are killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from zipchat_dagster.warehouse import Warehouse
+
+WRITERS = 8
+ROUNDS = 20
+
+# Each hold of the lock is a line in the journal: the lines that were added while a process waited
+# are those who went before it. Nobody needs a clock for that.
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from zipchat_dagster.warehouse import Warehouse
+
+path, journal, writer = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+tables = Warehouse(path)
+print("ready", flush=True)
+sys.stdin.readline()
+went_before = []
+for _ in range(int(sys.argv[4])):
+    came = journal.stat().st_size
+    with tables.connection(read_only=not writer) as connection:
+        went_before.append(journal.stat().st_size - came)
+        with journal.open("a") as lines:
+            lines.write(".")
+        if writer:
+            connection.execute("begin")
+            insert = "insert into zipchat.users (chat_id, user_id) values ($chat, $user)"
+            for user in range(3):
+                connection.execute(insert, {"chat": writer, "user": user})
+            time.sleep(0.02)
+            connection.execute("commit")
+        else:
+            (rows,) = connection.execute("select count(*) from zipchat.users").fetchone()
+            assert rows % 3 == 0, rows
+print(max(went_before))
+"""
+HOLD = """
+import sys
+from pathlib import Path
+from zipchat_dagster.warehouse import Warehouse
+with Warehouse(Path(sys.argv[1])).connection():
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def start(program: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() in ("ready\n", "held\n")
+    return process
+
+
+def test_eight_writers_and_a_reader_all_get_their_turn(tmp_path: Path) -> None:
+    path, journal = tmp_path / "zipchat.duckdb", tmp_path / "journal"
+    with Warehouse(path).transaction():
+        journal.touch()
+    processes = [start(PROGRAM, path, journal, writer, ROUNDS) for writer in range(WRITERS + 1)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    answers = [process.communicate() for process in processes]
+    assert [error for p, (_, error) in zip(processes, answers, strict=True) if p.returncode] == []
+    with Warehouse(path).connection() as connection:
+        written = connection.execute("select count(*) from zipchat.users").fetchall()
+    assert written == [(WRITERS * ROUNDS * 3,)]
+    # First come, first served would be 8; a lock that favours who let it go lets over 100 pass.
+    assert max(int(answer) for answer, _ in answers) < 40
+
+
+def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
+    path = tmp_path / "zipchat.duckdb"
+    with Warehouse(path).transaction():
+        pass
+    holder = start(HOLD, path)
+    holder.kill()
+    holder.communicate()
+    with Warehouse(path).connection() as connection:
+        assert connection.execute("select count(*) from zipchat.users").fetchall() == [(0,)]
