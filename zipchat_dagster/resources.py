@@ -16,11 +16,13 @@ from zipchat_dagster.client import (
     NotFoundError,
     SettingError,
     UnauthorizedError,
+    UnprocessableError,
     ZipchatClient,
     ZipchatError,
     check_chat_id,
 )
 from zipchat_dagster.partitions import is_live
+from zipchat_dagster.sync import SyncIncompleteError
 from zipchat_dagster.warehouse import Warehouse
 
 
@@ -67,9 +69,10 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext,
     ) -> Iterator[ZipchatClient]:
         """A client that logs to the run. What the API or a setting makes impossible ends the
-        step with one clear sentence; what trying again cannot mend is not retried by Dagster."""
+        step with one clear sentence; what repeating it cannot mend is not repeated by Dagster."""
+        client: ZipchatClient | None = None
         try:
-            with ZipchatClient(
+            client = ZipchatClient(
                 api_key=self.api_key,
                 chat_id=self.chat_id,
                 base_url=self.base_url,
@@ -81,11 +84,25 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
                 if isinstance(context, dg.AssetExecutionContext) and not is_live(context)
                 else 0.0,
                 logger=context.log,
-            ) as client:
+            )
+            with client:
                 yield client
         except ZipchatError as error:
-            is_final = isinstance(error, SettingError | UnauthorizedError | NotFoundError)
-            raise dg.Failure(description=str(error), allow_retries=not is_final) from None
+            raise dg.Failure(
+                description=str(error),
+                allow_retries=client is not None and _may_pass(client, error),
+            ) from None
+
+
+def _may_pass(client: ZipchatClient, error: ZipchatError) -> bool:
+    """Whether the step may succeed in some minutes: the API has answered, and is down now."""
+    match error:
+        case SyncIncompleteError():
+            return error.is_down  # else some conversations fail again and again: the next run's
+        case SettingError() | UnauthorizedError() | NotFoundError() | UnprocessableError():
+            return False
+        case _:
+            return client.has_answered
 
 
 class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers

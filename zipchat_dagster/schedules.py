@@ -3,6 +3,8 @@
 Both syncs ask for all days since the newest one that was finished before, so that the first tick
 after an outage fills the gap, however long it was; what is stored already costs nothing. A tick
 that comes while the run of an earlier one is still going is skipped: the next one covers its days.
+A run that was going when the machine went down stays "started" in Dagster for ever; it must not
+stop the schedule for ever, so the tick that finds it silent for long reports it as failed.
 """
 
 from __future__ import annotations
@@ -11,9 +13,14 @@ from datetime import date, datetime, timedelta
 
 import dagster as dg
 
+from zipchat_dagster.assets.common import LIVE
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
 from zipchat_dagster.jobs import checks_job, sync_job
 from zipchat_dagster.partitions import daily
+
+# A run says something every half minute while it reads (sync.PROGRESS_EVERY), and at each wait for
+# the rate limit; what it derives afterwards takes minutes at most.
+SILENT_TOO_LONG = timedelta(hours=2)
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -59,7 +66,11 @@ def _catch_up(
     unfinished = context.instance.get_runs(
         dg.RunsFilter(job_name=sync_job.name, statuses=UNFINISHED), limit=100
     )
-    running = [run for run in unfinished if "dagster/schedule_name" in run.tags]
+    running = [
+        run
+        for run in unfinished
+        if "dagster/schedule_name" in run.tags and not _is_reported_dead(context, run)
+    ]
     if running:
         return dg.SkipReason(
             f"Run {running[0].run_id} of an earlier tick is not finished; the next tick covers its"
@@ -72,5 +83,22 @@ def _catch_up(
         tags={
             "dagster/asset_partition_range_start": start,
             "dagster/asset_partition_range_end": end,
+            "dagster/priority": LIVE,
+            "dagster/max_retries": "0",  # the next tick does its work, and more
         }
     )
+
+
+def _is_reported_dead(context: dg.ScheduleEvaluationContext, run: dg.DagsterRun) -> bool:
+    if run.status is not dg.DagsterRunStatus.STARTED:
+        return False  # Dagster's run monitoring looks after those that never start
+    newest = context.instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
+    now: datetime = context.scheduled_execution_time
+    if not newest or now.timestamp() - newest[0].timestamp < SILENT_TOO_LONG.total_seconds():
+        return False
+    context.instance.report_run_failed(
+        run,
+        f"Nothing was heard of this run for over {SILENT_TOO_LONG}: its process is gone. What it"
+        " had stored is there; the schedule goes on.",
+    )
+    return True

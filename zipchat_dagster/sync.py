@@ -41,7 +41,14 @@ NAMED_AT_MOST: Final = 20  # conversations that an error names; the table has th
 
 
 class SyncIncompleteError(ZipchatError):
-    """Some conversations could not be read. The others are stored; these are tried again."""
+    """Some conversations could not be read. The others are stored; these are tried again.
+
+    `is_down` is True when so many failed in a row that the rest was not tried.
+    """
+
+    def __init__(self, message: str, *, is_down: bool) -> None:
+        super().__init__(message)
+        self.is_down = is_down
 
 
 @dataclass(frozen=True)
@@ -273,7 +280,8 @@ def sync_messages(
         calendar.done([item for item, _ in batch], {item.first_day for item, _ in failures})
         progress.tell(result.conversations + len(result.failures), total=len(work))
     if result.failures:
-        raise SyncIncompleteError(_failure_text(result, is_hopeless=failed_in_a_row > 0))
+        is_down = failed_in_a_row >= HOPELESS_AFTER
+        raise SyncIncompleteError(_failure_text(result, is_down=is_down), is_down=is_down)
     calendar.close()
     return result
 
@@ -362,7 +370,7 @@ def _sorted_out(
     return reads, failures, gone
 
 
-def _failure_text(result: MessageResult, *, is_hopeless: bool) -> str:
+def _failure_text(result: MessageResult, *, is_down: bool) -> str:
     reasons = list(result.failures.values())
     listed = "\n".join(f"- {reason}" for reason in reasons[:NAMED_AT_MOST])
     more = len(reasons) - NAMED_AT_MOST
@@ -370,6 +378,6 @@ def _failure_text(result: MessageResult, *, is_hopeless: bool) -> str:
     return (
         f"{len(reasons):,} conversations could not be read ({named(list(result.failures))});"
         f" {result.conversations:,} were. What was read is stored; these are tried again by the"
-        f" next run.{given_up if is_hopeless and len(reasons) >= HOPELESS_AFTER else ''}\n{listed}"
+        f" next run.{given_up if is_down else ''}\n{listed}"
         + (f"\n… and {more:,} more, in zipchat.message_coverage.failure" if more > 0 else "")
     )

@@ -24,7 +24,7 @@ from typing import Any, Final
 import dagster as dg
 from pydantic import Field
 
-from zipchat_dagster.assets.common import API_POOL, cost
+from zipchat_dagster.assets.common import URGENT, cost
 from zipchat_dagster.client import (
     CallError,
     ConversationRead,
@@ -369,10 +369,8 @@ class SendReplyConfig(ReplyConfig):
 
 
 def _op(function: Callable[..., None]) -> dg.OpDefinition:
-    """An op that nothing repeats: see the module's rules."""
-    return dg.op(out=dg.Out(dg.Nothing), pool=API_POOL, retry_policy=dg.RetryPolicy(max_retries=0))(
-        function
-    )
+    """An op that nothing repeats: see the module's rules. In no pool: somebody waits for it."""
+    return dg.op(out=dg.Out(dg.Nothing), retry_policy=dg.RetryPolicy(max_retries=0))(function)
 
 
 @_op
@@ -543,7 +541,7 @@ def _job(op: dg.OpDefinition, *, description: str) -> dg.JobDefinition:
         name=f"{op.name}_job",
         executor_def=dg.in_process_executor,
         # Whatever the instance says of run retries: a failed write is for people to look at.
-        tags={"dagster/max_retries": "0"},
+        tags={"dagster/max_retries": "0", "dagster/priority": URGENT},
         description=f"{description} dry_run checks everything and writes nothing.",
     )
     def job() -> None:

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
@@ -186,21 +187,44 @@ def test_a_schedule_fills_the_gap_since_the_newest_finished_day() -> None:
 
 
 def test_a_tick_is_skipped_while_the_run_of_an_earlier_one_goes_on() -> None:
-    from zipchat_dagster.definitions import defs
-    from zipchat_dagster.schedules import hourly_schedule
-
     with dg.instance_for_test() as instance:
-        run = dg.DagsterRun(
+        scheduled_run(instance)
+        tick = evaluate(instance, at=NOW)
+        assert not tick.run_requests
+        assert "is not finished" in (tick.skip_message or "")
+
+
+def test_a_run_that_died_with_the_machine_does_not_stop_the_schedule_for_ever() -> None:
+    with dg.instance_for_test() as instance:
+        run = scheduled_run(instance)
+        instance.report_engine_event("Started process for run", run)
+        assert not evaluate(instance, at=NOW + timedelta(hours=1)).run_requests
+        assert evaluate(instance, at=NOW + timedelta(hours=3)).run_requests
+        buried = instance.get_run_by_id(run.run_id)
+        assert buried is not None
+        assert buried.status is dg.DagsterRunStatus.FAILURE
+        # Nobody repeats it either: the tick's own run does its work.
+        (request,) = evaluate(instance, at=NOW + timedelta(hours=3)).run_requests or []
+        assert request.tags["dagster/max_retries"] == "0"
+
+
+def scheduled_run(instance: dg.DagsterInstance) -> dg.DagsterRun:
+    return instance.add_run(
+        dg.DagsterRun(
             job_name="sync_job",
             status=dg.DagsterRunStatus.STARTED,
             tags={"dagster/schedule_name": "hourly_schedule"},
         )
-        instance.add_run(run)
-        context = dg.build_schedule_context(
-            instance=instance,
-            scheduled_execution_time=NOW,
-            repository_def=defs.get_repository_def(),
-        )
-        result = hourly_schedule.evaluate_tick(context)
-        assert not result.run_requests
-        assert "is not finished" in (result.skip_message or "")
+    )
+
+
+def evaluate(instance: dg.DagsterInstance, *, at: datetime) -> ScheduleExecutionData:
+    from zipchat_dagster.definitions import defs
+    from zipchat_dagster.schedules import hourly_schedule
+
+    context = dg.build_schedule_context(
+        instance=instance,
+        scheduled_execution_time=at,
+        repository_def=defs.get_repository_def(),
+    )
+    return hourly_schedule.evaluate_tick(context)

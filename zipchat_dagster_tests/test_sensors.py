@@ -222,7 +222,7 @@ def test_what_failed_before_the_sensor_was_switched_on_is_not_told(
             "GET /chats/1/x/5: the API answered 404 “Conversation not found”",
         ),
         (
-            SyncIncompleteError(f"2 failed (4, 5).\n- {TEXT}"),
+            SyncIncompleteError(f"2 failed (4, 5).\n- {TEXT}", is_down=False),
             "SyncIncompleteError",
             "2 failed (4, 5).",
         ),

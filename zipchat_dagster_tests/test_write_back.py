@@ -457,7 +457,7 @@ def test_nothing_repeats_these_jobs_by_itself() -> None:
         assert job.tags["dagster/max_retries"] == "0"
         (node,) = job.nodes
         assert node.definition.retry_policy.max_retries == 0  # type: ignore[attr-defined]
-        assert node.definition.pool == "zipchat_api"  # type: ignore[attr-defined]
+        assert node.definition.pool is None  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,10 @@ from zipchat_dagster.warehouse import tables
 
 OWNERS = ["team:support-analytics"]
 API_POOL = "zipchat_api"  # see dagster.yaml
+DATABASE_POOL = "zipchat_duckdb"
+# Places in the queue of runs, after which backfills come.
+URGENT = "20"  # somebody waits for it
+LIVE = "10"
 RAW = "zipchat_raw"
 METRICS = "zipchat_metrics"
 
@@ -20,6 +24,12 @@ METRICS = "zipchat_metrics"
 # daily assets the check today_is_up_to_date is the truth.
 FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=26), warn_window=timedelta(hours=3)
+)
+
+# For an API that is down for minutes: the client's own retries of a call end after seconds. What
+# repeating cannot mend is not repeated (resources.py).
+API_RETRIES = dg.RetryPolicy(
+    max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 
 

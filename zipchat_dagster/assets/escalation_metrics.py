@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from zipchat_dagster.assets.common import (
+    DATABASE_POOL,
     FRESHNESS,
     METRICS,
     OWNERS,
@@ -27,6 +28,7 @@ from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_metric
     group_name=METRICS,
     kinds={"duckdb", "sql"},
     owners=OWNERS,
+    pool=DATABASE_POOL,
     freshness_policy=FRESHNESS,
     metadata=table_metadata("escalation_metrics"),
     partitions_def=daily,

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from pydantic import Field
 
-from zipchat_dagster.assets.common import FRESHNESS, METRICS, OWNERS
+from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWNERS
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
 from zipchat_dagster.assets.escalations import escalations
 from zipchat_dagster.assets.users import users
@@ -30,6 +30,7 @@ class ReportConfig(dg.Config):
     group_name=METRICS,
     kinds={"html", "matplotlib"},
     owners=OWNERS,
+    pool=DATABASE_POOL,
     freshness_policy=FRESHNESS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     deps=[users, escalations, escalation_metrics],

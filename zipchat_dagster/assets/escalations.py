@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from zipchat_dagster.assets.common import FRESHNESS, METRICS, OWNERS, table_metadata
+from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWNERS, table_metadata
 from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
@@ -14,6 +14,7 @@ from zipchat_dagster.warehouse.derive import rebuild_escalations
     group_name=METRICS,
     kinds={"duckdb", "sql"},
     owners=OWNERS,
+    pool=DATABASE_POOL,
     freshness_policy=FRESHNESS,
     metadata=table_metadata("escalations"),
     backfill_policy=dg.BackfillPolicy.single_run(),

@@ -5,6 +5,7 @@ from pydantic import Field
 
 from zipchat_dagster.assets.common import (
     API_POOL,
+    API_RETRIES,
     FRESHNESS,
     OWNERS,
     RAW,
@@ -39,6 +40,7 @@ class ConversationsConfig(SyncConfig):
     owners=OWNERS,
     freshness_policy=FRESHNESS,
     pool=API_POOL,
+    retry_policy=API_RETRIES,
     metadata=table_metadata("raw_conversations"),
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),

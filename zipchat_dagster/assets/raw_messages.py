@@ -6,6 +6,7 @@ import dagster as dg
 
 from zipchat_dagster.assets.common import (
     API_POOL,
+    API_RETRIES,
     FRESHNESS,
     OWNERS,
     RAW,
@@ -30,6 +31,7 @@ LONG_RUN = 60.0  # seconds, from which on finished days are reported before the 
     owners=OWNERS,
     freshness_policy=FRESHNESS,
     pool=API_POOL,
+    retry_policy=API_RETRIES,
     metadata=table_metadata("raw_messages"),
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),

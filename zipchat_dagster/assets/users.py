@@ -2,7 +2,15 @@
 
 import dagster as dg
 
-from zipchat_dagster.assets.common import API_POOL, FRESHNESS, OWNERS, RAW, cost, table_metadata
+from zipchat_dagster.assets.common import (
+    API_POOL,
+    API_RETRIES,
+    FRESHNESS,
+    OWNERS,
+    RAW,
+    cost,
+    table_metadata,
+)
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sync import sync_users
 
@@ -13,6 +21,7 @@ from zipchat_dagster.sync import sync_users
     owners=OWNERS,
     freshness_policy=FRESHNESS,
     pool=API_POOL,
+    retry_policy=API_RETRIES,
     metadata=table_metadata("users"),
     # A range from the command line needs the policy on every selected asset.
     backfill_policy=dg.BackfillPolicy.single_run(),

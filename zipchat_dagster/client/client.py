@@ -118,7 +118,7 @@ class ZipchatClient:
         key = check_api_key(api_key)
         url = check_base_url(base_url)
         self._latency = 0.0  # seconds, a moving average
-        self._has_answered = False
+        self.has_answered = False  # with JSON, ever
         self._ahead = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="zipchat-ahead")
         self._is_given_up = False
         self._lock = threading.Lock()
@@ -444,7 +444,7 @@ class ZipchatClient:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise UnreachableError(
                 f"no answer from {self._http.base_url.host} ({what})."
-                + ("" if self._has_answered else " Check ZIPCHAT_BASE_URL and the network."),
+                + ("" if self.has_answered else " Check ZIPCHAT_BASE_URL and the network."),
                 was_sent=not never_sent,
                 **call,
             ) from None
@@ -458,15 +458,15 @@ class ZipchatClient:
             kind = response.headers.get("Content-Type", "no content type")[:LONGEST_WORDS]
             raise MalformedAnswerError(
                 f"the answer is not JSON ({kind}, {len(response.content)} bytes)."
-                + ("" if self._has_answered else " Check ZIPCHAT_BASE_URL."),
+                + ("" if self.has_answered else " Check ZIPCHAT_BASE_URL."),
                 **call,
             ) from None
-        self._has_answered = True
+        self.has_answered = True
         at = date_of(response)
         return body, datetime.fromtimestamp(self._clock.time() if at is None else at, UTC)
 
     def _may_retry(self, method: str, error: BaseException) -> bool:
-        if not self._has_answered and isinstance(error, UnreachableError) and not error.was_sent:
+        if not self.has_answered and isinstance(error, UnreachableError) and not error.was_sent:
             return False  # a wrong address gets one clear sentence, not a stack of retries
         verdict = retry_after(error)
         return verdict is Retry.ALWAYS or (verdict is Retry.READS and method == "GET")
