@@ -350,3 +350,10 @@ def test_a_rebuild_that_fails_leaves_the_table_as_it_was(warehouse: Warehouse) -
         transaction.execute("clear_escalations")
         raise ValueError("stop")
     assert rows(warehouse, "select count(*) from zipchat.escalations") == [(1,)]
+
+
+def test_duckdb_has_one_thread_lest_its_window_functions_fail_now_and_then(
+    warehouse: Warehouse,
+) -> None:
+    with warehouse.connection() as connection:
+        assert connection.execute("select current_setting('threads')").fetchall() == [(1,)]
