@@ -6,13 +6,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
@@ -155,76 +154,3 @@ def test_dg_knows_the_project(tmp_path: Path, url: str) -> None:
     assert "escalation_metrics" in listed.stdout
     launched = run(["dg", "launch", "--assets", "users"], settings)
     assert launched.returncode == 0, launched.stderr[-2000:]
-
-
-def test_a_schedule_fills_the_gap_since_the_newest_finished_day() -> None:
-    from zipchat_dagster.definitions import defs
-    from zipchat_dagster.schedules import daily_schedule, hourly_schedule
-
-    with dg.instance_for_test() as instance:
-
-        def tick(schedule: dg.ScheduleDefinition) -> tuple[str, str]:
-            context = dg.build_schedule_context(
-                instance=instance,
-                scheduled_execution_time=NOW,
-                repository_def=defs.get_repository_def(),
-            )
-            (request,) = schedule.evaluate_tick(context).run_requests or []
-            tags = request.tags
-            return (
-                tags["dagster/asset_partition_range_start"],
-                tags["dagster/asset_partition_range_end"],
-            )
-
-        yesterday = f"{NOW - timedelta(days=1):%Y-%m-%d}"
-        assert tick(hourly_schedule) == (LAST, LAST)
-        assert tick(daily_schedule) == (yesterday, yesterday)
-        for day in (FIRST, LAST):
-            event = dg.AssetMaterialization("escalation_metrics", partition=day)
-            instance.report_runless_asset_event(event)
-        assert tick(hourly_schedule) == (FIRST, LAST)
-        assert tick(daily_schedule) == (FIRST, yesterday)
-
-
-def test_a_tick_is_skipped_while_the_run_of_an_earlier_one_goes_on() -> None:
-    with dg.instance_for_test() as instance:
-        scheduled_run(instance)
-        tick = evaluate(instance, at=NOW)
-        assert not tick.run_requests
-        assert "is not finished" in (tick.skip_message or "")
-
-
-def test_a_run_that_died_with_the_machine_does_not_stop_the_schedule_for_ever() -> None:
-    with dg.instance_for_test() as instance:
-        run = scheduled_run(instance)
-        instance.report_engine_event("Started process for run", run)
-        assert not evaluate(instance, at=NOW + timedelta(hours=1)).run_requests
-        assert evaluate(instance, at=NOW + timedelta(hours=3)).run_requests
-        buried = instance.get_run_by_id(run.run_id)
-        assert buried is not None
-        assert buried.status is dg.DagsterRunStatus.FAILURE
-        # Nobody repeats it either: the tick's own run does its work.
-        (request,) = evaluate(instance, at=NOW + timedelta(hours=3)).run_requests or []
-        assert request.tags["dagster/max_retries"] == "0"
-
-
-def scheduled_run(instance: dg.DagsterInstance) -> dg.DagsterRun:
-    return instance.add_run(
-        dg.DagsterRun(
-            job_name="sync_job",
-            status=dg.DagsterRunStatus.STARTED,
-            tags={"dagster/schedule_name": "hourly_schedule"},
-        )
-    )
-
-
-def evaluate(instance: dg.DagsterInstance, *, at: datetime) -> ScheduleExecutionData:
-    from zipchat_dagster.definitions import defs
-    from zipchat_dagster.schedules import hourly_schedule
-
-    context = dg.build_schedule_context(
-        instance=instance,
-        scheduled_execution_time=at,
-        repository_def=defs.get_repository_def(),
-    )
-    return hourly_schedule.evaluate_tick(context)

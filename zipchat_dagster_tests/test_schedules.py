@@ -1,0 +1,143 @@
+"""The schedules: what a tick asks for, after an outage, beside a run, and after a crash."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import dagster as dg
+from dagster._core.definitions.schedule_definition import ScheduleExecutionData
+
+from zipchat_dagster.assets import ASSETS
+from zipchat_dagster.checks import CHECKS
+from zipchat_dagster.jobs import sync_job
+from zipchat_dagster.notify import Notifier
+from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
+from zipchat_dagster.schedules import SCHEDULES, daily_schedule, hourly_schedule
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster_tests.conftest import NOW, Project
+
+FIRST = f"{NOW - timedelta(days=6):%Y-%m-%d}"
+LAST = f"{NOW:%Y-%m-%d}"
+WEEK = timedelta(days=7)
+
+
+def definitions(folder: Path, url: str) -> dg.Definitions:
+    return dg.Definitions(
+        assets=ASSETS,
+        asset_checks=CHECKS,
+        jobs=[sync_job],
+        schedules=SCHEDULES,
+        resources={
+            "zipchat": ZipchatResource(
+                api_key=DEFAULT_KEY,
+                chat_id="1",
+                base_url=url,
+                budget_database=str(folder / "budget.sqlite"),
+            ),
+            "warehouse": WarehouseResource(database=str(folder / "zipchat.duckdb")),
+            "notifier": Notifier(),
+            "metric_settings": MetricSettings(),
+        },
+        executor=dg.in_process_executor,
+    )
+
+
+EMPTY = definitions(Path(), "http://127.0.0.1:9/api")
+
+
+def evaluate(
+    instance: dg.DagsterInstance,
+    schedule: dg.ScheduleDefinition = hourly_schedule,
+    *,
+    at: datetime = NOW,
+) -> ScheduleExecutionData:
+    context = dg.build_schedule_context(
+        instance=instance,
+        scheduled_execution_time=at,
+        repository_def=EMPTY.get_repository_def(),
+    )
+    return schedule.evaluate_tick(context)
+
+
+def asked_for(tick: ScheduleExecutionData) -> tuple[str, str]:
+    (request,) = tick.run_requests or []
+    tags = request.tags
+    return tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"]
+
+
+def scheduled_run(instance: dg.DagsterInstance) -> dg.DagsterRun:
+    return instance.add_run(
+        dg.DagsterRun(
+            job_name="sync_job",
+            status=dg.DagsterRunStatus.STARTED,
+            tags={"dagster/schedule_name": "hourly_schedule"},
+        )
+    )
+
+
+def test_a_tick_fills_the_gap_since_the_newest_finished_day() -> None:
+    with dg.instance_for_test() as instance:
+        yesterday = f"{NOW - timedelta(days=1):%Y-%m-%d}"
+        assert asked_for(evaluate(instance, hourly_schedule)) == (LAST, LAST)
+        assert asked_for(evaluate(instance, daily_schedule)) == (yesterday, yesterday)
+        for day in (FIRST, LAST):
+            event = dg.AssetMaterialization("escalation_metrics", partition=day)
+            instance.report_runless_asset_event(event)
+        assert asked_for(evaluate(instance, hourly_schedule)) == (FIRST, LAST)
+        assert asked_for(evaluate(instance, daily_schedule)) == (FIRST, yesterday)
+
+
+def test_a_stopped_week_is_there_after_one_tick(tmp_path: Path) -> None:
+    """The sandbox's clock stands a week back for the last sync before the schedules stop."""
+    stopped_at = NOW - WEEK
+    chat = generate(seed=5, conversations=60, days=14, now=stopped_at)
+    sandbox = Sandbox(chat=chat, limit=None, clock_offset=-WEEK.total_seconds())
+    with dg.instance_for_test() as instance, serve(sandbox) as url:
+        job = definitions(tmp_path, url).resolve_job_def("sync_job")
+        before = f"{stopped_at:%Y-%m-%d}"
+        whole = {
+            "dagster/asset_partition_range_start": f"{stopped_at - timedelta(days=15):%Y-%m-%d}",
+            "dagster/asset_partition_range_end": before,
+        }
+        assert job.execute_in_process(instance=instance, tags=whole).success
+        with sandbox.lock:
+            sandbox.clock_offset = 0
+            random = Random(5)
+            for minutes in range(0, int(WEEK.total_seconds() / 60), 60):
+                chat.change(random, at=stopped_at + timedelta(minutes=minutes), deletions=False)
+        tick = evaluate(instance)
+        assert asked_for(tick) == (before, LAST)
+        (request,) = tick.run_requests or []
+        assert job.execute_in_process(instance=instance, tags=dict(request.tags)).success
+        done = instance.get_materialized_partitions(dg.AssetKey("escalation_metrics"))
+        assert done >= {f"{stopped_at + timedelta(days=n):%Y-%m-%d}" for n in range(8)}
+        # And the next one asks for today alone, or for yesterday too just after midnight.
+        assert asked_for(evaluate(instance))[0] >= f"{NOW - timedelta(days=1):%Y-%m-%d}"
+    project = Project(sandbox, Warehouse(tmp_path / "zipchat.duckdb"))
+    # What a conversation got without a message is asked for in portions (test_states.py).
+    project.assert_tables_agree(states=False)
+
+
+def test_a_tick_is_skipped_while_the_run_of_an_earlier_one_goes_on() -> None:
+    with dg.instance_for_test() as instance:
+        scheduled_run(instance)
+        tick = evaluate(instance, at=NOW)
+        assert not tick.run_requests
+        assert "is not finished" in (tick.skip_message or "")
+
+
+def test_a_run_that_died_with_the_machine_does_not_stop_the_schedule_for_ever() -> None:
+    with dg.instance_for_test() as instance:
+        run = scheduled_run(instance)
+        instance.report_engine_event("Started process for run", run)
+        assert not evaluate(instance, at=NOW + timedelta(hours=1)).run_requests
+        assert evaluate(instance, at=NOW + timedelta(hours=3)).run_requests
+        buried = instance.get_run_by_id(run.run_id)
+        assert buried is not None
+        assert buried.status is dg.DagsterRunStatus.FAILURE
+        # Nobody repeats it either: the tick's own run does its work.
+        (request,) = evaluate(instance, at=NOW + timedelta(hours=3)).run_requests or []
+        assert request.tags["dagster/max_retries"] == "0"
