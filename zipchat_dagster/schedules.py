@@ -30,15 +30,23 @@ UNFINISHED = [
 ]
 
 
-@dg.schedule(job=sync_job, cron_schedule="5 * * * *", execution_timezone=daily.timezone)
+@dg.schedule(
+    job=sync_job,
+    cron_schedule="5 * * * *",
+    execution_timezone=daily.timezone,
+    description="Keeps today fresh: users, conversations, messages, escalations and metrics.",
+)
 def hourly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Keeps today fresh: users, conversations, messages, escalations and metrics."""
     return _catch_up(context, last=_day(context))
 
 
-@dg.schedule(job=sync_job, cron_schedule="20 0 * * *", execution_timezone=daily.timezone)
+@dg.schedule(
+    job=sync_job,
+    cron_schedule="20 0 * * *",
+    execution_timezone=daily.timezone,
+    description="Closes yesterday, and restates the metrics of older days that changed.",
+)
 def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Closes yesterday, and restates the metrics of older days that changed."""
     return _catch_up(context, last=_day(context) - timedelta(days=1))
 
 
