@@ -31,7 +31,7 @@ DEV_DATABASE = PROJECT / "data" / "sandbox.duckdb"
 
 def main() -> int:
     """Run the demo, or `dev`; returns the exit code."""
-    return dev() if sys.argv[1:] == ["dev"] else demo()
+    return dev() if sys.argv[1:2] == ["dev"] else demo()
 
 
 def demo() -> int:
@@ -73,7 +73,12 @@ def dev() -> int:
     """`dagster dev` on this project, until Ctrl-C."""
     environment: dict[str, str | None] = {**dotenv.dotenv_values(PROJECT / ".env"), **os.environ}
     environment |= {"DAGSTER_HOME": environment.get("DAGSTER_HOME") or str(PROJECT)}
-    command = [sys.executable, "-m", "dagster", "dev", *sys.argv[2:]]
+    command = [
+        # The successor it recommends, `dg dev`, is a tool of development, not of this package.
+        *(sys.executable, "-W", "ignore:Function `dev_command` is superseded"),
+        *("-m", "dagster", "dev", "-m", "zipchat_dagster.definitions", "-d", str(PROJECT)),
+        *sys.argv[2:],
+    ]
     if (environment.get("ZIPCHAT_API_KEY") or "").strip():
         print("A key is set: the real API is used" + _base_url_note(environment) + ".", flush=True)
         return _run(command, environment)
@@ -134,15 +139,17 @@ def _fresh_database() -> Iterator[None]:
 
 def _run(command: list[str], environment: dict[str, str | None]) -> int:
     known = {name: value for name, value in environment.items() if value is not None}
-    process = subprocess.Popen(command, env=known, cwd=PROJECT)
-    # Who stops us stops Dagster's processes too; left alone, they would go on.
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        # The terminal has told Dagster too.
-        process.wait()
-        return 0
+    # Dagster puts the .env of the folder it is started in over the environment: over the sandbox's.
+    with TemporaryDirectory() as folder_without_env:
+        process = subprocess.Popen(command, env=known, cwd=folder_without_env)
+        # Who stops us stops Dagster's processes too; left alone, they would go on.
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # The terminal has told Dagster too.
+            process.wait()
+            return 0
 
 
 def _base_url_note(environment: dict[str, str | None]) -> str:
