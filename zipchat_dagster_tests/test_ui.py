@@ -1,0 +1,342 @@
+"""Dagster's UI as a person uses it: `dagster dev` on a sandbox, in Chromium.
+
+`make screenshots` runs this too, and puts pictures of what it sees into the README.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from zipchat_dagster.demo import sandbox_environment
+from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
+from zipchat_dagster.settings import PROJECT
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster_tests.conftest import NOW, Project
+
+pytest.importorskip("playwright", reason="no playwright: pip install 'zipchat-dagster[dev]'")
+
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+pytestmark = pytest.mark.browser
+
+ASSETS = [
+    "users",
+    "raw_conversations",
+    "raw_messages",
+    "escalations",
+    "leads",
+    "escalation_metrics",
+    "escalation_report",
+]
+DAYS = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(11))]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# Root's Chromium starts in no sandbox of its own; the rest keeps it from calling home.
+BROWSER_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# A busy machine is slow. Nothing waits longer than what it waits for takes.
+PAGE_SECONDS = 60
+RUN_SECONDS = 180
+BACKFILL_SECONDS = 480
+STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Dagster:
+    """A running `dagster dev`: where it is, what it works on, and its log."""
+
+    url: str
+    project: Project
+    log: Path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path)
+        found = own if own.exists() else next(filter(None, map(shutil.which, BROWSERS)), None)
+        if found is None:
+            pytest.skip("no browser: install Chromium, or run `playwright install chromium`")
+        expect.set_options(timeout=PAGE_SECONDS * 1000)
+        with playwright.chromium.launch(executable_path=found, args=BROWSER_OPTIONS) as browser:
+            yield browser
+
+
+@pytest.fixture(scope="module")
+def dagster(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
+    """`dagster dev` on a chat of ten days, in a folder of its own, so that no `.env` is read."""
+    home = tmp_path_factory.mktemp("dagster")
+    shutil.copy(PROJECT / "dagster.yaml", home)
+    chat = generate(seed=8, conversations=80, days=10, now=NOW, max_messages=30)
+    sandbox = Sandbox(chat=chat, limit=120, window=2, pagination="meta")
+    database = home / "zipchat.duckdb"
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("ZIPCHAT_")}
+    log = home / "dagster.log"
+    with serve(sandbox) as api_url, log.open("w") as output:
+        port = free_port()
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "dagster", "dev"),
+                *("--host", "127.0.0.1", "--port", str(port)),
+                *("-m", "zipchat_dagster.definitions", "-d", str(PROJECT)),
+            ],
+            env=mine
+            | sandbox_environment(api_url, database)
+            | {"ZIPCHAT_START_DATE": DAYS[0], "DAGSTER_HOME": str(home)},
+            cwd=home,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_for(url, process, log)
+            yield Dagster(url, Project(sandbox, Warehouse(database)), log)
+        finally:
+            stop(process)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + RUN_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            httpx.get(f"{url}/server_info").raise_for_status()
+            return
+        time.sleep(0.2)
+    pytest.fail(f"dagster dev did not start:\n{log.read_text()[-3000:]}")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """As Ctrl-C does, with all processes that it started; and for good, should that not help."""
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(STOP_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture
+def page(browser: Browser, dagster: Dagster) -> Iterator[Page]:
+    with open_page(browser, dagster) as page:
+        yield page
+
+
+@contextmanager
+def open_page(browser: Browser, dagster: Dagster) -> Iterator[Page]:
+    with browser.new_context(
+        base_url=dagster.url, viewport={"width": 1280, "height": 760}
+    ) as context:
+        context.set_default_timeout(PAGE_SECONDS * 1000)
+        page = context.new_page()
+        # More room, and pictures that can be read in the README.
+        page.goto("/")
+        page.get_by_role("button", name="Hide navigation").click()
+        yield page
+
+
+@pytest.fixture
+def screenshot(page: Page) -> Callable[[str], None]:
+    """Takes a picture for the README, where `make screenshots` says into which folder."""
+    folder = os.environ.get("UI_SCREENSHOTS")
+
+    def take(name: str) -> None:
+        if folder:
+            page.mouse.move(0, 0)
+            page.wait_for_load_state("networkidle")
+            page.screenshot(path=Path(folder) / name, animations="disabled")
+
+    return take
+
+
+@pytest.fixture(scope="module")
+def backfill(browser: Browser, dagster: Dagster) -> str:
+    """A backfill of all days and assets, launched from the graph; the address of its page."""
+    with open_page(browser, dagster) as page:
+        page.goto("/asset-groups")
+        page.get_by_role("button", name="Materialize all").click()
+        dialog = page.get_by_role("dialog")
+        days = dialog.get_by_role("textbox")
+        days.fill(f"[{DAYS[0]}...{DAYS[-1]}]")
+        days.press("Enter")
+        dialog.get_by_role("button", name="Launch backfill").click()
+        page.get_by_role("link", name="View").click()
+        page.wait_for_url("**/runs/b/*")
+        return page.url
+
+
+@pytest.fixture(scope="module")
+def backfilled(browser: Browser, dagster: Dagster, backfill: str) -> None:
+    """The same, finished."""
+    with open_page(browser, dagster) as page:
+        page.goto(backfill)
+        status = page.get_by_text("Status", exact=True).locator("..")
+        finished = re.compile("Succeeded|Failed|Canceled")
+        expect(status).to_contain_text(finished, timeout=BACKFILL_SECONDS * 1000)
+
+
+def test_the_graph_shows_both_groups_and_all_assets(page: Page, backfill: str) -> None:
+    graph = open_graph(page)
+    for name in ("zipchat_raw", "zipchat_metrics", *ASSETS):
+        expect(graph.get_by_text(name, exact=True)).to_be_visible()
+
+
+def test_a_dry_run_from_the_launchpad_succeeds_and_writes_nothing(
+    page: Page, dagster: Dagster, screenshot: Callable[[str], None]
+) -> None:
+    sandbox = dagster.project.sandbox
+    before = sandbox.truth()
+    conversation = next(c for c in before["conversations"] if c["channel"] == "web")
+    sender = before["users"][0]
+    page.goto("/jobs")
+    page.get_by_role("link", name="take_over_reply_hand_back_job").click()
+    page.get_by_role("tab", name="Launchpad").click()
+    expect(page.get_by_text("Missing required config entries")).to_contain_text(
+        "['conversation_id', 'message', 'sender_id']"
+    )
+    launch = page.get_by_role("button", name="Launch Run")
+    expect(launch).to_be_disabled()
+    page.locator(".CodeMirror").click()
+    page.keyboard.press("ControlOrMeta+A")
+    page.keyboard.insert_text(
+        "ops:\n"
+        "  take_over_reply_hand_back:\n"
+        "    config:\n"
+        f"      conversation_id: {conversation['id']}\n"
+        f"      sender_id: {sender['id']}\n"
+        "      message: Your parcel is on its way.\n"
+        "      dry_run: true"
+    )
+    schema = page.get_by_role("code")
+    expect(schema).to_contain_text("conversation_id: Int")
+    expect(schema).to_contain_text("dry_run?: Bool")
+    expect(schema).to_contain_text("Check everything and say what would be done")
+    expect(page.get_by_text("No errors")).to_be_visible()
+    screenshot("launchpad.png")
+    launch.click()
+    expect(page.get_by_text("RUN_SUCCESS")).to_be_visible(timeout=RUN_SECONDS * 1000)
+    expect(page.get_by_text("Would send a message of 26 characters")).to_be_visible()
+    assert sandbox.truth() == before
+    writes = sandbox.stats()["by_endpoint"]
+    assert (writes["assignment"], writes["message"]) == (0, 0)
+
+
+def test_the_schedules_are_off_and_one_is_switched_on(page: Page) -> None:
+    page.goto("/automation")
+    for name in ("hourly_schedule", "daily_schedule", "checks_schedule"):
+        expect(switch(page, name)).not_to_be_checked()
+    switch(page, "daily_schedule").locator("..").click()
+    expect(switch(page, "daily_schedule")).to_be_checked()
+    page.reload()
+    expect(switch(page, "daily_schedule")).to_be_checked()
+    expect(switch(page, "hourly_schedule")).not_to_be_checked()
+
+
+def test_a_backfill_finishes_and_the_tables_agree(
+    page: Page,
+    dagster: Dagster,
+    backfill: str,
+    backfilled: None,
+    screenshot: Callable[[str], None],
+) -> None:
+    page.goto(backfill)
+    expect(page.get_by_text("100% completed")).to_have_count(len(ASSETS))
+    expect(page.get_by_text("Status", exact=True).locator("..")).to_contain_text("Succeeded")
+    screenshot("backfill.png")
+    dagster.project.assert_tables_agree()
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    graph = open_graph(page)
+    expect(graph.get_by_text("leads", exact=True)).to_be_visible()
+    page.get_by_role("button", name="panel_show_right", exact=True).click()
+    page.mouse.dblclick(140, 200)  # beside the graph, which fits it into the page
+    expect(graph.get_by_text("100% filled")).to_have_count(3)
+    screenshot("asset-graph.png")
+
+
+def test_the_page_of_a_partition_tells_what_is_in_it_and_what_it_cost(
+    page: Page, dagster: Dagster, backfilled: None
+) -> None:
+    day = DAYS[-3]
+    page.goto("/assets/raw_messages")
+    page.get_by_role("tab", name="Partitions").click()
+    expect(page.get_by_text(f"Materialized ({len(DAYS)})")).to_be_visible()
+    page.get_by_text(day, exact=True).first.click()
+    expect(page.get_by_text("Materialized", exact=True)).to_be_visible()
+    query = "select count(*) from zipchat.raw_messages where partition_date = $day"
+    ((rows,),) = dagster.project.rows(query, day=day)
+    conversations = len(dagster.project.sandbox.chat.conversations)
+    expect(metadata(page, "dagster/partition_row_count")).to_have_text(str(rows))
+    expect(metadata(page, "requests")).to_have_text(str(conversations))
+
+
+def test_the_checks_of_an_asset_have_passed(
+    page: Page, backfilled: None, screenshot: Callable[[str], None]
+) -> None:
+    page.goto("/assets/raw_messages")
+    page.get_by_role("tab", name="Checks").click()
+    heading = page.get_by_text(re.compile(r"Checks \(\d+\)"))
+    count = int(re.sub(r"\D", "", heading.inner_text()))
+    assert count > 0
+    expect(page.get_by_text("Succeeded", exact=True)).to_have_count(count)
+    page.get_by_text("counts_are_as_the_api_stated").first.click()
+    expect(page.get_by_text("Passed")).to_be_visible()
+    page.set_viewport_size({"width": 1280, "height": 800})  # as high as the list is long
+    screenshot("checks.png")
+
+
+def test_dagster_logged_no_error_and_no_key(dagster: Dagster, backfilled: None) -> None:
+    log = dagster.log.read_text()
+    assert "RUN_SUCCESS" in log
+    assert "ERROR" not in log
+    assert "Traceback" not in log
+    assert DEFAULT_KEY not in log
+
+
+def open_graph(page: Page) -> Locator:
+    """The graph from top to bottom, with both groups opened; returns what stands in it."""
+    page.goto("/asset-groups")
+    graph = page.locator("svg foreignObject")
+    expect(graph.get_by_text("zipchat_raw", exact=True)).to_be_visible()
+    for option in ("Expand all groups", "Change graph to vertical orientation"):
+        page.get_by_role("button", name="settings").last.click()
+        page.get_by_role("menuitem", name=option).click()
+    return graph
+
+
+def switch(page: Page, name: str) -> Locator:
+    """The (invisible) input of the switch in a schedule's row; the one before it selects the row."""
+    row = page.locator("[data-index]").filter(has=page.get_by_role("link", name=name))
+    return row.get_by_role("checkbox").nth(1)
+
+
+def metadata(page: Page, name: str) -> Locator:
+    row = page.get_by_role("row").filter(has=page.get_by_role("cell", name=name, exact=True))
+    return row.get_by_role("cell").nth(1)
