@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check bench sandbox lock clean
+.PHONY: help demo dev test check bench sandbox screenshots lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +36,9 @@ bench: .venv/ready ## measure completeness, cost and speed; prints figures and r
 
 sandbox: .venv/ready ## serve the API locally, to develop against without a key
 	@$(BIN)/python -m zipchat_dagster.sandbox
+
+screenshots: .venv/ready ## make the pictures of the README anew, by running the browser test
+	UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py
 
 lock: .venv/ready ## write requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
