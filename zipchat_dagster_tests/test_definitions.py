@@ -47,13 +47,15 @@ def environment(home: Path, url: str, **changes: str) -> dict[str, str]:
     return {name: value for name, value in (mine | settings | changes).items() if value}
 
 
-def run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(
+    command: list[str], environment: dict[str, str], *, folder: Path = PROJECT
+) -> subprocess.CompletedProcess[str]:
     """One of the programs that stand beside this Python."""
     program = Path(sys.executable).with_name(command[0])
     return subprocess.run(
         [str(program), *command[1:]],
         env=environment,
-        cwd=PROJECT,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -62,7 +64,9 @@ def run(command: list[str], environment: dict[str, str]) -> subprocess.Completed
 
 def materialize(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     command = ["dagster", "asset", "materialize", "-m", "zipchat_dagster.definitions", *options]
-    return run(command, environment)
+    # Where no .env is: Dagster would put a developer's over these settings.
+    home = Path(environment["DAGSTER_HOME"])
+    return run([*command, "-d", str(PROJECT)], environment, folder=home)
 
 
 def test_the_definitions_load_with_no_setting_at_all() -> None:

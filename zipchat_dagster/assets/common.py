@@ -9,7 +9,8 @@ import dagster as dg
 from pydantic import Field
 
 from zipchat_dagster.client import ZipchatClient
-from zipchat_dagster.warehouse import tables
+from zipchat_dagster.settings import PROJECT
+from zipchat_dagster.warehouse import Warehouse, summaries, tables
 
 OWNERS = ["team:support-analytics"]
 API_POOL = "zipchat_api"  # see dagster.yaml
@@ -49,11 +50,20 @@ def table_metadata(name: str) -> dict[str, Any]:
         dg.TableColumn(column.name, column.type, description=column.description)
         for column in table.columns
     ]
+    readme = PROJECT / "README.md"
+    documentation = dg.MetadataValue.path(f"{readme}#{name}")
     return {
+        **({"documentation": documentation} if readme.exists() else {}),
         "dagster/table_name": f"zipchat.{name}",
         "dagster/column_schema": dg.TableSchema(columns=columns),
         "grain": table.grain,
     }
+
+
+def preview(warehouse: Warehouse, table: str) -> dict[str, dg.MetadataValue[Any]]:
+    """Metadata of a materialization: the newest rows of its table, without personal data."""
+    records = [dg.TableRecord(row) for row in summaries.preview(warehouse, table)]
+    return {"preview": dg.MetadataValue.table(records)} if records else {}
 
 
 def cost(client: ZipchatClient) -> dict[str, int | float]:

@@ -72,5 +72,9 @@ def escalation_metrics(
     counts = summaries.partition_counts(tables, "escalation_metrics", days)
     add_partition_metadata(context, counts)
     return dg.MaterializeResult(
-        metadata={"days_restated": len(restated), **column_lineage("escalation_metrics")}
+        metadata={
+            "days_restated": len(restated),
+            "preview": dg.MetadataValue.md(f"```\n{summaries.metrics_table(tables)}\n```"),
+            **column_lineage("escalation_metrics"),
+        }
     )

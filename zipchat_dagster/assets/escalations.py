@@ -2,7 +2,14 @@
 
 import dagster as dg
 
-from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWNERS, table_metadata
+from zipchat_dagster.assets.common import (
+    DATABASE_POOL,
+    FRESHNESS,
+    METRICS,
+    OWNERS,
+    preview,
+    table_metadata,
+)
 from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
@@ -32,5 +39,6 @@ def escalations(warehouse: WarehouseResource) -> dg.MaterializeResult:
         metadata={
             "dagster/row_count": rebuild_escalations(warehouse.warehouse),
             **column_lineage("escalations"),
+            **preview(warehouse.warehouse, "escalations"),
         }
     )

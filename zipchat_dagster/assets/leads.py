@@ -2,7 +2,14 @@
 
 import dagster as dg
 
-from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWNERS, table_metadata
+from zipchat_dagster.assets.common import (
+    DATABASE_POOL,
+    FRESHNESS,
+    METRICS,
+    OWNERS,
+    preview,
+    table_metadata,
+)
 from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
@@ -29,4 +36,10 @@ def leads(warehouse: WarehouseResource) -> dg.MaterializeResult:
     Cost: no request.
     """
     count = rebuild_leads(warehouse.warehouse)
-    return dg.MaterializeResult(metadata={"dagster/row_count": count, **column_lineage("leads")})
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": count,
+            **column_lineage("leads"),
+            **preview(warehouse.warehouse, "leads"),
+        }
+    )

@@ -12,6 +12,7 @@ from zipchat_dagster.assets.common import (
     SyncConfig,
     add_partition_metadata,
     cost,
+    preview,
     table_metadata,
     window_days,
 )
@@ -84,6 +85,8 @@ def raw_conversations(
                 "requests_for_states": result.requests_for_states,
                 "listed_since": result.since.isoformat(),
                 "complete_as_of": result.as_of.isoformat(),
+                "days_in_run": len(window_days(context)),
                 **cost(client),
+                **preview(tables, "raw_conversations"),
             }
         )

@@ -13,6 +13,7 @@ from zipchat_dagster.assets.common import (
     SyncConfig,
     add_partition_metadata,
     cost,
+    preview,
     table_metadata,
     window_days,
 )
@@ -82,6 +83,8 @@ def raw_messages(
                 "conversations_read": result.conversations,
                 "messages_read": result.messages,
                 "conversations_missing": len(result.missing),
+                "days_in_run": len(days),
                 **cost(client),
+                **preview(tables, "raw_messages"),
             }
         )

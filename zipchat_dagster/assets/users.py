@@ -9,6 +9,7 @@ from zipchat_dagster.assets.common import (
     OWNERS,
     RAW,
     cost,
+    preview,
     table_metadata,
 )
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
@@ -36,4 +37,10 @@ def users(
     """
     with zipchat.client(context) as client:
         count = sync_users(client, warehouse.warehouse)
-        return dg.MaterializeResult(metadata={"dagster/row_count": count, **cost(client)})
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": count,
+                **cost(client),
+                **preview(warehouse.warehouse, "users"),
+            }
+        )

@@ -114,7 +114,7 @@ def result(
         passed=verdict.passed,
         severity=verdict.severity or severity,
         description=verdict.description,
-        metadata=dict(verdict.metadata),
+        metadata={name: value for name, value in verdict.metadata.items() if not _is_empty(value)},
     )
 
 
@@ -155,6 +155,11 @@ def offenders(rows: Sequence[dict[str, Any]], *, what: str) -> Verdict:
         description=f"{count:,} {what}" + (f": {shown}{more}." if rows else "."),
         metadata={"offenders": count, "named": dg.MetadataValue.json(named)},
     )
+
+
+def _is_empty(value: Any) -> bool:
+    """A list that names nothing would be shown as a link to nothing."""
+    return isinstance(value, dg.JsonMetadataValue) and not value.data
 
 
 def _plain(value: Any) -> Any:

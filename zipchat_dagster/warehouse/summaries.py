@@ -3,8 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
+from zipchat_dagster.warehouse.tables import sql
 from zipchat_dagster.warehouse.warehouse import Warehouse
+
+# What a preview shows of a table, the first of them telling what is newest. Nothing personal.
+PREVIEWED: Final[dict[str, tuple[str, ...]]] = {
+    "users": ("first_seen_at", "user_id", "role", "is_current", "last_seen_at"),
+    "raw_conversations": (
+        "last_message_at",
+        "conversation_id",
+        "created_at",
+        "channel",
+        "manual_reply_mode",
+        "last_escalated_at",
+        "last_escalation_resolved_at",
+        "assignee_id",
+    ),
+    "raw_messages": ("created_at", "message_id", "conversation_id", "role", "manual_reply"),
+    "escalations": (
+        "escalated_at",
+        "conversation_id",
+        "channel",
+        "first_response_at",
+        "resolved_at",
+        "assignee_id",
+        "is_open",
+    ),
+    "leads": ("last_contact_at", "lead_id", "conversations", "first_contact_at"),
+}
 
 
 def partition_counts(
@@ -20,10 +48,20 @@ def partition_counts(
     return {day: {"dagster/partition_row_count": counts[day]} for day in days}
 
 
+def preview(warehouse: Warehouse, table: str) -> list[dict[str, str]]:
+    """The newest five rows of a table as text, without personal data; times are in UTC."""
+    columns = PREVIEWED[table]
+    query = sql("preview").format(table=table, columns=", ".join(columns), newest=columns[0])
+    with warehouse.connection(read_only=True) as connection:
+        frame = connection.execute(query).df()
+    text = frame.astype(object).where(frame.notna(), "").astype(str)
+    return [{str(name): value for name, value in row.items()} for row in text.to_dict("records")]
+
+
 def metrics_table(warehouse: Warehouse) -> str:
-    """`escalation_metrics` of all conversations by day, as text for a terminal."""
+    """`escalation_metrics` of all conversations, the newest thirty days, as text."""
     with warehouse.transaction() as transaction:
-        frame = transaction.query("metrics_table")
+        frame = transaction.query("metrics_table").tail(30)
     for column in ("escalation rate", "contained"):
         frame[column] = frame[column].map(lambda rate: f"{rate:.0%}", na_action="ignore")
     for column in ("first response", "resolution"):

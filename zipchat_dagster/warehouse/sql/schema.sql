@@ -14,13 +14,13 @@ create table if not exists zipchat.raw_conversations (
     last_escalated_at timestamptz, -- the last escalation; earlier ones are in escalations
     last_escalation_resolved_at timestamptz, -- the last time that an agent pressed "resolved"
     assignee_id bigint, -- the user it is assigned to, users.user_id
-    assignee_name varchar, -- that user's name
+    assignee_name varchar, -- that user's name (personal data)
     lead_id bigint, -- the customer, leads.lead_id; NULL for an anonymous visitor
     lead_full_name varchar, -- personal data
     lead_email varchar, -- personal data
     lead_phone_number varchar, -- personal data
     lead_email_marketing_consent boolean, -- whether the lead agreed to marketing e-mails
-    share_url varchar, -- the conversation in Zipchat's app
+    share_url varchar, -- the conversation in Zipchat's app (leads to personal data)
     missing_since timestamptz, -- when the API was first seen without it; NULL while it is there
     payload json, -- the record as the list endpoint gave it last
     show_payload json, -- the record as the show endpoint gave it last, without its messages
@@ -37,7 +37,7 @@ create table if not exists zipchat.conversation_history (
     last_escalated_at timestamptz, -- as seen then
     last_escalation_resolved_at timestamptz, -- as seen then
     assignee_id bigint, -- as seen then
-    assignee_name varchar, -- as seen then
+    assignee_name varchar, -- as seen then (personal data)
     missing_since timestamptz, -- set where the change is that the API no longer shows it
     observed_at timestamptz -- when the change was first seen, by the server's clock
 );
@@ -63,9 +63,9 @@ create table if not exists zipchat.raw_messages (
 create table if not exists zipchat.users (
     chat_id bigint, -- the chat
     user_id bigint, -- Zipchat's id of the user
-    full_name varchar, -- full_name, else name, else first and last name
+    full_name varchar, -- full_name, else name, else first and last name (personal data)
     email varchar, -- personal data
-    avatar_url varchar, -- NULL where no picture was uploaded
+    avatar_url varchar, -- NULL where no picture was uploaded (personal data)
     role varchar, -- where the API gives one
     first_seen_at timestamptz, -- when the user was first listed
     last_seen_at timestamptz, -- when the user was last listed
