@@ -34,7 +34,7 @@ LOG = logging.getLogger("zipchat_dagster")
 
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for section in (completeness, cost, windows, kill, file_lock, memory, overhead):
+    for section in (completeness, cost, windows, live, kill, file_lock, memory, overhead):
         print(f"\n## {section.__doc__}", flush=True)
         section()
 
@@ -97,6 +97,51 @@ def windows() -> None:
                 f" {seconds:.1f} s, {seconds / ideal:.2f} × {ideal} s; refused {stats['refused']};"
                 f" windows {full}"
             )
+
+
+def live() -> None:
+    """A live run of 8 changed conversations while a backfill runs; 120 requests in 10 seconds"""
+    for reserve in (0.25, 0.0):
+        chat = generate(seed=3, conversations=1500, days=50, now=NOW, max_messages=20)
+        sandbox = Sandbox(chat=chat, limit=120, window=10)
+        with tempfile.TemporaryDirectory() as folder, serve(sandbox) as url:
+            path, budget = Path(folder) / "zipchat.duckdb", Path(folder) / "b.sqlite"
+            backfill = _start(_sync_process, path, url, budget, reserve)
+            seconds, waited, requests = [], [], []
+            for turn in range(4):
+                while sandbox.stats()["requests"] < 200 * (turn + 1):
+                    time.sleep(0.01)
+                now = sandbox.now()
+                with sandbox.lock:
+                    for conversation_id in list(chat.conversations)[8 * turn : 8 * (turn + 1)]:
+                        chat.add_message(conversation_id, at=now)
+                today = now.replace(hour=0, minute=0, second=0)
+                started = time.monotonic()
+                with _client(None, url, budget) as client:
+                    warehouse = Warehouse(path)
+                    sync_conversations(client, warehouse, since=now, refresh=False, log=LOG)
+                    sync_messages(
+                        client,
+                        warehouse,
+                        since=today,
+                        until=today + timedelta(days=1),
+                        days=[],
+                        refresh=False,
+                        log=LOG,
+                    )
+                    waited.append(client.waited_seconds)
+                    requests.append(client.requests)
+                seconds.append(time.monotonic() - started)
+            is_running = backfill.is_alive()
+            backfill.kill()
+            backfill.join()
+        stats = sandbox.stats()
+        full = [spent for _, spent in stats["windows"][1:-1]]
+        print(
+            f"reserve {reserve}: live runs took {[round(s, 1) for s in seconds]} s, of which they"
+            f" waited {[round(s, 1) for s in waited]} s, for {requests} requests; refused"
+            f" {stats['refused']}; windows {full}; backfill still running: {is_running}"
+        )
 
 
 def kill() -> None:
@@ -200,11 +245,19 @@ def _page_loop(client: ZipchatClient) -> set[Any]:
 
 
 def _client(
-    sandbox: Sandbox | None, base_url: str = BASE_URL, budget: Path | None = None
+    sandbox: Sandbox | None,
+    base_url: str = BASE_URL,
+    budget: Path | None = None,
+    reserve: float = 0.0,
 ) -> ZipchatClient:
     transport = None if sandbox is None or base_url != BASE_URL else sandbox.transport()
     return ZipchatClient(
-        api_key=DEFAULT_KEY, chat_id=1, base_url=base_url, transport=transport, budget_path=budget
+        api_key=DEFAULT_KEY,
+        chat_id=1,
+        base_url=base_url,
+        transport=transport,
+        budget_path=budget,
+        reserve=reserve,
     )
 
 
@@ -216,8 +269,9 @@ def _sync(
     *,
     base_url: str = BASE_URL,
     budget: Path | None = None,
+    reserve: float = 0.0,
 ) -> int:
-    with _client(sandbox, base_url, budget) as client:
+    with _client(sandbox, base_url, budget, reserve) as client:
         sync_users(client, warehouse)
         sync_conversations(client, warehouse, since=since, refresh=False, log=LOG)
         sync_messages(client, warehouse, since=since, until=until, days=[], refresh=False, log=LOG)
@@ -230,8 +284,8 @@ def _start(target: Callable[..., None], *arguments: Any) -> multiprocessing.proc
     return process
 
 
-def _sync_process(path: Path, url: str) -> None:
-    _sync(None, Warehouse(path), base_url=url)
+def _sync_process(path: Path, url: str, budget: Path | None = None, reserve: float = 0.0) -> None:
+    _sync(None, Warehouse(path), base_url=url, budget=budget, reserve=reserve)
 
 
 def _stored(path: Path) -> tuple[int, int]:

@@ -249,7 +249,9 @@ def test_a_dry_run_from_the_launchpad_succeeds_and_writes_nothing(
     assert (writes["assignment"], writes["message"]) == (0, 0)
 
 
-def test_the_schedules_are_off_and_one_is_switched_on(page: Page) -> None:
+def test_the_schedules_are_off_and_one_is_switched_on(
+    page: Page, screenshot: Callable[[str], None]
+) -> None:
     page.goto("/automation")
     for name in ("hourly_schedule", "daily_schedule", "checks_schedule"):
         expect(switch(page, name)).not_to_be_checked()
@@ -258,6 +260,8 @@ def test_the_schedules_are_off_and_one_is_switched_on(page: Page) -> None:
     page.reload()
     expect(switch(page, "daily_schedule")).to_be_checked()
     expect(switch(page, "hourly_schedule")).not_to_be_checked()
+    page.set_viewport_size({"width": 1280, "height": 480})  # as high as the list is long
+    screenshot("schedules.png")
 
 
 def test_a_backfill_finishes_and_the_tables_agree(
@@ -272,7 +276,7 @@ def test_a_backfill_finishes_and_the_tables_agree(
     expect(page.get_by_text("Status", exact=True).locator("..")).to_contain_text("Succeeded")
     screenshot("backfill.png")
     dagster.project.assert_tables_agree()
-    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.set_viewport_size({"width": 1280, "height": 1360})
     graph = open_graph(page)
     expect(graph.get_by_text("leads", exact=True)).to_be_visible()
     page.get_by_role("button", name="panel_show_right", exact=True).click()
@@ -282,7 +286,7 @@ def test_a_backfill_finishes_and_the_tables_agree(
 
 
 def test_the_page_of_a_partition_tells_what_is_in_it_and_what_it_cost(
-    page: Page, dagster: Dagster, backfilled: None
+    page: Page, dagster: Dagster, backfilled: None, screenshot: Callable[[str], None]
 ) -> None:
     day = DAYS[-3]
     page.goto("/assets/raw_messages")
@@ -295,6 +299,7 @@ def test_the_page_of_a_partition_tells_what_is_in_it_and_what_it_cost(
     conversations = len(dagster.project.sandbox.chat.conversations)
     expect(metadata(page, "dagster/partition_row_count")).to_have_text(str(rows))
     expect(metadata(page, "requests")).to_have_text(str(conversations))
+    screenshot("partition.png")
 
 
 def test_the_checks_of_an_asset_have_passed(
