@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check bench sandbox screenshots lock clean
+.PHONY: help demo dev estimate test check bench sandbox screenshots lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -22,6 +22,9 @@ demo: .venv/ready ## sandbox to metrics in a minute: materialize seven days and 
 
 dev: .venv/ready ## the Dagster UI and daemon; the real API with a key in .env, else the sandbox
 	@$(BIN)/python -m zipchat_dagster.demo dev
+
+estimate: .venv/ready ## what a backfill costs: make estimate FIRST=2026-01-01 LAST=2026-01-31
+	@$(BIN)/python -m zipchat_dagster.estimate --first "$(FIRST)" --last "$(LAST)"
 
 test: .venv/ready ## run the tests
 	$(BIN)/python -m pytest

@@ -6,7 +6,7 @@ import dagster as dg
 
 from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.checks import CHECKS
-from zipchat_dagster.jobs import checks_job, sync_job
+from zipchat_dagster.jobs import checks_job, estimate_job, sync_job
 from zipchat_dagster.notify import Notifier
 from zipchat_dagster.readers import PUBLISH_JOB
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
@@ -20,7 +20,7 @@ settings = Settings.from_environment()
 defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=CHECKS,
-    jobs=[sync_job, checks_job, *WRITE_BACK_JOBS, PUBLISH_JOB],
+    jobs=[sync_job, checks_job, estimate_job, *WRITE_BACK_JOBS, PUBLISH_JOB],
     schedules=SCHEDULES,
     sensors=SENSORS,
     resources={

@@ -1,9 +1,17 @@
-"""The jobs that sync and check; those that write are in `write_back.py`."""
+"""The jobs that sync, check and estimate; those that write are in `write_back.py`."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import dagster as dg
+from pydantic import Field
 
 from zipchat_dagster.assets import ASSETS
+from zipchat_dagster.assets.raw_conversations import ConversationsConfig
 from zipchat_dagster.checks import CHECKS
+from zipchat_dagster.estimate import estimate as estimate_range
+from zipchat_dagster.partitions import daily, is_live_window
+from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 
 sync_job = dg.define_asset_job(
     "sync_job",
@@ -18,3 +26,70 @@ checks_job = dg.define_asset_job(
     selection=dg.AssetSelection.checks(*CHECKS),
     description="Every check, without syncing anything. Costs one request.",
 )
+
+
+class EstimateConfig(dg.Config):
+    """The days that a backfill would be for, as ISO dates."""
+
+    first: str = Field(default="", description="First day; ZIPCHAT_START_DATE unless given.")
+    last: str = Field(default="", description="Last day, inclusive; today unless given.")
+
+
+@dg.op
+def estimate(
+    context: dg.OpExecutionContext,
+    config: EstimateConfig,
+    zipchat: ZipchatResource,
+    warehouse: WarehouseResource,
+) -> str:
+    """What materializing everything for a range of days would cost, in a few lines."""
+    tables = warehouse.warehouse
+    start = date.fromisoformat(daily.get_partition_keys()[0])
+    today = datetime.now(ZoneInfo(tables.timezone)).date()
+    first, last = _day(config.first, "first", start), _day(config.last, "last", today)
+    if not start <= first <= last <= today:
+        raise dg.Failure(
+            f"There are no partitions from {first} to {last}: a backfill goes from"
+            f" {start} (ZIPCHAT_START_DATE) to {today} (today) at most.",
+            allow_retries=False,
+        )
+    since, until = (
+        datetime.combine(day, time(), ZoneInfo(tables.timezone)).astimezone(UTC)
+        for day in (first, last + timedelta(days=1))
+    )
+    is_live = is_live_window(since, until)
+    with zipchat.client(context) as client:
+        result = estimate_range(
+            client,
+            tables,
+            since=since,
+            until=until,
+            reserve=0.0 if is_live else zipchat.reserve,
+            most_states=ConversationsConfig().most_states if is_live else 0,
+        )
+    answer = f"{first} to {last}: {result}"
+    context.log.info(answer)
+    figures = {name: value for name, value in result.metadata().items() if value is not None}
+    context.add_output_metadata({"estimate": dg.MetadataValue.md(f"```\n{answer}\n```"), **figures})
+    return answer
+
+
+def _day(text: str, name: str, default: date) -> date:
+    try:
+        return date.fromisoformat(text.strip()) if text.strip() else default
+    except ValueError:
+        raise dg.Failure(
+            f"{name}: “{text}” is no date. Write one such as 2026-01-31.", allow_retries=False
+        ) from None
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description=(
+        "What a backfill would cost in requests and hours, for five requests at most: choose first"
+        " and last in the Launchpad. Nothing is stored."
+    ),
+)
+def estimate_job() -> None:
+    """The job of one op."""
+    estimate()

@@ -26,5 +26,10 @@ def is_live(context: dg.AssetExecutionContext) -> bool:
     if not context.has_partition_key and not context.has_partition_key_range:
         return True
     window = context.partition_time_window
-    is_recent = window.end > datetime.now(UTC) - timedelta(days=1)
-    return bool(is_recent and window.end - window.start <= timedelta(days=2, hours=1))
+    return is_live_window(window.start, window.end)
+
+
+def is_live_window(since: datetime, until: datetime) -> bool:
+    """The same for the days of [since, until)."""
+    is_recent = until > datetime.now(UTC) - timedelta(days=1)
+    return is_recent and until - since <= timedelta(days=2, hours=1)

@@ -10,6 +10,8 @@ with ZipchatClient(api_key="zc-…", chat_id=1) as client:
 from zipchat_dagster.client.budget import Budget, Clock, SystemClock
 from zipchat_dagster.client.client import (
     BASE_URL,
+    LARGEST_MESSAGE_PAGE,
+    LARGEST_PAGE,
     ConversationRead,
     ZipchatClient,
     check_chat_id,
@@ -31,10 +33,12 @@ from zipchat_dagster.client.errors import (
     UnreachableError,
     ZipchatError,
 )
-from zipchat_dagster.client.listing import Listing
+from zipchat_dagster.client.listing import Listing, Page, requests_to_list
 
 __all__ = [
     "BASE_URL",
+    "LARGEST_MESSAGE_PAGE",
+    "LARGEST_PAGE",
     "Budget",
     "CallError",
     "Clock",
@@ -44,6 +48,7 @@ __all__ = [
     "ListingUnsettledError",
     "MalformedAnswerError",
     "NotFoundError",
+    "Page",
     "PageLoopError",
     "RateLimitedError",
     "ServerError",
@@ -57,4 +62,5 @@ __all__ = [
     "ZipchatClient",
     "ZipchatError",
     "check_chat_id",
+    "requests_to_list",
 ]

@@ -39,6 +39,7 @@ from zipchat_dagster.client.errors import (
     retry_after,
 )
 from zipchat_dagster.client.listing import Ahead, Listing, Page
+from zipchat_dagster.client.window import DOCUMENTED_LENGTH
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -169,6 +170,14 @@ class ZipchatClient:
         """Seconds in which this client waited for the rate limit."""
         return self._budget.waited_seconds
 
+    @property
+    def rate_limit(self) -> tuple[int, float]:
+        """(requests, seconds): how many the API allows in how long a window, by its answers; before
+        the first one, what the documentation says. The window is never taken as shorter than that:
+        seen from its middle it looks so."""
+        window = self._budget.window()
+        return window.limit, max(window.length, DOCUMENTED_LENGTH)
+
     def server_time(self) -> datetime:
         """Now by the server's clock, as far as its answers told (UTC)."""
         offset = self._budget.window().offset or 0.0
@@ -201,6 +210,20 @@ class ZipchatClient:
             ahead=Ahead(self._ahead.submit, self._pages_ahead),
             logger=self._logger,
         )
+
+    def get_conversations_page(self, number: int = 1, *, since: datetime | None = None) -> Page:
+        """One page of up to `LARGEST_PAGE` conversations active at or after `since` (aware; None:
+        all), as the API gives it: for a look, since pages of a list that moves prove nothing.
+
+        Args:
+            number: counted from 1.
+        """
+        query = {
+            "page": number,
+            "per_page": LARGEST_PAGE,
+            "last_message_at_since": _iso(since),
+        }
+        return self._page("conversations", query)
 
     def get_conversation(self, conversation_id: int, *, since: datetime | None = None) -> Json:
         """One conversation with all its messages (those created at or after `since`, aware).

@@ -330,3 +330,18 @@ def next_page(read: int, *, largest: int, overlap: int) -> tuple[int, int]:
         (((read - overlap) // size + 1, size) for size in sizes),
         key=lambda page: (page[0] * page[1], page[1]),
     )
+
+
+def requests_to_list(rows: int, *, largest: int) -> int:
+    """How many requests it takes to list so many rows that stand still, catching up included.
+
+    Args:
+        largest: rows of the largest page.
+    """
+    requests = read = 0
+    while True:
+        number, size = next_page(read, largest=largest, overlap=OVERLAP)
+        requests += 1
+        read = number * size
+        if read > rows:
+            return requests + (requests > 1)

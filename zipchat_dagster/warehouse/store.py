@@ -37,6 +37,26 @@ class MessageWork:
 
 
 @dataclass(frozen=True)
+class Held:
+    """What is stored of the conversations that a sync concerns.
+
+    Attributes:
+        users: those that can be assigned now.
+        pages_per_conversation: requests that reading a stored conversation takes on average; 1
+            where none is stored.
+        complete: conversations whose messages are stored up to their newest one.
+        complete_in_band: of these, those last active in a band of time.
+        work_outside_band: conversations last active outside it whose messages are not.
+    """
+
+    users: int
+    pages_per_conversation: float
+    complete: int
+    complete_in_band: int
+    work_outside_band: int
+
+
+@dataclass(frozen=True)
 class DueState:
     """A conversation whose state is to be asked for again, since nothing else would tell.
 
@@ -168,9 +188,8 @@ def record_listing(
     """Record that everything active in [since, as_of] is stored; mark as missing what should have
     been listed and was not. Returns the ids of those."""
     ids = [i for i in listed_ids if isinstance(i, int)]
-    listed = pd.DataFrame({"conversation_id": pd.Series(ids, dtype="int64")})
     gone = transaction.execute(
-        "mark_missing", {"listed": listed}, chat_id=chat_id, since=since, as_of=as_of
+        "mark_missing", {"listed": _ids(ids)}, chat_id=chat_id, since=since, as_of=as_of
     )
     missing = [row[0] for row in gone]
     _add_missing_history(transaction, missing, chat_id=chat_id)
@@ -190,8 +209,9 @@ def mark_not_found(
 ) -> None:
     """Mark conversations that answered 404 as missing; their rows stay."""
     if conversation_ids:
-        gone = pd.DataFrame({"conversation_id": pd.Series(conversation_ids, dtype="int64")})
-        transaction.execute("mark_not_found", {"gone": gone}, chat_id=chat_id, at=at)
+        transaction.execute(
+            "mark_not_found", {"gone": _ids(conversation_ids)}, chat_id=chat_id, at=at
+        )
         _add_missing_history(transaction, conversation_ids, chat_id=chat_id)
 
 
@@ -221,6 +241,61 @@ def message_work(
     ]
 
 
+def held(
+    transaction: Transaction,
+    work: Sequence[MessageWork],
+    *,
+    chat_id: int,
+    since: datetime,
+    until: datetime,
+    band: tuple[datetime, datetime],
+    page_size: int,
+) -> Held:
+    """What is stored of what a sync of [since, until) concerns.
+
+    Args:
+        work: what `message_work` says of the same.
+        band: of the last activity, half-open.
+        page_size: messages that one request brings.
+    """
+    ((users, pages, complete, in_band, outside),) = transaction.execute(
+        "held",
+        {"work": _ids(item.conversation_id for item in work)},
+        chat_id=chat_id,
+        since=since,
+        until=until,
+        band_since=band[0],
+        band_until=band[1],
+        page_size=page_size,
+    )
+    return Held(users, float(pages), complete, in_band, outside)
+
+
+def shown_work(
+    transaction: Transaction,
+    shown: Sequence[Record],
+    work: Sequence[MessageWork],
+    *,
+    chat_id: int,
+    since: datetime,
+    until: datetime,
+) -> int:
+    """How many of the conversations that the API shows have messages in [since, until) to be
+    read, beyond those in `work`. Nothing is stored."""
+    rows = [row for row in shown if type(row.get("id")) is int]
+    frame = _ids(row["id"] for row in rows)
+    for name in ("created_at", "last_message_at"):
+        frame[name] = times(row.get(name) for row in rows)
+    ((count,),) = transaction.execute(
+        "shown_work",
+        {"shown": frame, "work": _ids(item.conversation_id for item in work)},
+        chat_id=chat_id,
+        since=since,
+        until=until,
+    )
+    return int(count)
+
+
 def due_states(transaction: Transaction, *, chat_id: int, now: datetime) -> list[DueState]:
     """Open escalations and conversations in manual mode to ask about again, most urgent first."""
     frame = transaction.query("due_states", chat_id=chat_id, now=now)
@@ -236,6 +311,12 @@ def listing_coverage(transaction: Transaction, *, chat_id: int) -> tuple[datetim
     if frame.empty:
         return None
     return frame["since"][0].to_pydatetime(), frame["as_of"][0].to_pydatetime()
+
+
+def times(values: Iterable[Any]) -> pd.Series[pd.Timestamp]:
+    """The API's times, in UTC; NaT for what is none."""
+    texts = pd.Series([str(value) for value in values], dtype="str")
+    return pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
 
 
 def _covered_through(read: ConversationRead) -> datetime:
@@ -258,12 +339,17 @@ def _record_coverage(
     transaction.execute("merge_message_coverage", {"covered": covered}, chat_id=chat_id)
 
 
+def _ids(conversation_ids: Iterable[int]) -> pd.DataFrame:
+    return pd.DataFrame({"conversation_id": pd.Series(list(conversation_ids), dtype="int64")})
+
+
 def _add_missing_history(
     transaction: Transaction, conversation_ids: Sequence[int], *, chat_id: int
 ) -> None:
-    gone = pd.DataFrame({"conversation_id": pd.Series(conversation_ids, dtype="int64")})
-    if len(gone):
-        transaction.execute("add_missing_history", {"gone": gone}, chat_id=chat_id)
+    if conversation_ids:
+        transaction.execute(
+            "add_missing_history", {"gone": _ids(conversation_ids)}, chat_id=chat_id
+        )
 
 
 def _reject(
