@@ -14,7 +14,7 @@ Each thing the API's documentation leaves open is an option of `Sandbox`; a `Fau
 """
 
 from zipchat_dagster.sandbox.api import BASE_PATH, DEFAULT_KEY, Answer, Fault, Request, Sandbox
-from zipchat_dagster.sandbox.data import Chat, generate
+from zipchat_dagster.sandbox.data import Chat, generate, grow
 from zipchat_dagster.sandbox.server import HOST, serve
 
 # For `Sandbox.transport()`, which answers for any host.
@@ -30,5 +30,6 @@ __all__ = [
     "Request",
     "Sandbox",
     "generate",
+    "grow",
     "serve",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import accumulate
 from operator import attrgetter
@@ -18,6 +18,7 @@ from typing import Any, Literal
 Role = Literal["user", "assistant"]
 
 DAY = 86_400
+BLOCK = 28 * DAY  # of a chat that goes on
 CHANNELS = {"web": 46, "whatsapp": 17, "email": 12, "instagram": 10, "messenger": 8, "chat": 7}
 META_CHANNELS = frozenset({"whatsapp", "instagram", "messenger"})
 
@@ -372,35 +373,96 @@ def generate(
     end = now_seconds - random.randint(60, 600)
     chat = Chat(chat_id=chat_id, users=_users(random))
     author = _Author(random, list(chat.users), end, max_messages)
-
-    channels = random.choices(list(CHANNELS), list(CHANNELS.values()), k=conversations)
-    if conversations >= len(CHANNELS):
-        for index, channel in zip(
-            random.sample(range(conversations), len(CHANNELS)), CHANNELS, strict=True
-        ):
-            channels[index] = channel
-    shapes = _shapes(random, conversations, days)
-    conversation_id = random.randint(20_000, 40_000)
-    for index, created in enumerate(_creation_times(random, conversations, min(start, end), end)):
-        conversation_id += 1 if random.random() < 0.7 else random.randint(2, 5)
-        shape = shapes.get(index)
-        chat.conversations[conversation_id] = author.write(
-            conversation_id, channels[index], created, shape
-        )
-    chat.next_conversation_id = conversation_id + 1
-
+    _add_conversations(chat, author, conversations, first=min(start, end), last=end)
     if chat.conversations:
         newest = max(chat.conversations.values(), key=attrgetter("last_message_at"))
         newest.messages[-1].created_at = newest.last_message_at = _time(end)
-    # Ids are global and ascend with time, as a database hands them out.
+    _number_messages(chat, random, after=random.randint(500_000, 900_000))
+    return chat
+
+
+def grow(*, seed: int, since: datetime, now: datetime, per_day: int = 30, chat_id: int = 1) -> Chat:
+    """Invent a chat that goes on: a later `now` gives the same chat, and what came in between.
+
+    It is written in blocks of four weeks, from the one before `since` on, each with a random
+    sequence of its own, and whatever comes after `now` is left out. Memory and time go with the
+    days from `since` to `now`: 1,000 days take a few seconds.
+    """
+    chat = Chat(chat_id=chat_id, users=_users(Random(f"zipchat sandbox {seed}")))
+    now = _whole_second(now)
+    for number in range(int(since.timestamp()) // BLOCK - 1, int(now.timestamp()) // BLOCK + 1):
+        random = Random(f"zipchat sandbox {seed} {number}")
+        first, last = number * BLOCK, (number + 1) * BLOCK - 1
+        # What began in a block has the time of another one to end; its leads and ids are its own.
+        author = _Author(random, list(chat.users), last + BLOCK, None, first_lead=number * 100_000)
+        block = Chat()
+        count = per_day * BLOCK // DAY
+        _add_conversations(block, author, count, first=first, last=last, ids_after=number * 100_000)
+        _number_messages(block, random, after=number * 10_000_000)
+        for conversation in block.conversations.values():
+            if seen := _up_to(now, conversation):
+                chat.conversations[seen.id] = seen
+        chat.next_conversation_id = block.next_conversation_id
+        chat.next_message_id = block.next_message_id
+    return chat
+
+
+def _up_to(now: datetime, conversation: Conversation) -> Conversation | None:
+    """The conversation as it was at `now`; None where it had not begun."""
+    messages = [message for message in conversation.messages if message.created_at <= now]
+    if not messages:
+        return None
+    escalations = [
+        Escalation(
+            e.escalated_at, e.resolved_at if e.resolved_at and e.resolved_at <= now else None
+        )
+        for e in conversation.escalations
+        if e.escalated_at <= now
+    ]
+    if len(messages) == len(conversation.messages) and escalations == conversation.escalations:
+        return conversation
+    human = next((m.sender_id for m in reversed(messages) if m.manual_reply), None)
+    is_resolved = bool(escalations) and escalations[-1].resolved_at is not None
+    return replace(
+        conversation,
+        messages=messages,
+        escalations=escalations,
+        last_message_at=messages[-1].created_at,
+        assignee_id=None if is_resolved else human,
+        manual_reply_mode=human is not None and not is_resolved,
+    )
+
+
+def _add_conversations(
+    chat: Chat, author: _Author, count: int, *, first: int, last: int, ids_after: int = 0
+) -> None:
+    """Write `count` conversations that begin in [first, last] (Unix seconds) into the chat."""
+    random = author.random
+    channels = random.choices(list(CHANNELS), list(CHANNELS.values()), k=count)
+    if count >= len(CHANNELS):
+        for index, channel in zip(
+            random.sample(range(count), len(CHANNELS)), CHANNELS, strict=True
+        ):
+            channels[index] = channel
+    shapes = _shapes(random, count, round((last - first) / DAY))
+    conversation_id = ids_after + random.randint(20_000, 40_000)
+    for index, created in enumerate(_creation_times(random, count, first, last)):
+        conversation_id += 1 if random.random() < 0.7 else random.randint(2, 5)
+        chat.conversations[conversation_id] = author.write(
+            conversation_id, channels[index], created, shapes.get(index)
+        )
+    chat.next_conversation_id = conversation_id + 1
+
+
+def _number_messages(chat: Chat, random: Random, *, after: int) -> None:
+    """Ids are global and ascend with time, as a database hands them out."""
     messages = [m for c in chat.conversations.values() for m in c.messages]
     messages.sort(key=attrgetter("created_at"))
-    message_id = random.randint(500_000, 900_000)
+    message_id = after
     for message in messages:
         message_id += 1 if random.random() < 0.8 else 3
         message.id = message_id
     chat.next_message_id = message_id + 1
-    return chat
 
 
 def _time(seconds: int) -> datetime:
@@ -463,12 +525,18 @@ class _Author:
     """Writes conversations that end no later than `end`, in Unix seconds."""
 
     def __init__(
-        self, random: Random, user_ids: list[int], end: int, max_messages: int | None
+        self,
+        random: Random,
+        user_ids: list[int],
+        end: int,
+        max_messages: int | None,
+        first_lead: int = 0,
     ) -> None:
         self.random = random
         self.user_ids = user_ids
         self.end = end
         self.cap = max_messages
+        self.first_lead = first_lead
         self.leads: list[Lead] = []
         self.conversation = Conversation(0, "web", _time(0), _time(0))
         self.time = 0
@@ -605,7 +673,7 @@ class _Author:
             return None
         if self.leads and rand() < 0.2:
             return self.leads[int(rand() * len(self.leads))]
-        number = len(self.leads) + 1
+        number = self.first_lead + len(self.leads) + 1
         first_name = _FIRST_NAMES[int(rand() * len(_FIRST_NAMES))] if rand() < 0.85 else None
         last_name = _LAST_NAMES[int(rand() * len(_LAST_NAMES))] if rand() < 0.7 else None
         has_email = channel == "email" or rand() < 0.7
