@@ -9,11 +9,43 @@ from zipchat_dagster.checks import CHECKS
 from zipchat_dagster.jobs import checks_job, estimate_job, sync_job
 from zipchat_dagster.notify import Notifier
 from zipchat_dagster.readers import PUBLISH_JOB
-from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+from zipchat_dagster.resources import (
+    MetricSettings,
+    ReplayResource,
+    SandboxResource,
+    WarehouseResource,
+    ZipchatResource,
+)
 from zipchat_dagster.schedules import SCHEDULES
 from zipchat_dagster.sensors import SENSORS
 from zipchat_dagster.settings import Settings
 from zipchat_dagster.write_back import WRITE_BACK_JOBS
+
+
+def zipchat(settings: Settings) -> ZipchatResource:
+    """What the setting ZIPCHAT_API names: the real API, the sandbox, or a replay."""
+    if settings.api == "sandbox":
+        return SandboxResource(
+            chat_id=settings.chat_id,
+            concurrency=settings.concurrency,
+            start_date=settings.start_date,
+        )
+    if settings.api == "replay":
+        return ReplayResource(
+            chat_id=settings.chat_id,
+            concurrency=settings.concurrency,
+            replay_database=str(settings.replay_database),
+        )
+    return ZipchatResource(
+        # Without a key the project can be looked at; the first run asks for it by name.
+        api_key=dg.EnvVar("ZIPCHAT_API_KEY") if "ZIPCHAT_API_KEY" in os.environ else "",
+        chat_id=settings.chat_id,
+        base_url=settings.base_url,
+        budget_database=str(settings.budget_database),
+        concurrency=settings.concurrency,
+        reserve=settings.reserve,
+    )
+
 
 settings = Settings.from_environment()
 
@@ -24,15 +56,7 @@ defs = dg.Definitions(
     schedules=SCHEDULES,
     sensors=SENSORS,
     resources={
-        "zipchat": ZipchatResource(
-            # Without a key the project can be looked at; the first run asks for it by name.
-            api_key=dg.EnvVar("ZIPCHAT_API_KEY") if "ZIPCHAT_API_KEY" in os.environ else "",
-            chat_id=settings.chat_id,
-            base_url=settings.base_url,
-            budget_database=str(settings.budget_database),
-            concurrency=settings.concurrency,
-            reserve=settings.reserve,
-        ),
+        "zipchat": zipchat(settings),
         "warehouse": WarehouseResource(
             database=str(settings.database),
             timezone=settings.timezone,

@@ -2,8 +2,8 @@
 
 `python -m zipchat_dagster.demo` materializes the last seven days of every asset through Dagster
 and prints the escalation metrics. `python -m zipchat_dagster.demo dev` starts Dagster's UI and
-daemon, against the real API when a key is set (in the environment or in `.env`) and against the
-sandbox otherwise.
+daemon, on what ZIPCHAT_API says (in the environment or in `.env`); unless it is set, on the real
+API when there is a key, and on the sandbox otherwise.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,11 +20,11 @@ from tempfile import TemporaryDirectory
 import dotenv
 
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
-from zipchat_dagster.settings import PROJECT
+from zipchat_dagster.settings import DATABASES, PROJECT
 
 DAYS = 7
 DEMO_DATABASE = PROJECT / "data" / "demo.duckdb"
-DEV_DATABASE = PROJECT / "data" / "sandbox.duckdb"
+DEV_DAYS = 30
 
 
 def main() -> int:
@@ -79,19 +77,26 @@ def dev() -> int:
         *("-m", "dagster", "dev", "-m", "zipchat_dagster.definitions", "-d", str(PROJECT)),
         *sys.argv[2:],
     ]
-    if (environment.get("ZIPCHAT_API_KEY") or "").strip():
-        print("A key is set: the real API is used" + _base_url_note(environment) + ".", flush=True)
-        return _run(command, environment)
-    now = datetime.now(UTC)
-    chat = generate(seed=1, conversations=900, days=30, now=now)
-    with _fresh_database(), serve(Sandbox(chat=chat, mutate_every=20)) as url:
+    has_key = bool((environment.get("ZIPCHAT_API_KEY") or "").strip())
+    api = environment.get("ZIPCHAT_API") or ("real" if has_key else "")
+    if api == "real":
+        print("The real API is used" + _base_url_note(environment) + ".", flush=True)
+    elif api:
+        print(f"ZIPCHAT_API is set: {api}.", flush=True)
+    else:
         print(
             "No ZIPCHAT_API_KEY in the environment or .env: the SANDBOX is used, with invented data"
-            f" of the last 30 days,\nin {_shown(DEV_DATABASE)} (made anew at each start).",
+            f" of the last {DEV_DAYS} days,\nin {_shown(PROJECT / DATABASES['sandbox'])}.",
             flush=True,
         )
-        start = {"ZIPCHAT_START_DATE": f"{now - timedelta(days=30):%Y-%m-%d}"}
-        return _run(command, {**environment, **sandbox_environment(url, DEV_DATABASE), **start})
+        start = datetime.now(UTC) - timedelta(days=DEV_DAYS)
+        environment |= {
+            "ZIPCHAT_API": "sandbox",
+            "ZIPCHAT_START_DATE": f"{start:%Y-%m-%d}",
+            "ZIPCHAT_DATABASE": "",
+            "ZIPCHAT_CHAT_ID": "",
+        }
+    return _run(command, environment)
 
 
 def sandbox_environment(url: str, database: Path) -> dict[str, str]:
@@ -127,14 +132,6 @@ def _metrics_table() -> str:
     from zipchat_dagster.warehouse import Warehouse, summaries
 
     return summaries.metrics_table(Warehouse(DEMO_DATABASE))
-
-
-@contextmanager
-def _fresh_database() -> Iterator[None]:
-    """The sandbox's data moves with the clock: what an earlier one left would not fit."""
-    for file in DEV_DATABASE.parent.glob(f"{DEV_DATABASE.stem}.*"):
-        file.unlink()
-    yield
 
 
 def _run(command: list[str], environment: dict[str, str | None]) -> int:

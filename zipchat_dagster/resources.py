@@ -1,13 +1,17 @@
-"""The two resources: the API, and the database."""
+"""The resources: the API in its three variants, the database, and what the metrics need to know."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
+import httpx
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
@@ -22,6 +26,9 @@ from zipchat_dagster.client import (
     check_chat_id,
 )
 from zipchat_dagster.partitions import is_live
+from zipchat_dagster.replay import ReplayTransport
+from zipchat_dagster.sandbox import BASE_URL as SANDBOX_URL
+from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, grow
 from zipchat_dagster.sync import SyncIncompleteError
 from zipchat_dagster.warehouse import Warehouse
 
@@ -56,6 +63,17 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
     )
 
     @property
+    def source(self) -> str:
+        """Where the records come from, for logs and metadata."""
+        return self.base_url
+
+    def transport(
+        self, log: logging.Logger | logging.LoggerAdapter[Any]
+    ) -> httpx.BaseTransport | None:
+        """What requests go through; None: the network."""
+        return None
+
+    @property
     def chat(self) -> int:
         """The chat's number, checked; ends the step where it is none."""
         try:
@@ -72,11 +90,15 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         step with one clear sentence; what repeating it cannot mend is not repeated by Dagster."""
         client: ZipchatClient | None = None
         try:
+            transport = self.transport(context.log)
+            context.log.info(f"Reading from {self.source}.")
             client = ZipchatClient(
+                transport=transport,
                 api_key=self.api_key,
                 chat_id=self.chat_id,
                 base_url=self.base_url,
-                budget_path=Path(self.budget_database),
+                # Where nothing leaves the process, there is no limit to share.
+                budget_path=None if transport else Path(self.budget_database),
                 concurrency=self.concurrency,
                 # A check asks once, about the newest there is, whatever its run is for; and
                 # somebody waits for a write.
@@ -103,6 +125,44 @@ def _may_pass(client: ZipchatClient, error: ZipchatError) -> bool:
             return False
         case _:
             return client.has_answered
+
+
+class SandboxResource(ZipchatResource):
+    """An invented chat, played in this process: no key, no server, no waiting.
+
+    The chat goes on with the clock, and is the same for every process that looks at one time. What
+    is written to it is gone with the client.
+    """
+
+    api_key: str = Field(default=DEFAULT_KEY, repr=False, description="The sandbox's own key.")
+    base_url: str = Field(default=SANDBOX_URL, description="A name: no request leaves the process.")
+    budget_database: str = Field(default="", description="Not used: the sandbox has no limit.")
+    start_date: str = Field(description="The chat's first day at the latest, YYYY-MM-DD.")
+
+    @property
+    def source(self) -> str:
+        return "the sandbox"
+
+    def transport(self, log: logging.Logger | logging.LoggerAdapter[Any]) -> httpx.BaseTransport:
+        since = datetime.fromisoformat(self.start_date).replace(tzinfo=UTC)
+        chat = grow(seed=1, since=since, now=datetime.now(UTC), chat_id=self.chat)
+        return Sandbox(chat=chat, limit=None, pagination="meta").transport()
+
+
+class ReplayResource(ZipchatResource):
+    """What an earlier sync stored, in the API's place: no key, no request, no waiting."""
+
+    api_key: str = Field(default=DEFAULT_KEY, repr=False, description="Not used.")
+    base_url: str = Field(default=SANDBOX_URL, description="A name: no request leaves the process.")
+    budget_database: str = Field(default="", description="Not used: a replay has no limit.")
+    replay_database: str = Field(description="The DuckDB file of that sync; it is only read.")
+
+    @property
+    def source(self) -> str:
+        return f"a replay of {self.replay_database}"
+
+    def transport(self, log: logging.Logger | logging.LoggerAdapter[Any]) -> httpx.BaseTransport:
+        return ReplayTransport(Path(self.replay_database), chat_id=self.chat, logger=log)
 
 
 class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers

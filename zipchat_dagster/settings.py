@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from zipchat_dagster.client import BASE_URL, SettingError
@@ -20,7 +20,16 @@ from zipchat_dagster.warehouse.business_hours import BusinessHours
 
 T = TypeVar("T")
 
+Api = Literal["real", "sandbox", "replay"]
+
 DEFAULT_START_DATE: Final = "2024-01-01"
+
+# What is invented or replayed never gets into the real database by default.
+DATABASES: Final[dict[Api, str]] = {
+    "real": "data/zipchat.duckdb",
+    "sandbox": "data/sandbox.duckdb",
+    "replay": "data/replay.duckdb",
+}
 
 _PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 # Installed into another project, there is no project of ours around the package.
@@ -31,9 +40,11 @@ PROJECT: Final = _PACKAGE_PARENT if (_PACKAGE_PARENT / "workspace.yaml").exists(
 class Settings:
     """Every setting but the key; see `.env.example` for what each means."""
 
+    api: Api
     chat_id: str
     base_url: str
     database: Path
+    replay_database: Path | None
     budget_database: Path
     published_database: Path | None
     start_date: str
@@ -51,17 +62,21 @@ class Settings:
             SettingError: one is malformed; the message names it.
         """
         read = _Reader(os.environ if environment is None else environment)
-        database = read("ZIPCHAT_DATABASE", _path, "data/zipchat.duckdb")
+        api = read("ZIPCHAT_API", _api, "real")
+        database = read("ZIPCHAT_DATABASE", _path, DATABASES[api])
+        replay_database = read("ZIPCHAT_REPLAY_DATABASE", _path_or_none, "")
+        if api == "replay":
+            _check_replay(replay_database, database)
         return cls(
-            chat_id=read("ZIPCHAT_CHAT_ID", str, ""),
+            api=api,
+            chat_id=read("ZIPCHAT_CHAT_ID", str, "1" if api == "sandbox" else ""),
             base_url=read("ZIPCHAT_BASE_URL", str, BASE_URL),
             database=database,
+            replay_database=replay_database,
             budget_database=read(
                 "ZIPCHAT_BUDGET_DATABASE", _path, str(database.parent / "budget.sqlite")
             ),
-            published_database=read(
-                "ZIPCHAT_PUBLISHED_DATABASE", lambda text: _path(text) if text else None, ""
-            ),
+            published_database=read("ZIPCHAT_PUBLISHED_DATABASE", _path_or_none, ""),
             start_date=read("ZIPCHAT_START_DATE", _start_date, DEFAULT_START_DATE),
             timezone=read("ZIPCHAT_TIMEZONE", _timezone, "UTC"),
             business_hours=read(
@@ -94,6 +109,30 @@ class _Reader:
 
 def _path(text: str) -> Path:
     return PROJECT / Path(text).expanduser()
+
+
+def _path_or_none(text: str) -> Path | None:
+    return _path(text) if text else None
+
+
+def _api(text: str) -> Api:
+    for api in DATABASES:
+        if text == api:
+            return api
+    raise SettingError(f"“{text}” is no source. Write real, sandbox or replay.")
+
+
+def _check_replay(source: Path | None, database: Path) -> None:
+    if source is None:
+        raise SettingError(
+            "ZIPCHAT_REPLAY_DATABASE is not set. With ZIPCHAT_API=replay, write the DuckDB file of"
+            " an earlier sync."
+        )
+    if source.resolve() == database.resolve():
+        raise SettingError(
+            f"ZIPCHAT_REPLAY_DATABASE: {source} is ZIPCHAT_DATABASE too. A replay is written into"
+            " another file than it is read from."
+        )
 
 
 def _start_date(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from zipchat_dagster.client import SettingError
@@ -15,6 +17,7 @@ from zipchat_dagster.settings import PROJECT, Settings
         ("ZIPCHAT_START_DATE", "2999-01-01", "lies in the future"),
         ("ZIPCHAT_TIMEZONE", "Berlin", "“Berlin” is no time zone"),
         ("ZIPCHAT_TIMEZONE", "../etc/passwd", "is no time zone"),
+        ("ZIPCHAT_API", "Real", "“Real” is no source. Write real, sandbox or replay."),
         ("ZIPCHAT_CONCURRENCY", "many", "“many” is not a whole number"),
         ("ZIPCHAT_RESERVE", "a third", "“a third” is not a fraction"),
         ("ZIPCHAT_RESERVE", "nan", "is not a fraction"),
@@ -37,6 +40,23 @@ def test_without_any_setting_the_defaults_hold() -> None:
     assert settings.budget_database == PROJECT / "data" / "budget.sqlite"
     assert (settings.start_date, settings.timezone) == ("2024-01-01", "UTC")
     assert (settings.concurrency, settings.reserve) == (8, 0.25)
+
+
+@pytest.mark.parametrize("api", ["sandbox", "replay"])
+def test_what_is_not_real_is_never_stored_among_what_is(api: str) -> None:
+    real = Settings.from_environment({})
+    choice = {"ZIPCHAT_API": api, "ZIPCHAT_REPLAY_DATABASE": str(real.database)}
+    assert Settings.from_environment(choice).database == PROJECT / "data" / f"{api}.duckdb"
+    chosen = Settings.from_environment(choice | {"ZIPCHAT_DATABASE": "/srv/chosen.duckdb"})
+    assert str(chosen.database) == "/srv/chosen.duckdb"
+
+
+def test_a_replay_into_its_own_source_is_refused(tmp_path: Path) -> None:
+    link = tmp_path / "link.duckdb"
+    link.symlink_to(tmp_path / "zipchat.duckdb")
+    choice = {"ZIPCHAT_API": "replay", "ZIPCHAT_REPLAY_DATABASE": str(link)}
+    with pytest.raises(SettingError, match=r"ZIPCHAT_REPLAY_DATABASE: .* is ZIPCHAT_DATABASE too"):
+        Settings.from_environment(choice | {"ZIPCHAT_DATABASE": str(tmp_path / "zipchat.duckdb")})
 
 
 def test_the_budget_stands_beside_the_database() -> None:

@@ -86,6 +86,7 @@ def raw_conversations(
                 "listed_since": result.since.isoformat(),
                 "complete_as_of": result.as_of.isoformat(),
                 "days_in_run": len(window_days(context)),
+                "source": zipchat.source,
                 **cost(client),
                 **preview(tables, "raw_conversations"),
             }

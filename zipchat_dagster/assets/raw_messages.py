@@ -84,6 +84,7 @@ def raw_messages(
                 "messages_read": result.messages,
                 "conversations_missing": len(result.missing),
                 "days_in_run": len(days),
+                "source": zipchat.source,
                 **cost(client),
                 **preview(tables, "raw_messages"),
             }

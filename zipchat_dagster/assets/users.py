@@ -40,6 +40,7 @@ def users(
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": count,
+                "source": zipchat.source,
                 **cost(client),
                 **preview(warehouse.warehouse, "users"),
             }

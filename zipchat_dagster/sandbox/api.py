@@ -168,7 +168,7 @@ class Truth(TypedDict):
     deleted: list[int]
 
 
-class _Refusal(Exception):  # noqa: N818 - an answer with an error status, no fault of ours
+class Refusal(Exception):  # noqa: N818 - an answer with an error status, no fault of ours
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
@@ -319,7 +319,7 @@ class Sandbox:
         waiting for `Answer.latency` is the caller's part.
         """
         pairs = parse_qsl(query, keep_blank_values=True) if isinstance(query, str) else query
-        request = _route(
+        request = route(
             Request(
                 method=method.upper(),
                 path=path,
@@ -353,7 +353,7 @@ class Sandbox:
             try:
                 status, payload = self._respond(request)
                 content = json.dumps(payload).encode()
-            except _Refusal as refusal:
+            except Refusal as refusal:
                 status, content = refusal.status, self._error(refusal.text)
             if fault == "truncated":
                 content = content[: len(content) // 2]
@@ -503,9 +503,9 @@ class Sandbox:
 
     def _respond(self, request: Request) -> tuple[int, Json]:
         if request.endpoint is None:
-            raise _Refusal(404, "Not found")
+            raise Refusal(404, "Not found")
         if request.chat_id != str(self.chat.chat_id):
-            raise _Refusal(404, "Chat not found")
+            raise Refusal(404, "Chat not found")
         if request.endpoint == "list":
             return 200, self._list(request)
         if request.endpoint == "users":
@@ -513,11 +513,11 @@ class Sandbox:
         if request.endpoint == "user":
             user = self.chat.users.get(request.id or 0)
             if user is None:
-                raise _Refusal(404, "User not found")
+                raise Refusal(404, "User not found")
             return 200, self._wrapped("user", self._user(user))
         conversation = self.chat.conversations.get(request.id or 0)
         if conversation is None:
-            raise _Refusal(404, "Conversation not found")
+            raise Refusal(404, "Conversation not found")
         if request.endpoint == "show":
             return 200, self._show(request, conversation)
         if request.endpoint == "assignment":
@@ -526,7 +526,7 @@ class Sandbox:
 
     def _list(self, request: Request) -> Json:
         page, per_page = self._page(request, "page", "per_page", default=50, maximum=100)
-        since = _time_parameter(request, "last_message_at_since")
+        since = time_parameter(request, "last_message_at_since")
         found = self._ordered()
         if since is not None and self.order == "id":
             found = [c for c in found if c.last_message_at >= since]
@@ -579,7 +579,7 @@ class Sandbox:
         page, per_page = self._page(
             request, "message_page", "message_per_page", default=100, maximum=200
         )
-        since = _time_parameter(request, "message_created_at_since")
+        since = time_parameter(request, "message_created_at_since")
         found = conversation.messages
         if since is not None:
             found = messages_since(found, since)
@@ -603,10 +603,10 @@ class Sandbox:
     def _assign(self, request: Request, conversation: Conversation) -> Json:
         body = _json_object(request.body)
         if "assignee_id" not in body:
-            raise _Refusal(422, "assignee_id is required (use null to assign to AI)")
+            raise Refusal(422, "assignee_id is required (use null to assign to AI)")
         user_id = body["assignee_id"]
         if user_id is not None and not self._is_user(user_id):
-            raise _Refusal(422, "assignee_id is not an assignable user for this chat")
+            raise Refusal(422, "assignee_id is not an assignable user for this chat")
         self.chat.assign(conversation.id, user_id, at=self.now())
         return self._wrapped("conversation", self._conversation(conversation))
 
@@ -615,13 +615,13 @@ class Sandbox:
         text = body.get("message")
         sender_id = body.get("sender_id")
         if not isinstance(text, str) or not text.strip():
-            raise _Refusal(422, "message is required")
+            raise Refusal(422, "message is required")
         if sender_id is None:
-            raise _Refusal(422, "sender_id is required")
+            raise Refusal(422, "sender_id is required")
         if not self._is_user(sender_id):
-            raise _Refusal(422, "sender_id is not an assignable user for this chat")
+            raise Refusal(422, "sender_id is not an assignable user for this chat")
         if not conversation.manual_reply_mode:
-            raise _Refusal(
+            raise Refusal(
                 422,
                 "Conversation is in AI mode; assign it to a user before sending a manual message",
             )
@@ -629,7 +629,7 @@ class Sandbox:
         if conversation.channel in META_CHANNELS and (
             heard is None or self.now() - heard > _META_WINDOW
         ):
-            raise _Refusal(
+            raise Refusal(
                 422, "Cannot send: customer last messaged more than 24 hours ago on a Meta channel"
             )
         message = self.chat.add_message(
@@ -651,10 +651,10 @@ class Sandbox:
     def _page(
         self, request: Request, page_name: str, per_page_name: str, *, default: int, maximum: int
     ) -> tuple[int, int]:
-        page = _count_parameter(request, page_name, 1)
-        per_page = _count_parameter(request, per_page_name, default)
+        page = count_parameter(request, page_name, 1)
+        per_page = count_parameter(request, per_page_name, default)
         if per_page > maximum and self.per_page_over_max == "refuse":
-            raise _Refusal(422, f"{per_page_name} must be at most {maximum}")
+            raise Refusal(422, f"{per_page_name} must be at most {maximum}")
         return page, min(per_page, maximum)
 
     def _pages(self, page: int, per_page: int, total: int) -> Json:
@@ -710,7 +710,7 @@ class Sandbox:
         return {self.user_name: user.full_name}
 
 
-def _route(request: Request) -> Request:
+def route(request: Request) -> Request:
     """The request with its endpoint, chat and id filled in, as far as the path has them."""
     chat_path = _CHAT_PATH.fullmatch(request.path)
     if chat_path is None:
@@ -733,16 +733,16 @@ def _route(request: Request) -> Request:
     return request
 
 
-def _count_parameter(request: Request, name: str, default: int) -> int:
+def count_parameter(request: Request, name: str, default: int) -> int:
     text = request.query.get(name)
     if text is None:
         return default
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
-        raise _Refusal(422, f"{name} must be a positive integer")
+        raise Refusal(422, f"{name} must be a positive integer")
     return int(text)
 
 
-def _time_parameter(request: Request, name: str) -> datetime | None:
+def time_parameter(request: Request, name: str) -> datetime | None:
     """A time zone is optional (UTC); "+" not escaped arrives as a blank and is malformed."""
     text = request.query.get(name)
     if text is None:
@@ -751,7 +751,7 @@ def _time_parameter(request: Request, name: str) -> datetime | None:
         time = datetime.fromisoformat(text)
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _Refusal(422, f"{name} must be an ISO 8601 timestamp") from None
+        raise Refusal(422, f"{name} must be an ISO 8601 timestamp") from None
 
 
 def _json_object(body: bytes) -> Json:

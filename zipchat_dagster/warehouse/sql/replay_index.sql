@@ -1,0 +1,13 @@
+-- grain: one row per conversation that is not missing, with what is covered of its messages; oldest first
+-- The times are in Unix seconds; active_at stands in for a newest message that there is not.
+select
+    conversation.conversation_id,
+    epoch(coalesce(conversation.created_at, to_timestamp(0))) as created_at,
+    epoch(coalesce(conversation.last_message_at, conversation.created_at, conversation.observed_at)) as active_at,
+    epoch(coverage.covered_from) as covered_from,
+    epoch(coverage.covered_through) as covered_through
+from zipchat.raw_conversations as conversation
+left join zipchat.message_coverage as coverage
+    on coverage.chat_id = conversation.chat_id and coverage.conversation_id = conversation.conversation_id
+where conversation.chat_id = $chat_id and conversation.missing_since is null
+order by created_at, conversation.conversation_id

@@ -1,0 +1,239 @@
+"""A replay gives back what is stored, claims no more than that, and asks nobody."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from zipchat_dagster.client import NotFoundError, UnprocessableError, ZipchatClient, ZipchatError
+from zipchat_dagster.replay import ReplayTransport
+from zipchat_dagster.sandbox import BASE_URL, Sandbox, generate
+from zipchat_dagster.sync import SyncIncompleteError, ask_states, sync_users
+from zipchat_dagster.warehouse import Warehouse, derive
+from zipchat_dagster_tests.conftest import LOG, NOW, Clock, Project, midnight
+
+SINCE = midnight(NOW - timedelta(days=60))
+UNTIL = midnight(NOW) + timedelta(days=1)
+
+
+class Quick(Project):
+    """Many requests in flight, so that what they bring is stored in few batches."""
+
+    def client(self, **options: Any) -> ZipchatClient:
+        return super().client(**{"concurrency": 100, **options})
+
+
+class Replay(Project):
+    """Like `Project`, with a replay of another one's database in the sandbox's place."""
+
+    def __init__(self, source: Warehouse, target: Warehouse, *, chat_id: int = 1) -> None:
+        self.source = source
+        self.warehouse = target
+        self.chat_id = chat_id
+        self.clock = Clock()
+
+    def client(self, **options: Any) -> ZipchatClient:
+        return ZipchatClient(
+            api_key="none",
+            chat_id=self.chat_id,
+            base_url=BASE_URL,
+            transport=ReplayTransport(self.source.path, chat_id=self.chat_id, logger=LOG),
+            **{"clock": self.clock, "concurrency": 100, **options},
+        )
+
+
+@pytest.fixture
+def project(warehouse: Warehouse) -> Project:
+    """More than a page of conversations, some with more than a page of messages."""
+    chat = generate(seed=6, conversations=130, days=40, now=NOW)
+    return Quick(Sandbox(chat=chat, limit=None), warehouse)
+
+
+@pytest.fixture
+def replay(project: Project, tmp_path: Path) -> Replay:
+    return Replay(project.warehouse, Warehouse(tmp_path / "again.duckdb"))
+
+
+def table(project: Project, name: str, *, leaving: tuple[str, ...] = ("observed_at",)) -> list[Any]:
+    """The rows of a table without the moments of observation."""
+    return project.rows(f"select * exclude ({', '.join(leaving)}) from zipchat.{name} order by all")
+
+
+def derive_all(project: Project) -> None:
+    derive.rebuild_escalations(project.warehouse)
+    derive.rebuild_leads(project.warehouse)
+    days = [f"{day:%Y-%m-%d}" for day in pd.date_range(SINCE, UNTIL, inclusive="left")]
+    derive.rebuild_metrics(project.warehouse, chat_id=1, days=days, now=NOW)
+
+
+def assert_same_tables(project: Project, replay: Project) -> None:
+    for name, leaving in {
+        "raw_conversations": ("observed_at", "shown_at"),
+        "raw_messages": ("observed_at",),
+        "users": ("observed_at", "first_seen_at", "last_seen_at"),
+        "leads": ("chat_id",),
+        "escalations": ("chat_id",),
+        "escalation_metrics": ("computed_at",),
+    }.items():
+        expected = table(project, name, leaving=leaving)
+        assert expected
+        assert table(replay, name, leaving=leaving) == expected, name
+
+
+def test_a_replay_of_a_sync_gives_the_same_tables(project: Project, replay: Replay) -> None:
+    project.sync(since=SINCE, until=UNTIL)
+    asked = project.sandbox.stats()["requests"]
+    replay.sync(since=SINCE, until=UNTIL)
+    assert project.sandbox.stats()["requests"] == asked
+    derive_all(project)
+    derive_all(replay)
+    assert_same_tables(project, replay)
+    requests, _ = replay.sync(since=SINCE, until=UNTIL)
+    assert requests == 2
+
+
+def test_states_that_changed_between_list_and_show_come_as_the_newer_has_them(
+    project: Project, replay: Replay
+) -> None:
+    project.sync(since=SINCE, until=UNTIL)
+    project.sandbox.clock_offset = 60
+    later = NOW + timedelta(seconds=30)
+    chat = project.sandbox.chat
+    listed, shown = sorted(
+        (c for c in chat.conversations.values() if not c.manual_reply_mode),
+        key=lambda c: c.last_message_at,
+    )[-2:]
+    user = next(iter(chat.users))
+    chat.assign(listed.id, user, at=later)
+    chat.assign(shown.id, user, at=later)
+    project.sync(since=midnight(NOW), until=UNTIL, refresh=True)  # the list tells of both
+    chat.assign(shown.id, None, at=later)
+    project.sandbox.clock_offset = 120
+    with project.client() as client:
+        ask_states(client, project.warehouse, [shown.id], log=LOG)
+    replay.sync(since=SINCE, until=UNTIL)
+    query = "select conversation_id, manual_reply_mode, assignee_id, lead_id, lead_email from zipchat.raw_conversations order by 1"
+    assert replay.rows(query) == project.rows(query)
+
+
+def test_fields_that_nobody_knows_come_back_as_they_were(project: Project, replay: Replay) -> None:
+    project.sync(since=SINCE, until=UNTIL)
+    with project.warehouse.connection() as connection:
+        for name in ("raw_conversations", "raw_messages", "users"):
+            connection.execute(
+                f"""update zipchat.{name} set payload =
+                json_merge_patch(payload, '{{"mood": {{"score": 0.25, "words": ["å", "😕"]}}}}')"""
+            )
+    replay.sync(since=SINCE, until=UNTIL)
+    for name in ("raw_conversations", "raw_messages", "users"):
+        (stored,) = replay.rows(f"select distinct payload -> 'mood' from zipchat.{name}")
+        assert json.loads(stored[0]) == {"score": 0.25, "words": ["å", "😕"]}
+
+
+def test_what_is_missing_or_has_no_usable_id_is_left_out_and_counted(
+    project: Project, replay: Replay, caplog: pytest.LogCaptureFixture
+) -> None:
+    project.sync(since=SINCE, until=UNTIL)
+    gone = max(project.sandbox.chat.conversations)
+    project.sandbox.chat.delete_conversation(gone, at=NOW)
+    project.sandbox.clock_offset = 60
+    project.sync(since=SINCE, until=UNTIL, refresh=True)
+    with project.warehouse.connection() as connection:
+        connection.execute(
+            "insert into zipchat.rejected_records values (1, 'message', '{}', now())"
+        )
+    with caplog.at_level("INFO", "zipchat_dagster"):
+        replay.sync(since=SINCE, until=UNTIL)
+    assert "1 conversations that are missing, and 1 records without a usable id" in caplog.text
+    assert replay.rows("select count(*) from zipchat.raw_conversations") == [(129,)]
+    with replay.client() as client, pytest.raises(NotFoundError):
+        client.get_conversation(gone)
+
+
+def test_the_tables_are_made_anew_in_another_time_zone(project: Project, tmp_path: Path) -> None:
+    project.sync(since=SINCE, until=UNTIL)
+    replay = Replay(
+        project.warehouse, Warehouse(tmp_path / "kiritimati.duckdb", timezone="Pacific/Kiritimati")
+    )
+    replay.sync(since=SINCE, until=UNTIL)
+    days = "select conversation_id, date_diff('day', '2000-01-01', partition_date) from zipchat.raw_conversations"
+    utc, kiritimati = dict(project.rows(days)), dict(replay.rows(days))
+    assert {kiritimati[i] - utc[i] for i in utc} == {0, 1}
+
+
+def test_the_source_may_be_synced_meanwhile(project: Project, replay: Replay) -> None:
+    project.sync(since=SINCE, until=UNTIL)
+    with replay.client() as client:
+        listing = iter(client.list_conversations(since=SINCE))
+        next(listing)
+        project.sandbox.chat.add_conversation(at=NOW)
+        project.sync(since=SINCE, until=UNTIL)  # waits for nobody
+        rest = [row for rows, _ in listing for row in rows]
+    assert rest
+    replay.sync(since=SINCE, until=UNTIL)
+    assert len(table(replay, "raw_conversations")) == 131
+
+
+# No claim beyond what is stored
+
+
+def test_days_before_the_stored_list_are_refused(project: Project, replay: Replay) -> None:
+    since = midnight(NOW - timedelta(days=10))
+    project.sync(since=since, until=UNTIL)
+    with pytest.raises(UnprocessableError, match=f"complete only from {since:%Y-%m-%d} 00:00:00"):
+        replay.sync(since=since - timedelta(days=1), until=UNTIL)
+    assert replay.rows("select count(*) from zipchat.listing_coverage") == [(0,)]
+    replay.sync(since=since, until=UNTIL)
+    assert table(replay, "raw_messages") == table(project, "raw_messages")
+
+
+def test_conversations_whose_messages_were_never_read_are_named(
+    project: Project, replay: Replay
+) -> None:
+    project.sync(since=SINCE, until=midnight(NOW - timedelta(days=20)))  # lists all of them
+    with pytest.raises(SyncIncompleteError, match="Not all messages of this conversation are"):
+        replay.sync(since=SINCE, until=UNTIL)
+    replay.sync(since=SINCE, until=midnight(NOW - timedelta(days=20)))
+    assert table(replay, "raw_messages") == table(project, "raw_messages")
+
+
+def test_going_on_with_the_real_api_after_a_replay_loses_nothing(
+    project: Project, replay: Replay
+) -> None:
+    project.sync(since=SINCE, until=UNTIL)
+    replay.sync(since=SINCE, until=UNTIL)
+    project.sandbox.clock_offset = 600
+    project.sandbox.change(60)
+    onwards = Quick(project.sandbox, replay.warehouse)
+    requests, _ = onwards.sync(since=SINCE, until=UNTIL)
+    assert requests < 80
+    onwards.assert_tables_agree(states=False)
+
+
+def test_writes_are_refused(project: Project, replay: Replay) -> None:
+    project.sync(since=SINCE, until=UNTIL)
+    conversation_id = max(project.sandbox.chat.conversations)
+    with replay.client() as client:
+        with pytest.raises(UnprocessableError, match="a replay of stored data: nothing can be"):
+            client.hand_back(conversation_id)
+        with pytest.raises(UnprocessableError, match="a replay of stored data: nothing can be"):
+            client.send_message(conversation_id, message="Hello", sender_id=1)
+
+
+@pytest.mark.parametrize(
+    ("chat_id", "sentence"),
+    [(77, "Check ZIPCHAT_CHAT_ID .77."), (1, "No listing of conversations was ever completed")],
+)
+def test_another_chat_or_an_unfinished_one_is_said(
+    project: Project, tmp_path: Path, chat_id: int, sentence: str
+) -> None:
+    with project.client() as client:
+        sync_users(client, project.warehouse)
+    replay = Replay(project.warehouse, Warehouse(tmp_path / "again.duckdb"), chat_id=chat_id)
+    with pytest.raises(ZipchatError, match=sentence):
+        replay.sync(since=SINCE, until=UNTIL)

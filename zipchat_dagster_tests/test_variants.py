@@ -1,0 +1,173 @@
+"""The variants that ZIPCHAT_API chooses, as Dagster runs them: none but the real one asks anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from zipchat_dagster.resources import ReplayResource, WarehouseResource
+from zipchat_dagster.sandbox import Sandbox, generate, grow, serve
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.write_back import hand_back_job
+from zipchat_dagster_tests.conftest import NOW, Project, midnight
+from zipchat_dagster_tests.test_definitions import environment, materialize
+
+FIRST, LAST = f"{NOW - timedelta(days=3):%Y-%m-%d}", f"{NOW:%Y-%m-%d}"
+EVERYTHING = ("--select", "*", "--partition-range", f"{FIRST}...{LAST}")
+SINCE = midnight(NOW - timedelta(days=3))
+UNTIL = midnight(NOW) + timedelta(days=1)
+
+
+@pytest.fixture
+def project(warehouse: Warehouse) -> Project:
+    chat = generate(seed=9, conversations=60, days=10, now=NOW, max_messages=30)
+    return Project(Sandbox(chat=chat, limit=None), warehouse)
+
+
+@pytest.fixture
+def url(project: Project) -> Iterator[str]:
+    """Of the API that would be asked."""
+    with serve(project.sandbox) as url:
+        yield url
+
+
+def run(home: Path, url: str, **changes: str) -> str:
+    """Materialize everything for four days; the log."""
+    home.mkdir(exist_ok=True)
+    settings = environment(home, url, ZIPCHAT_API_KEY="", ZIPCHAT_START_DATE=FIRST, **changes)
+    answer = materialize(settings, *EVERYTHING)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    return answer.stderr
+
+
+def metadata(home: Path, asset: str) -> dict[str, Any]:
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey(asset))
+        assert event is not None
+        assert event.asset_materialization is not None
+        return {n: value.value for n, value in event.asset_materialization.metadata.items()}
+
+
+def rows(home: Path, name: str) -> set[tuple[Any, ...]]:
+    with Warehouse(home / "zipchat.duckdb").connection(read_only=True) as connection:
+        return set(connection.execute(f"select payload::varchar from zipchat.{name}").fetchall())
+
+
+def test_the_sandbox_is_the_same_chat_for_every_process(
+    tmp_path: Path, project: Project, url: str
+) -> None:
+    home = tmp_path / "home"
+    log = run(home, url, ZIPCHAT_API="sandbox", ZIPCHAT_CHAT_ID="")
+    assert "Reading from the sandbox." in log
+    messages = rows(home, "raw_messages")
+    assert len(messages) > 500
+    first = metadata(home, "raw_messages")
+    assert first["source"] == "the sandbox"
+    assert first["requests"] > 80
+    run(home, url, ZIPCHAT_API="sandbox", ZIPCHAT_CHAT_ID="")
+    assert messages <= rows(home, "raw_messages")
+    # Minutes have passed, in which a conversation or two went on.
+    assert metadata(home, "raw_messages")["requests"] <= 5
+    assert metadata(home, "raw_conversations")["requests"] <= 32
+    assert project.sandbox.stats()["requests"] == 0
+
+
+def test_what_the_sandbox_showed_stays_as_it_was() -> None:
+    since = NOW - timedelta(days=40)
+    former = grow(seed=1, since=since, now=NOW - timedelta(days=2))
+    # Days later, and looked at by somebody who starts later.
+    chat = grow(seed=1, since=since + timedelta(days=2), now=NOW)
+    assert former.users == chat.users
+    for known in former.conversations.values():
+        if known.created_at >= since:
+            later = chat.conversations[known.id]
+            assert (later.created_at, later.channel, later.lead) == (
+                known.created_at,
+                known.channel,
+                known.lead,
+            )
+            assert later.messages[: len(known.messages)] == known.messages
+            escalated = [e.escalated_at for e in known.escalations]
+            assert [e.escalated_at for e in later.escalations][: len(escalated)] == escalated
+    assert len(chat.conversations) > len(former.conversations)
+    assert max(c.last_message_at for c in chat.conversations.values()) <= NOW
+    ids = [m.id for c in chat.conversations.values() for m in c.messages]
+    assert len(set(ids)) == len(ids)
+    assert chat.next_message_id > max(ids)
+
+
+def test_a_replay_makes_the_tables_anew_without_a_request(
+    tmp_path: Path, project: Project, url: str
+) -> None:
+    project.sync(since=SINCE, until=UNTIL)
+    asked = project.sandbox.stats()["requests"]
+    home = tmp_path / "home"
+    source = str(project.warehouse.path)
+    log = run(home, url, ZIPCHAT_API="replay", ZIPCHAT_REPLAY_DATABASE=source)
+    assert f"Reading from a replay of {source}." in log
+    assert metadata(home, "users")["source"] == f"a replay of {source}"
+    for name in ("raw_conversations", "raw_messages", "users"):
+        stored = set(project.rows(f"select payload::varchar from zipchat.{name}"))
+        assert rows(home, name) == stored
+    assert project.sandbox.stats()["requests"] == asked
+
+
+def test_writing_back_into_a_replay_is_refused(tmp_path: Path, project: Project) -> None:
+    chat = project.sandbox.chat
+    conversation_id = max(chat.conversations)
+    chat.assign(conversation_id, next(iter(chat.users)), at=NOW)
+    project.sync(since=midnight(NOW - timedelta(days=30)), until=UNTIL)
+    job = dg.Definitions(
+        jobs=[hand_back_job],
+        resources={
+            "zipchat": ReplayResource(chat_id="1", replay_database=str(project.warehouse.path)),
+            "warehouse": WarehouseResource(database=str(tmp_path / "target.duckdb")),
+        },
+    ).resolve_job_def("hand_back_job")
+    config = {"ops": {"hand_back": {"config": {"conversation_id": conversation_id}}}}
+    with pytest.raises(dg.Failure) as caught:
+        job.execute_in_process(run_config=config)
+    assert "a replay of stored data: nothing can be written" in (caught.value.description or "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"ZIPCHAT_API": "fake"}, "ZIPCHAT_API: “fake” is no source. Write real, sandbox or"),
+        ({"ZIPCHAT_API": "replay"}, "ZIPCHAT_REPLAY_DATABASE is not set."),
+        (
+            {"ZIPCHAT_API": "replay", "ZIPCHAT_REPLAY_DATABASE": "/nowhere/zipchat.duckdb"},
+            "ZIPCHAT_REPLAY_DATABASE: /nowhere/zipchat.duckdb does not exist.",
+        ),
+        (
+            {"ZIPCHAT_API": "replay", "ZIPCHAT_REPLAY_DATABASE": "{home}/empty.duckdb"},
+            "holds no tables of zipchat_dagster",
+        ),
+        (
+            {"ZIPCHAT_API": "replay", "ZIPCHAT_REPLAY_DATABASE": "{home}/../{name}/zipchat.duckdb"},
+            "is ZIPCHAT_DATABASE too.",
+        ),
+        (
+            {
+                "ZIPCHAT_API": "replay",
+                "ZIPCHAT_REPLAY_DATABASE": "{home}/empty.duckdb",
+                "ZIPCHAT_CHAT_ID": "",
+            },
+            "ZIPCHAT_CHAT_ID is not set.",
+        ),
+    ],
+)
+def test_a_wrong_choice_is_named_in_one_sentence(
+    tmp_path: Path, url: str, changes: dict[str, str], sentence: str
+) -> None:
+    with Warehouse(tmp_path / "empty.duckdb").connection():
+        pass
+    changes = {n: v.format(home=tmp_path, name=tmp_path.name) for n, v in changes.items()}
+    answer = materialize(environment(tmp_path, url, **changes), "--select", "users")
+    assert answer.returncode != 0
+    assert sentence in answer.stdout + answer.stderr
