@@ -25,16 +25,10 @@ from zipchat_dagster.write_back import WRITE_BACK_JOBS
 def zipchat(settings: Settings) -> ZipchatResource:
     """What the setting ZIPCHAT_API names: the real API, the sandbox, or a replay."""
     if settings.api == "sandbox":
-        return SandboxResource(
-            chat_id=settings.chat_id,
-            concurrency=settings.concurrency,
-            start_date=settings.start_date,
-        )
+        return SandboxResource(chat_id=settings.chat_id, start_date=settings.start_date)
     if settings.api == "replay":
         return ReplayResource(
-            chat_id=settings.chat_id,
-            concurrency=settings.concurrency,
-            replay_database=str(settings.replay_database),
+            chat_id=settings.chat_id, replay_database=str(settings.replay_database)
         )
     return ZipchatResource(
         # Without a key the project can be looked at; the first run asks for it by name.

@@ -23,6 +23,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final
 
 import pandas as pd
@@ -30,6 +31,7 @@ import pandas as pd
 from zipchat_dagster.client import (
     LARGEST_MESSAGE_PAGE,
     LARGEST_PAGE,
+    Page,
     SettingError,
     ZipchatClient,
     requests_to_list,
@@ -65,6 +67,11 @@ class Range:
         """What is left of this when some of the same are taken away."""
         low = 0 if other.high is None else max(0, self.low - other.high)
         return Range(low, None if self.high is None else max(low, self.high - other.low))
+
+    @property
+    def width(self) -> float:
+        """What is not known of it."""
+        return math.inf if self.high is None else self.high - self.low
 
     def times(self, factor: float) -> Range:
         """So many times as much, rounded."""
@@ -126,7 +133,7 @@ class Estimate:
     def _time(self) -> str:
         fastest = duration(self.fastest_seconds)
         if self.slowest_seconds is None:
-            return f"at least {fastest}"
+            return f"at least {fastest}" if self.fastest_seconds else "nobody can say how long"
         slowest = duration(self.slowest_seconds)
         if not self.fastest_seconds:
             return f"{slowest} at most"
@@ -213,7 +220,10 @@ def estimate(
         at_most = first + late + Range(0, first_after.high) + Range(0, late_after.high)
         known = held.work_outside_band - held.complete_in_band
         low = max(0, at_least)
-        to_read = Range(low, None if at_most.high is None else max(low, at_most.high + known))
+        # Nothing else can come than what is listed or known to be lacking.
+        bounds = [at_most.high, counts.all.high]
+        high = min((bound for bound in bounds if bound is not None), default=None)
+        to_read = Range(low, None if high is None else max(low, high + known))
     to_list = counts.all
     requests = (
         Range(*(2 * [1 + held.users // LARGEST_PAGE + CHECK_REQUESTS]))
@@ -249,120 +259,172 @@ class _Counts:
 
     def __init__(self, client: ZipchatClient, first: datetime) -> None:
         self._client = client
-        self._first = _Count(client, first)
-        self._counts = {first: self._first}
+        self._first = first
         self._left = MOST_REQUESTS - 1
+        page = client.get_conversations_page(since=first)
+        self._rows = page.rows
+        self._totals = {} if page.total is None else {first: page.total}
+        self._ranks = _Ranks(page, since=first, now=client.server_time())
 
     @property
     def all(self) -> Range:
         """How many were active since the earliest moment."""
-        return self._first.range
+        return self.since(self._first)
+
+    def all_shown(self) -> list[dict[str, Any]] | None:
+        """All conversations since the earliest moment, where one page showed them."""
+        return self._rows if self.all.high == len(self._rows) else None
 
     def since(self, at: datetime) -> Range:
         """How many were active at or after `at`."""
         if at > self._client.server_time():
             return NONE
-        if at not in self._counts:
-            if not self._left:
-                return Range(0, self._bound(at))
+        if not self._totals:
+            return self._ranks.since(at)
+        if at not in self._totals and self._left:
             self._left -= 1
-            self._counts[at] = _Count(self._client, at)
-        count_range = self._counts[at].range
-        return Range(count_range.low, _least(count_range.high, self._bound(at)))
-
-    def all_shown(self) -> list[dict[str, Any]] | None:
-        """All conversations since the earliest moment, where one page showed them."""
-        return self._first.rows if self._first.is_whole else None
+            total = self._client.get_conversations_page(since=at).total
+            if total is not None:
+                self._totals[at] = total
+        if at in self._totals:
+            return Range(self._totals[at], self._totals[at])
+        return Range(0, self._totals[self._first])
 
     def concerned(self, since: datetime, end: datetime, *, until: datetime) -> tuple[Range, Range]:
         """Of the conversations last active in [since, end): those that surely began before
         `until`, and those that may have."""
         surely = maybe = NONE
         if since < min(until, end):
-            surely = self._between(since, min(until, end))
+            self._narrow(since, min(until, end))
+            surely = self.since(since) - self.since(min(until, end))
         begin, end = max(since, until), min(end, until + DAY)
         if begin < end:
-            maybe = self._between(begin, end)
+            maybe = self.since(begin) - self.since(end)
         return surely, maybe
 
-    def _between(self, since: datetime, until: datetime) -> Range:
-        self.since(since)
-        self.since(until)
-        self._refine()
-        return self.since(since) - self.since(until)
-
-    def _refine(self) -> None:
-        """Spend what is left on the counts that are least certain."""
-        while self._left:
-            open_counts = [count for count in self._counts.values() if count.width > 0]
-            if not open_counts:
+    def _narrow(self, *moments: datetime) -> None:
+        """Where the API states no totals: look at pages, for what is least certain first."""
+        while self._left and not self._totals:
+            pages = ((self.since(at).width, self._ranks.page_to_look_at(at)) for at in moments)
+            worthwhile = [(width, number) for width, number in pages if width and number]
+            if not worthwhile:
                 return
+            _, number = max(worthwhile)
             self._left -= 1
-            max(open_counts, key=lambda count: count.width).refine()
-
-    def _bound(self, at: datetime) -> int | None:
-        """No more than since any earlier moment."""
-        highs = (count.range.high for moment, count in self._counts.items() if moment < at)
-        return min((high for high in highs if high is not None), default=None)
+            page = self._client.get_conversations_page(number, since=self._first)
+            self._ranks.add(number, page)
 
 
-class _Count:
-    """How many conversations were active since a moment: bounds that each request narrows.
+class _Ranks:
+    """What pages of a list tell of its length, and of how many of it came before some moment,
+    where the API states no total.
 
-    Where the API states no total, a page that is full is a lower bound, an empty one an upper one,
-    and one that is neither is the end. Which page to look at next is guessed from how far back in
-    time a page reaches.
+    A page that is full is a lower bound of the length, an empty one an upper one, and one that is
+    neither is the end. Which page to look at next is guessed from the times on those seen before.
     """
 
-    def __init__(self, client: ZipchatClient, since: datetime) -> None:
-        self._client = client
+    def __init__(self, page: Page, *, since: datetime, now: datetime) -> None:
         self._since = since
-        page = client.get_conversations_page(since=since)
-        self.rows = page.rows
-        is_end = page.is_last or (page.is_last is None and len(page.rows) < LARGEST_PAGE)
-        total = len(page.rows) if page.total is None and is_end else page.total
-        self.range = Range(len(page.rows) if total is None else total, total)
-        self.is_whole = total is not None and len(page.rows) >= total
-        self._full = 1
-        self._empty: int | None = None
-        self._guess = self._end_by(page.rows, 1)
+        self._now = now
+        self._pages: dict[int, list[datetime]] = {}
+        self._length = Range(0, None)
+        self.add(1, page)
+
+    def add(self, number: int, page: Page) -> None:
+        """Take in a page."""
+        above = (number - 1) * LARGEST_PAGE
+        is_full = len(page.rows) == LARGEST_PAGE and not page.is_last
+        if page.rows:
+            moments = _activity(page.rows)
+            self._pages[number] = [at for at in moments if at is not None]
+        if page.rows or number == 1:
+            low = high = above + len(page.rows)
+            self._length = Range(low, self._length.high if is_full else high)
+        else:
+            self._length = Range(self._length.low, above)
+
+    def since(self, at: datetime) -> Range:
+        """How many rows are of `at` or later."""
+        if at <= self._since:
+            return self._length
+        if self._direction is None:
+            return Range(0, self._length.high)
+        passed = self._passed(at)
+        return passed if self._direction < 0 else self._length - passed
+
+    def page_to_look_at(self, at: datetime) -> int | None:
+        """The page that is likely to tell most of how many are of `at` or later; None: none."""
+        if at <= self._since:
+            return self._last_page()
+        if self._direction is None:
+            return None
+        passed = self._passed(at)
+        low = passed.low // LARGEST_PAGE + 1
+        high = max(low, math.ceil((passed.high or 2 * self._likely_length) / LARGEST_PAGE))
+        guess = min(max(math.ceil(self._rank(at) / LARGEST_PAGE), low), high)
+        untold = [n for n in (guess, (low + high) // 2, low, high) if n not in self._pages]
+        return next(iter(untold), None)
+
+    def _last_page(self) -> int | None:
+        """A page near the end, beyond those known to be full and before those known to be empty."""
+        full, likely = self._length.low // LARGEST_PAGE, self._likely_length / LARGEST_PAGE
+        if self._length.high is None:
+            return max(2 * full, math.ceil(1.1 * likely))
+        empty = self._length.high // LARGEST_PAGE + 1
+        if full < math.ceil(likely) < empty:
+            return math.ceil(likely)
+        number = max(full + 1, math.isqrt(full * empty))
+        return number if number < empty else None
 
     @property
-    def width(self) -> float:
-        return math.inf if self.range.high is None else self.range.high - self.range.low
+    def _direction(self) -> int | None:
+        """-1: newest activity first; 1: oldest first; None: neither."""
+        pages = [moments for moments in self._pages.values() if moments]
+        if pages and all(moments == sorted(moments, reverse=True) for moments in pages):
+            return -1
+        return 1 if pages and all(moments == sorted(moments) for moments in pages) else None
 
-    def refine(self) -> None:
-        """Look at one more page."""
-        number = self._next()
-        rows = self._client.get_conversations_page(number, since=self._since).rows
-        if len(rows) == LARGEST_PAGE:
-            self._full = number
-            self._guess = self._end_by(rows, number)
-        elif rows:
-            exact = (number - 1) * LARGEST_PAGE + len(rows)
-            self.range = Range(exact, exact)
-            return
-        else:
-            self._empty = number
-        high = None if self._empty is None else (self._empty - 1) * LARGEST_PAGE
-        self.range = Range(self._full * LARGEST_PAGE, high)
+    def _passed(self, at: datetime) -> Range:
+        """How many rows come before the first that is on the other side of `at`."""
+        low, high = 0, self._length.high
+        for number, moments in self._pages.items():
+            passed = sum((moment >= at) == (self._direction == -1) for moment in moments)
+            rank = (number - 1) * LARGEST_PAGE + passed
+            if passed:
+                low = max(low, rank)
+            if passed < len(moments):
+                high = rank if high is None else min(high, rank)
+        return Range(low, high)
 
-    def _next(self) -> int:
-        if self._empty is None:
-            return max(2 * self._full, math.ceil(1.1 * self._guess))
-        if self._full < self._guess < self._empty:
-            return self._guess
-        return max(self._full + 1, math.isqrt(self._full * self._empty))
-
-    def _end_by(self, rows: Sequence[dict[str, Any]], number: int) -> int:
-        """On which page the list would end, if it went on at the pace that brought it to here."""
-        moments = [moment for moment in _activity(rows) if moment is not None]
+    @property
+    def _likely_length(self) -> float:
+        """How long the list is if it goes on at the pace of the pages that were seen."""
+        number, moments = max(self._pages.items())
         if not moments:
-            return 2 * number
-        now, reached = self._client.server_time(), moments[-1]
-        is_newest_first = moments[0] >= reached
-        passed = now - reached if is_newest_first else reached - self._since
-        return math.ceil(number * (now - self._since) / max(passed, timedelta(seconds=1)))
+            return 2 * number * LARGEST_PAGE
+        begin, end = self._span
+        reached = max(abs(moments[-1] - begin), timedelta(seconds=1))
+        return number * LARGEST_PAGE * (abs(end - begin) / reached)
+
+    def _rank(self, at: datetime) -> float:
+        """Where in the list `at` is, between what was seen before and after it."""
+        begin, end = self._span
+        points = [(0.0, begin)]
+        points += [(n * LARGEST_PAGE, seen[-1]) for n, seen in sorted(self._pages.items()) if seen]
+        points += [(self._length.high or self._likely_length, end)]
+        for (rank, moment), (next_rank, next_moment) in pairwise(points):
+            if min(moment, next_moment) <= at <= max(moment, next_moment):
+                share = (at - moment) / (next_moment - moment) if moment != next_moment else 0.0
+                return rank + share * (next_rank - rank)
+        return points[-1][0]
+
+    @property
+    def _span(self) -> tuple[datetime, datetime]:
+        """The times at which the list begins and ends, in about its order: by id, it begins with
+        the older ones or with the newer ones too."""
+        moments = self._pages.get(1) or [self._now]
+        is_newest_first = moments[0] >= moments[-1]
+        return (self._now, self._since) if is_newest_first else (self._since, self._now)
 
 
 def _activity(rows: Sequence[dict[str, Any]]) -> list[datetime | None]:
@@ -376,11 +438,6 @@ def _to_list(conversations: int) -> int:
 
 def _plus(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
-
-
-def _least(one: int | None, other: int | None) -> int | None:
-    known = [bound for bound in (one, other) if bound is not None]
-    return min(known, default=None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

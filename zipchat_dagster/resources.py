@@ -137,6 +137,7 @@ class SandboxResource(ZipchatResource):
     api_key: str = Field(default=DEFAULT_KEY, repr=False, description="The sandbox's own key.")
     base_url: str = Field(default=SANDBOX_URL, description="A name: no request leaves the process.")
     budget_database: str = Field(default="", description="Not used: the sandbox has no limit.")
+    concurrency: int = Field(default=64, description="Reads that are stored in one go, about.")
     start_date: str = Field(description="The chat's first day at the latest, YYYY-MM-DD.")
 
     @property
@@ -155,6 +156,7 @@ class ReplayResource(ZipchatResource):
     api_key: str = Field(default=DEFAULT_KEY, repr=False, description="Not used.")
     base_url: str = Field(default=SANDBOX_URL, description="A name: no request leaves the process.")
     budget_database: str = Field(default="", description="Not used: a replay has no limit.")
+    concurrency: int = Field(default=64, description="Reads that are stored in one go, about.")
     replay_database: str = Field(description="The DuckDB file of that sync; it is only read.")
 
     @property
