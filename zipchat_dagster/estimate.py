@@ -115,7 +115,7 @@ class Estimate:
     def __str__(self) -> str:
         """A few readable lines."""
         about = "about " if self.requests.low == self.requests.high else ""
-        held = f", {self.held_back} of which are left to live runs" if self.held_back else ""
+        held = f", {self.held_back:,} of which are left to live runs" if self.held_back else ""
         pages = f", {self.pages_per_conversation:.2f} requests each"
         return "\n".join(
             [

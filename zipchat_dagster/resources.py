@@ -138,6 +138,7 @@ class SandboxResource(ZipchatResource):
     base_url: str = Field(default=SANDBOX_URL, description="A name: no request leaves the process.")
     budget_database: str = Field(default="", description="Not used: the sandbox has no limit.")
     concurrency: int = Field(default=64, description="Reads that are stored in one go, about.")
+    reserve: float = Field(default=0.0, description="Not used: nobody else spends anything.")
     start_date: str = Field(description="The chat's first day at the latest, YYYY-MM-DD.")
 
     @property
@@ -157,6 +158,7 @@ class ReplayResource(ZipchatResource):
     base_url: str = Field(default=SANDBOX_URL, description="A name: no request leaves the process.")
     budget_database: str = Field(default="", description="Not used: a replay has no limit.")
     concurrency: int = Field(default=64, description="Reads that are stored in one go, about.")
+    reserve: float = Field(default=0.0, description="Not used: nobody else spends anything.")
     replay_database: str = Field(description="The DuckDB file of that sync; it is only read.")
 
     @property

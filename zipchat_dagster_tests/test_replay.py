@@ -171,7 +171,7 @@ def test_the_source_may_be_synced_meanwhile(project: Project, replay: Replay) ->
     with replay.client() as client:
         listing = iter(client.list_conversations(since=SINCE))
         next(listing)
-        project.sandbox.chat.add_conversation(at=NOW)
+        project.sandbox.chat.add_conversation(at=project.sandbox.now())
         project.sync(since=SINCE, until=UNTIL)  # waits for nobody
         rest = [row for rows, _ in listing for row in rows]
     assert rest
