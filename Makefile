@@ -49,4 +49,4 @@ lock: .venv/ready ## write requirements.lock anew from pyproject.toml
 		--no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean: ## remove the environment and what demo and tests left (never data/zipchat.duckdb)
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info data/demo.* data/sandbox.*
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info data/demo.* data/dev.* data/sandbox.* data/replay.*

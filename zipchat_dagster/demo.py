@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,10 +22,11 @@ from tempfile import TemporaryDirectory
 import dotenv
 
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
-from zipchat_dagster.settings import DATABASES, PROJECT
+from zipchat_dagster.settings import PROJECT
 
 DAYS = 7
 DEMO_DATABASE = PROJECT / "data" / "demo.duckdb"
+DEV_DATABASE = PROJECT / "data" / "dev.duckdb"
 DEV_DAYS = 30
 
 
@@ -77,31 +80,29 @@ def dev() -> int:
         *("-m", "dagster", "dev", "-m", "zipchat_dagster.definitions", "-d", str(PROJECT)),
         *sys.argv[2:],
     ]
-    has_key = bool((environment.get("ZIPCHAT_API_KEY") or "").strip())
-    api = environment.get("ZIPCHAT_API") or ("real" if has_key else "")
-    if api == "real":
-        print("The real API is used" + _base_url_note(environment) + ".", flush=True)
-    elif api:
-        print(f"ZIPCHAT_API is set: {api}.", flush=True)
-    else:
+    api = (environment.get("ZIPCHAT_API") or "").strip()
+    if api or (environment.get("ZIPCHAT_API_KEY") or "").strip():
+        used = f"ZIPCHAT_API={api}" if api not in ("", "real") else "The real API"
+        print(f"{used} is used{_base_url_note(environment)}.", flush=True)
+        return _run(command, environment)
+    now = datetime.now(UTC)
+    chat = generate(seed=1, conversations=900, days=DEV_DAYS, now=now)
+    # A server, not ZIPCHAT_API=sandbox: it has a rate limit, changes while one looks on, and keeps
+    # what is written back.
+    with _fresh_database(), serve(Sandbox(chat=chat, mutate_every=20)) as url:
         print(
             "No ZIPCHAT_API_KEY in the environment or .env: the SANDBOX is used, with invented data"
-            f" of the last {DEV_DAYS} days,\nin {_shown(PROJECT / DATABASES['sandbox'])}.",
+            f" of the last {DEV_DAYS} days,\nin {_shown(DEV_DATABASE)} (made anew at each start).",
             flush=True,
         )
-        start = datetime.now(UTC) - timedelta(days=DEV_DAYS)
-        environment |= {
-            "ZIPCHAT_API": "sandbox",
-            "ZIPCHAT_START_DATE": f"{start:%Y-%m-%d}",
-            "ZIPCHAT_DATABASE": "",
-            "ZIPCHAT_CHAT_ID": "",
-        }
-    return _run(command, environment)
+        start = {"ZIPCHAT_START_DATE": f"{now - timedelta(days=DEV_DAYS):%Y-%m-%d}"}
+        return _run(command, {**environment, **sandbox_environment(url, DEV_DATABASE), **start})
 
 
 def sandbox_environment(url: str, database: Path) -> dict[str, str]:
     """The settings that point the project at a sandbox."""
     return {
+        "ZIPCHAT_API": "real",
         "ZIPCHAT_API_KEY": DEFAULT_KEY,
         "ZIPCHAT_CHAT_ID": "1",
         "ZIPCHAT_BASE_URL": url,
@@ -132,6 +133,14 @@ def _metrics_table() -> str:
     from zipchat_dagster.warehouse import Warehouse, summaries
 
     return summaries.metrics_table(Warehouse(DEMO_DATABASE))
+
+
+@contextmanager
+def _fresh_database() -> Iterator[None]:
+    """The sandbox's data moves with the clock: what an earlier one left would not fit."""
+    for file in DEV_DATABASE.parent.glob(f"{DEV_DATABASE.stem}.*"):
+        file.unlink()
+    yield
 
 
 def _run(command: list[str], environment: dict[str, str | None]) -> int:
