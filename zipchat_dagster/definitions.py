@@ -8,7 +8,7 @@ from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.checks import CHECKS
 from zipchat_dagster.jobs import checks_job, estimate_job, sync_job
 from zipchat_dagster.notify import Notifier
-from zipchat_dagster.readers import PUBLISH_JOB
+from zipchat_dagster.readers import PUBLISH_JOB, PUBLISH_SENSOR
 from zipchat_dagster.resources import (
     MetricSettings,
     ReplayResource,
@@ -48,7 +48,7 @@ defs = dg.Definitions(
     asset_checks=CHECKS,
     jobs=[sync_job, checks_job, estimate_job, *WRITE_BACK_JOBS, PUBLISH_JOB],
     schedules=SCHEDULES,
-    sensors=SENSORS,
+    sensors=[*SENSORS, PUBLISH_SENSOR],
     resources={
         "zipchat": zipchat(settings),
         "warehouse": WarehouseResource(

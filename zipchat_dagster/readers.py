@@ -21,6 +21,7 @@ from typing import Final
 import dagster as dg
 import duckdb
 
+from zipchat_dagster.jobs import sync_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.warehouse import WarehouseError
@@ -75,3 +76,20 @@ def publish_job() -> None:
 
 
 PUBLISH_JOB: Final = publish_job
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[sync_job],
+    request_job=publish_job,
+    description=(
+        "After each successful run of sync_job, publish_job puts a new copy in the place of the"
+        " last. Off until it is switched on."
+    ),
+)
+def publish_sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest:
+    """A new copy after each sync."""
+    return dg.RunRequest(run_key=context.dagster_run.run_id)
+
+
+PUBLISH_SENSOR: Final = publish_sensor

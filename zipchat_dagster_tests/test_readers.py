@@ -11,8 +11,9 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from zipchat_dagster.readers import PUBLISH_JOB, open_read_only
+from zipchat_dagster.readers import PUBLISH_JOB, PUBLISH_SENSOR, open_read_only
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse, lock
 from zipchat_dagster.warehouse.warehouse import WarehouseError
@@ -106,6 +107,40 @@ def test_a_copy_that_cannot_be_made_leaves_everything_as_it_was(tmp_path: Path) 
     assert not publish(tables.path, str(tables.path)).success
     assert not list(tmp_path.glob("*.unfinished"))
     add_user(tables)
+
+
+def test_a_copy_is_asked_for_after_each_sync_and_after_nothing_else(tmp_path: Path) -> None:
+    @dg.op
+    def do_nothing() -> None:
+        pass
+
+    @dg.graph
+    def nothing() -> None:
+        do_nothing()
+
+    jobs = {name: nothing.to_job(name) for name in ("sync_job", "other_job")}
+    resource = WarehouseResource(database=str(tmp_path / "zipchat.duckdb"))
+    everything = dg.Definitions(
+        jobs=[*jobs.values(), PUBLISH_JOB],
+        sensors=[PUBLISH_SENSOR],
+        resources={"warehouse": resource},
+    )
+    assert PUBLISH_SENSOR.default_status is dg.DefaultSensorStatus.STOPPED
+    with dg.instance_for_test() as instance:
+
+        def tick(cursor: str | None) -> SensorExecutionData:
+            context = dg.build_sensor_context(
+                instance, cursor, repository_def=everything.get_repository_def()
+            )
+            return PUBLISH_SENSOR.evaluate_tick(context)
+
+        cursor = tick(None).cursor  # switched on
+        assert jobs["other_job"].execute_in_process(instance=instance).success
+        assert jobs["sync_job"].execute_in_process(instance=instance).success
+        asked = tick(cursor)
+        newest = instance.get_runs(dg.RunsFilter(job_name="sync_job"))[0].run_id
+        assert [request.run_key for request in asked.run_requests or []] == [newest]
+        assert PUBLISH_SENSOR.job_name == "publish_job"
 
 
 def test_a_notebook_reads_the_live_file_and_cannot_write(tmp_path: Path) -> None:
