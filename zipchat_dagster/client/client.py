@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import tenacity
@@ -51,7 +52,12 @@ LARGEST_MESSAGE_PAGE: Final = 200  # documented maximum of message_per_page
 SLOW: Final = 0.5  # seconds; answers that take longer are worth asking for ahead
 ATTEMPTS: Final = 5  # of one call, before its failure is believed
 MAX_IN_FLIGHT: Final = 128
-NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+NEVER_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+)
 LONGEST_WORDS: Final = 300  # characters of the API's own error message that are passed on
 
 
@@ -131,7 +137,7 @@ class ZipchatClient:
             logger=self._logger,
         )
         limits = httpx.Limits(max_connections=MAX_IN_FLIGHT, max_keepalive_connections=32)
-        network = transport or httpx.HTTPTransport(limits=limits)
+        network = transport or httpx.HTTPTransport(limits=limits, proxy=_proxy(httpx.URL(url)))
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {key}", "Accept": "application/json"},
@@ -709,6 +715,22 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def _proxy(url: httpx.URL) -> httpx.Proxy | None:
+    """The proxy that the environment names for this address. httpx would look by itself if it chose
+    the transport."""
+    if _is_loopback(url.host) or proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    named = proxies.get(url.scheme) or proxies.get("all")
+    try:
+        return httpx.Proxy(named) if named else None
+    except (ValueError, httpx.InvalidURL):  # the address may hold a password
+        raise SettingError(
+            f"{url.scheme.upper()}_PROXY is no address of a proxy. Write one such as"
+            " http://proxy.example.com:3128, or unset it."
+        ) from None
 
 
 def check_reserve(value: float) -> float:

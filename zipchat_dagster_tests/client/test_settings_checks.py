@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from zipchat_dagster.client import BASE_URL, SettingError
-from zipchat_dagster_tests.client.support import KEY, Script, a_client
+from zipchat_dagster.client import BASE_URL, SettingError, UnreachableError, ZipchatClient
+from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, serve
+from zipchat_dagster_tests.client.support import KEY, Script, a_chat, a_client
 
 
 def refusal(**options: Any) -> str:
@@ -122,3 +126,51 @@ def test_a_reserve_that_leaves_nothing_is_refused(reserve: float) -> None:
 @pytest.mark.parametrize("concurrency", [0, -1, 129])
 def test_a_concurrency_out_of_bounds_is_refused(concurrency: int) -> None:
     assert refusal(concurrency=concurrency).startswith("ZIPCHAT_CONCURRENCY")
+
+
+@pytest.fixture
+def proxy() -> Iterator[tuple[str, list[str]]]:
+    """A proxy that remembers what it was asked for and refuses it."""
+    asked: list[str] = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.requestline)
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_the_environments_proxy_is_used_but_not_for_this_machine(
+    proxy: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, asked = proxy
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    monkeypatch.setenv("HTTP_PROXY", address)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with (
+        ZipchatClient(api_key="zc-key", chat_id=1, base_url="https://shop.example/api") as client,
+        pytest.raises(UnreachableError, match="403"),
+    ):
+        client.get_user(1)
+    assert asked == ["CONNECT shop.example:443 HTTP/1.1"]
+    with (
+        serve(Sandbox(chat=a_chat(1), limit=None)) as url,
+        ZipchatClient(api_key=DEFAULT_KEY, chat_id=1, base_url=url) as client,
+    ):
+        assert list(client.iter_users())
+    assert len(asked) == 1
+
+
+def test_a_malformed_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "ftp://me:secret@proxy.example")
+    with pytest.raises(SettingError, match="HTTPS_PROXY is no address of a proxy") as raised:
+        ZipchatClient(api_key="zc-key", chat_id=1, base_url="https://shop.example/api")
+    assert "secret" not in str(raised.value)
