@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -299,12 +298,12 @@ class Progress:
         self._client = client
         self._log = log
         self._what = what
-        self._began_at = self._told_at = time.monotonic()
+        self._began_at = self._told_at = client.clock.time()
         self._requests = client.requests
 
     def tell(self, done: int, *, total: int | None) -> None:
         """Log a line if the last one is long enough ago."""
-        now = time.monotonic()
+        now = self._client.clock.time()
         if now - self._told_at < PROGRESS_EVERY or not done:
             return
         self._told_at = now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import suppress
 from datetime import timedelta
 from itertools import product
@@ -18,7 +19,7 @@ from zipchat_dagster.client import ListingUnsettledError, UnauthorizedError
 from zipchat_dagster.sandbox import Fault, Sandbox, generate
 from zipchat_dagster.sync import SyncIncompleteError
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW, Project, midnight
+from zipchat_dagster_tests.conftest import NOW, Clock, Project, midnight
 
 
 def small_project(path: Path, **options: Any) -> Project:
@@ -349,3 +350,31 @@ def test_all_runs_around_a_kill_cost_little_more_than_one(tmp_path: Path) -> Non
     project.sync()
     assert project.sandbox.stats()["requests"] <= 1.03 * uninterrupted
     project.assert_tables_agree()
+
+
+def test_a_long_fetch_tells_how_far_it_is_at_a_human_pace(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    chat = generate(seed=3, conversations=300, days=20, now=NOW, max_messages=20)
+    sandbox = Sandbox(chat=chat, limit=60, window=60, clock=clock.time, sleep=clock.sleep)
+    project = Project(sandbox, Warehouse(tmp_path / "zipchat.duckdb"))
+    project.clock = clock
+    with caplog.at_level("INFO", logger="zipchat_dagster"):
+        project.sync(concurrency=1)
+    told = [line for line in caplog.messages if "conversations read," in line]
+    shape = re.compile(
+        r"(\d+) of 300 conversations read, (\d+) requests \((\d+) a minute\), about (.+) to go\."
+    )
+    found = [shape.fullmatch(line) for line in told]
+    assert all(found), told
+    lines = [match.groups() for match in found if match]
+    done = [int(line[0]) for line in lines]
+    # 300 requests at 60 a minute: a line with each window, not with each row.
+    assert 3 <= len(lines) <= 8
+    assert done == sorted(set(done))
+    assert all(line[0] == line[1] for line in lines)
+    assert all(50 <= int(rate) <= 120 for *_, rate, _ in lines)
+    assert lines[-1][3].endswith((" s", " min"))
+    waits = [line for line in caplog.messages if "waiting" in line]
+    assert len(waits) >= 4

@@ -119,7 +119,7 @@ class ZipchatClient:
     ) -> None:
         self.chat_id = check_chat_id(chat_id)
         self._chat = f"/chats/{self.chat_id}"
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         self._logger = logger or logging.getLogger("zipchat_dagster")
         self._concurrency = check_concurrency(concurrency)
         key = check_api_key(api_key)
@@ -133,7 +133,7 @@ class ZipchatClient:
             key,
             path=budget_path,
             reserve=check_reserve(reserve),
-            clock=self._clock,
+            clock=self.clock,
             logger=self._logger,
         )
         limits = httpx.Limits(max_connections=MAX_IN_FLIGHT, max_keepalive_connections=32)
@@ -187,7 +187,7 @@ class ZipchatClient:
     def server_time(self) -> datetime:
         """Now by the server's clock, as far as its answers told (UTC)."""
         offset = self._budget.window().offset or 0.0
-        return datetime.fromtimestamp(self._clock.time() + offset, UTC)
+        return datetime.fromtimestamp(self.clock.time() + offset, UTC)
 
     # Reads
 
@@ -456,7 +456,7 @@ class ZipchatClient:
     def _pause(self, seconds: float) -> None:
         """In short sleeps, so that giving up is quick."""
         while seconds > 0 and not self._is_given_up:
-            self._clock.sleep(min(seconds, LONGEST_SLEEP))
+            self.clock.sleep(min(seconds, LONGEST_SLEEP))
             seconds -= LONGEST_SLEEP
 
     def _call_once(
@@ -492,7 +492,7 @@ class ZipchatClient:
             ) from None
         self.has_answered = True
         at = date_of(response)
-        return body, datetime.fromtimestamp(self._clock.time() if at is None else at, UTC)
+        return body, datetime.fromtimestamp(self.clock.time() if at is None else at, UTC)
 
     def _may_retry(self, method: str, error: BaseException) -> bool:
         if not self.has_answered and isinstance(error, UnreachableError) and not error.was_sent:
@@ -517,9 +517,9 @@ class _Timed(httpx.BaseTransport):
         self._client = client
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        started = self._client._clock.time()
+        started = self._client.clock.time()
         response = self._wrapped.handle_request(request)
-        self._client._saw_latency(max(0.0, self._client._clock.time() - started))
+        self._client._saw_latency(max(0.0, self._client.clock.time() - started))
         return response
 
     def close(self) -> None:
