@@ -31,6 +31,7 @@ from zipchat_dagster_tests.conftest import NOW, Project
 pytest.importorskip("playwright", reason="no playwright: pip install 'zipchat-dagster[dev]'")
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 pytestmark = pytest.mark.browser
 
@@ -331,9 +332,18 @@ def open_graph(page: Page) -> Locator:
     graph = page.locator("svg foreignObject")
     expect(graph.get_by_text("zipchat_raw", exact=True)).to_be_visible()
     for option in ("Expand all groups", "Change graph to vertical orientation"):
-        page.get_by_role("button", name="settings").last.click()
-        page.get_by_role("menuitem", name=option).click()
+        choose(page, option)
     return graph
+
+
+def choose(page: Page, option: str) -> None:
+    """From the graph's menu, which closes when the graph is drawn anew: until it is taken."""
+    for _ in range(20):
+        page.get_by_role("button", name="settings").last.click()
+        with suppress(PlaywrightTimeout):
+            page.get_by_role("menuitem", name=option).click(timeout=2000)
+            return
+    pytest.fail(f"the graph's menu never held still for “{option}”")
 
 
 def switch(page: Page, name: str) -> Locator:
