@@ -175,4 +175,5 @@ def _duckdb() -> duckdb.DuckDBPyConnection:
     # and is unusable afterwards (github.com/duckdb/duckdb/issues/25713; 2 of 1,000 here).
     connection = duckdb.connect(config={"threads": 1})
     connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set enable_progress_bar = false")  # a run's output is no terminal
     return connection
