@@ -60,7 +60,6 @@ def test_a_published_copy_is_opened_by_its_name_alone(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "zipchat.duckdb",
         "zipchat.duckdb.lock",
-        "zipchat.duckdb.lock.next",
         "zipchat_published.duckdb",
     ]
 

@@ -1,34 +1,35 @@
-"""Who may open the database file: one program at a time, in about the order in which they came.
+"""Who may open the database file: one program at a time, in the order in which they came.
 
 An operating-system lock (`<file>.lock`, released also by a killed process) keeps all others out.
 Alone it is unfair: whoever looks at the right moment gets it, most often the one that just let it
-go. So there is a second one, `<file>.lock.next`, whose holder alone waits for the first, and those
-who wait for that look the more often the longer they wait. Nine programs that do nothing but hold
-it for 50 ms at a time then wait 0.5 s on average and 0.8 s at the longest; with a single lock it
-was 7 s. Who has the lock stands in `<file>.lock.holder` for those who wait.
+go. So everyone who comes draws a ticket, `<file>.ticket.<time>-<process>`, itself such a lock, so
+that those of killed processes are known and cleared away; only the oldest one's owner tries for the
+file. The order is a courtesy: without it (a ticket that cannot be read or written) the lock still
+keeps others out. Who has it stands in `<file>.lock.holder` for those who wait.
 """
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout
 
 LOCK_TIMEOUT = 120.0  # seconds; transactions take milliseconds, a copy of the file some seconds
 TELL_AFTER = 2.0  # seconds of waiting, after which it is said whom for
 
-# Seconds between two looks, of which one takes 0.1 ms. Who has just come looks seldom, and the more
-# often the longer he waits.
-LOOK_FIRST = 0.2
-LOOK_AT_LAST = 0.005
-AT_LAST = 1.0  # seconds of waiting
-LOOK_NEXT = 0.002  # of the one whose turn is next
+# Seconds between two looks, of which one takes about 0.1 ms: when it is one's turn, and what is added
+# for each who goes before.
+LOOK: Final = 0.002
+LOOK_PER_TICKET: Final = 0.005
 
 _LOGGER = logging.getLogger("zipchat_dagster")
 
@@ -63,16 +64,13 @@ def locked(path: Path, purpose: str = "") -> Iterator[None]:
 def _acquire(lock: FileLock, path: Path) -> None:
     came_at = time.monotonic()
     is_told = False
-    next_one = FileLock(f"{path}.lock.next")
-    wanted = [next_one, lock]
-    try:
-        while wanted:
-            try:
-                wanted[0].acquire(blocking=False)
-                wanted.pop(0)
-                continue
-            except Timeout:
-                pass
+    with _ticket(path) as ticket:
+        while True:
+            before = _before(ticket, path)
+            if not before:
+                with suppress(Timeout):
+                    lock.acquire(blocking=False)
+                    return
             waited = time.monotonic() - came_at
             if waited >= LOCK_TIMEOUT:
                 raise InUseError(
@@ -83,11 +81,42 @@ def _acquire(lock: FileLock, path: Path) -> None:
                 # A warning is shown in a notebook without any set-up of logging.
                 _LOGGER.warning(f"Waiting for {path}: {_held_by(path)} has it open.")
                 is_told = True
-            is_next = len(wanted) == 1
-            patience = max(LOOK_FIRST * (1 - waited / AT_LAST), LOOK_AT_LAST)
-            time.sleep(LOOK_NEXT if is_next else patience)
+            time.sleep(LOOK + before * LOOK_PER_TICKET)
+
+
+@contextmanager
+def _ticket(path: Path) -> Iterator[Path]:
+    """A file whose name sorts by the time of coming, locked for as long as its owner waits."""
+    # The clock of the machine, not of the process; it never goes back.
+    came = f"{time.monotonic_ns():020}-{os.getpid()}-{threading.get_ident()}"
+    ticket = path.with_name(f"{path.name}.ticket.{came}")
+    lock = FileLock(ticket)
+    try:
+        with suppress(OSError):
+            lock.acquire(poll_interval=LOOK)
+        yield ticket
     finally:
-        next_one.release()
+        with suppress(OSError):
+            ticket.unlink()
+        lock.release()
+
+
+def _before(ticket: Path, path: Path) -> int:
+    """How many go before the owner of this ticket; those of the dead are cleared away."""
+    tickets = sorted(path.parent.glob(f"{glob.escape(path.name)}.ticket.*"))
+    before = [other for other in tickets if other < ticket]
+    for done, other in enumerate(before):
+        lock = FileLock(other)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return len(before) - done
+        except OSError:
+            continue
+        with suppress(OSError):
+            other.unlink()
+        lock.release()
+    return 0
 
 
 def _holder(path: Path) -> Path:
