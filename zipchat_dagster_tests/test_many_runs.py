@@ -23,13 +23,13 @@ import multiprocessing, sys
 import dagster as dg
 
 
-def sync(start, days):
+def sync(start, day):
     from zipchat_dagster.definitions import defs
 
     start.wait()
     with dg.DagsterInstance.get() as instance:
         result = defs.resolve_job_def("sync_job").execute_in_process(
-            instance=instance, partition_key=days[0], raise_on_error=False,
+            instance=instance, partition_key=day, raise_on_error=False,
         )
     sys.exit(not result.success)
 
@@ -38,7 +38,7 @@ if __name__ == "__main__":
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["zipchat_dagster.definitions", "zipchat_dagster.report"])
     start = context.Event()
-    runs = [context.Process(target=sync, args=(start, [day])) for day in sys.argv[1:]]
+    runs = [context.Process(target=sync, args=(start, day)) for day in sys.argv[1:]]
     for run in runs:
         run.start()
     start.set()
@@ -49,7 +49,7 @@ if __name__ == "__main__":
 
 
 def test_twenty_runs_at_once_all_succeed(tmp_path: Path) -> None:
-    chat = generate(seed=4, conversations=200, days=20, now=NOW, max_messages=20)
+    chat = generate(seed=4, conversations=200, days=len(DAYS) - 1, now=NOW, max_messages=20)
     sandbox = Sandbox(chat=chat, limit=120, window=2)
     program = tmp_path / "runs.py"
     program.write_text(PROGRAM)

@@ -65,10 +65,10 @@ def test_the_sandbox_is_the_same_chat_for_every_process(
     log = run(home, url, ZIPCHAT_API="sandbox", ZIPCHAT_CHAT_ID="")
     assert "Reading from the sandbox." in log
     messages = rows(home, "raw_messages")
-    assert len(messages) > 500
+    assert len(messages) > 300  # of three days and as much of a fourth as has passed
     first = metadata(home, "raw_messages")
     assert first["source"] == "the sandbox"
-    assert first["requests"] > 80
+    assert first["requests"] >= len(rows(home, "raw_conversations"))
     run(home, url, ZIPCHAT_API="sandbox", ZIPCHAT_CHAT_ID="")
     assert messages <= rows(home, "raw_messages")
     # Minutes have passed, in which a conversation or two went on.
