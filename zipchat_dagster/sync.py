@@ -7,7 +7,6 @@ results into metadata. All times are aware; windows are half-open.
 from __future__ import annotations
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from zipchat_dagster.client import (
+    LARGEST_PAGE,
     CallError,
     ConversationRead,
     IncompleteError,
@@ -25,6 +25,7 @@ from zipchat_dagster.client import (
     UnauthorizedError,
     ZipchatClient,
     ZipchatError,
+    requests_to_list,
 )
 from zipchat_dagster.client.listing import MARGIN
 from zipchat_dagster.warehouse import Warehouse, store
@@ -34,8 +35,6 @@ Log = logging.Logger
 
 PROGRESS_EVERY: Final = 30.0  # seconds between two lines of progress
 HOPELESS_AFTER: Final = 20  # conversations that fail in a row, before the API counts as down
-ROWS_PER_PAGE: Final = 85  # what a page brings on average, overlaps taken off (client/listing.py)
-ROWS_OF_ONE_PAGE: Final = 99  # a list that is longer takes further pages, and one to catch up
 NAMED_AT_MOST: Final = 20  # conversations that an error names; the table has them all
 
 
@@ -167,6 +166,8 @@ def reach_back(since: datetime, due: Sequence[DueState], most: int) -> tuple[dat
     for listed, state in enumerate(by_age, start=1):
         urgent.discard(state.conversation_id)
         pages = further_pages(state.listed_with)
+        if pages > most:
+            break  # further back it only takes more
         if pages + len(urgent) > most:
             continue
         singly = min(len(outside) - listed, most - pages)
@@ -178,7 +179,7 @@ def reach_back(since: datetime, due: Sequence[DueState], most: int) -> tuple[dat
 
 def further_pages(conversations: int) -> int:
     """How many requests more than one it takes to list so many."""
-    return 0 if conversations <= ROWS_OF_ONE_PAGE else math.ceil(conversations / ROWS_PER_PAGE)
+    return requests_to_list(conversations, largest=LARGEST_PAGE) - 1
 
 
 def ask_states(
