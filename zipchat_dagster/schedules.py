@@ -74,15 +74,18 @@ def _catch_up(
     unfinished = context.instance.get_runs(
         dg.RunsFilter(job_name=sync_job.name, statuses=UNFINISHED), limit=100
     )
-    running = [
-        run
-        for run in unfinished
-        if "dagster/schedule_name" in run.tags and not _is_reported_dead(context, run)
-    ]
-    if running:
-        return dg.SkipReason(
-            f"Run {running[0].run_id} of an earlier tick is not finished; the next tick covers its"
-            " days too."
+    for run in unfinished:
+        if "dagster/schedule_name" not in run.tags:
+            continue
+        if not _is_silent(context, run):
+            return dg.SkipReason(
+                f"Run {run.run_id} of an earlier tick is not finished; the next tick covers its"
+                " days too."
+            )
+        context.instance.report_run_failed(
+            run,
+            f"Nothing was heard of this run for over {SILENT_TOO_LONG}: its process is gone. What"
+            " it had stored is there; the schedule goes on.",
         )
     end = last.isoformat()
     finished = context.instance.get_materialized_partitions(escalation_metrics.key)
@@ -97,16 +100,11 @@ def _catch_up(
     )
 
 
-def _is_reported_dead(context: dg.ScheduleEvaluationContext, run: dg.DagsterRun) -> bool:
+def _is_silent(context: dg.ScheduleEvaluationContext, run: dg.DagsterRun) -> bool:
+    """Whether it has said nothing for so long that its process must be gone."""
     if run.status is not dg.DagsterRunStatus.STARTED:
         return False  # Dagster's run monitoring looks after those that never start
     newest = context.instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
     now: datetime = context.scheduled_execution_time
-    if not newest or now.timestamp() - newest[0].timestamp < SILENT_TOO_LONG.total_seconds():
-        return False
-    context.instance.report_run_failed(
-        run,
-        f"Nothing was heard of this run for over {SILENT_TOO_LONG}: its process is gone. What it"
-        " had stored is there; the schedule goes on.",
-    )
-    return True
+    silence = now.timestamp() - newest[0].timestamp if newest else 0.0
+    return silence >= SILENT_TOO_LONG.total_seconds()
