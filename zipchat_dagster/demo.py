@@ -13,8 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,8 +35,7 @@ def main() -> int:
 
 def demo() -> int:
     """Sandbox → Dagster → DuckDB → a printed table, and the sandbox is gone again."""
-    for file in DEMO_DATABASE.parent.glob("demo.*"):
-        file.unlink()
+    _remove(DEMO_DATABASE)
     now = datetime.now(UTC)
     days = [f"{now - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(DAYS))]
     chat = generate(seed=1, conversations=900, days=30, now=now)
@@ -89,7 +86,8 @@ def dev() -> int:
     chat = generate(seed=1, conversations=900, days=DEV_DAYS, now=now)
     # A server, not ZIPCHAT_API=sandbox: it has a rate limit, changes while one looks on, and keeps
     # what is written back.
-    with _fresh_database(), serve(Sandbox(chat=chat, mutate_every=20)) as url:
+    _remove(DEV_DATABASE)
+    with serve(Sandbox(chat=chat, mutate_every=20)) as url:
         print(
             "No ZIPCHAT_API_KEY in the environment or .env: the SANDBOX is used, with invented data"
             f" of the last {DEV_DAYS} days,\nin {_shown(DEV_DATABASE)} (made anew at each start).",
@@ -135,12 +133,10 @@ def _metrics_table() -> str:
     return summaries.metrics_table(Warehouse(DEMO_DATABASE))
 
 
-@contextmanager
-def _fresh_database() -> Iterator[None]:
+def _remove(database: Path) -> None:
     """The sandbox's data moves with the clock: what an earlier one left would not fit."""
-    for file in DEV_DATABASE.parent.glob(f"{DEV_DATABASE.stem}.*"):
+    for file in database.parent.glob(f"{database.stem}.*"):
         file.unlink()
-    yield
 
 
 def _run(command: list[str], environment: dict[str, str | None]) -> int:
