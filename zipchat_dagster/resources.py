@@ -127,18 +127,23 @@ def _may_pass(client: ZipchatClient, error: ZipchatError) -> bool:
             return client.has_answered
 
 
-class SandboxResource(ZipchatResource):
-    """An invented chat, played in this process: no key, no server, no waiting.
-
-    The chat goes on with the clock, and is the same for every process that looks at one time. What
-    is written to it is gone with the client.
-    """
+class OfflineResource(ZipchatResource):
+    """What stands in the API's place inside this process: no key, no request, no waiting."""
 
     api_key: str = Field(default=DEFAULT_KEY, repr=False, description="The sandbox's own key.")
     base_url: str = Field(default=SANDBOX_URL, description="A name: no request leaves the process.")
-    budget_database: str = Field(default="", description="Not used: the sandbox has no limit.")
+    budget_database: str = Field(default="", description="Not used: there is no limit to share.")
     concurrency: int = Field(default=64, description="Reads that are stored in one go, about.")
     reserve: float = Field(default=0.0, description="Not used: nobody else spends anything.")
+
+
+class SandboxResource(OfflineResource):
+    """An invented chat.
+
+    It goes on with the clock, and is the same for every process that looks at one time. What is
+    written to it is gone with the client.
+    """
+
     start_date: str = Field(description="The chat's first day at the latest, YYYY-MM-DD.")
 
     @property
@@ -151,14 +156,9 @@ class SandboxResource(ZipchatResource):
         return Sandbox(chat=chat, limit=None, pagination="meta").transport()
 
 
-class ReplayResource(ZipchatResource):
-    """What an earlier sync stored, in the API's place: no key, no request, no waiting."""
+class ReplayResource(OfflineResource):
+    """What an earlier sync stored."""
 
-    api_key: str = Field(default=DEFAULT_KEY, repr=False, description="Not used.")
-    base_url: str = Field(default=SANDBOX_URL, description="A name: no request leaves the process.")
-    budget_database: str = Field(default="", description="Not used: a replay has no limit.")
-    concurrency: int = Field(default=64, description="Reads that are stored in one go, about.")
-    reserve: float = Field(default=0.0, description="Not used: nobody else spends anything.")
     replay_database: str = Field(description="The DuckDB file of that sync; it is only read.")
 
     @property
