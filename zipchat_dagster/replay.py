@@ -33,12 +33,11 @@ from typing import Any, Final, TypeVar
 
 import duckdb
 import httpx
-import pandas as pd
 
 from zipchat_dagster.client import SettingError
 from zipchat_dagster.sandbox.api import Refusal, Request, count_parameter, route, time_parameter
 from zipchat_dagster.warehouse import Transaction, Warehouse
-from zipchat_dagster.warehouse.store import SETTLING
+from zipchat_dagster.warehouse.store import SETTLING, ids
 
 T = TypeVar("T")
 
@@ -235,8 +234,7 @@ class ReplayTransport(httpx.BaseTransport):
         return found
 
     def _query(self, name: str, entries: Sequence[_Entry] = ()) -> list[tuple[Any, ...]]:
-        wanted = pd.Series([entry.conversation_id for entry in entries], dtype="int64")
-        frames = {"wanted": pd.DataFrame({"conversation_id": wanted})}
+        frames = {"wanted": ids(entry.conversation_id for entry in entries)}
         with (
             self._lock,
             self._source.connection(read_only=True, purpose="replay") as connection,

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import dagster as dg
-import pandas as pd
 
 from zipchat_dagster.assets.common import API_POOL
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.checks.rules import NAMED_AT_MOST, WARN, Verdict, looking_at, result
 from zipchat_dagster.client.client import LARGEST_PAGE
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.warehouse.store import time_of
 
 LONGEST_LAG: Final = timedelta(hours=2)
 
@@ -57,7 +57,7 @@ def judge(
     """
     newer: dict[int, datetime] = {}
     for row in rows:
-        at = _time(row.get("last_message_at"))
+        at = time_of(row.get("last_message_at"))
         if (
             isinstance(row.get("id"), int)
             and at is not None
@@ -87,8 +87,3 @@ def judge(
         description=f"{count} conversations are newer than what is stored; lag {seconds:,} s.",
         metadata=metadata,
     )
-
-
-def _time(value: Any) -> datetime | None:
-    at = pd.to_datetime(str(value), errors="coerce", utc=True, format="ISO8601")
-    return None if pd.isna(at) else at.to_pydatetime()

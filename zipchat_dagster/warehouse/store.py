@@ -187,9 +187,9 @@ def record_listing(
 ) -> list[int]:
     """Record that everything active in [since, as_of] is stored; mark as missing what should have
     been listed and was not. Returns the ids of those."""
-    ids = [i for i in listed_ids if isinstance(i, int)]
+    listed = ids(i for i in listed_ids if isinstance(i, int))
     gone = transaction.execute(
-        "mark_missing", {"listed": _ids(ids)}, chat_id=chat_id, since=since, as_of=as_of
+        "mark_missing", {"listed": listed}, chat_id=chat_id, since=since, as_of=as_of
     )
     missing = [row[0] for row in gone]
     _add_missing_history(transaction, missing, chat_id=chat_id)
@@ -199,7 +199,7 @@ def record_listing(
         since=since,
         as_of=as_of,
         stated_total=stated_total,
-        listed_total=len(ids),
+        listed_total=len(listed),
     )
     return missing
 
@@ -210,7 +210,7 @@ def mark_not_found(
     """Mark conversations that answered 404 as missing; their rows stay."""
     if conversation_ids:
         transaction.execute(
-            "mark_not_found", {"gone": _ids(conversation_ids)}, chat_id=chat_id, at=at
+            "mark_not_found", {"gone": ids(conversation_ids)}, chat_id=chat_id, at=at
         )
         _add_missing_history(transaction, conversation_ids, chat_id=chat_id)
 
@@ -260,7 +260,7 @@ def held(
     """
     ((users, pages, complete, in_band, outside),) = transaction.execute(
         "held",
-        {"work": _ids(item.conversation_id for item in work)},
+        {"work": ids(item.conversation_id for item in work)},
         chat_id=chat_id,
         since=since,
         until=until,
@@ -283,12 +283,12 @@ def shown_work(
     """How many of the conversations that the API shows have messages in [since, until) to be
     read, beyond those in `work`. Nothing is stored."""
     rows = [row for row in shown if type(row.get("id")) is int]
-    frame = _ids(row["id"] for row in rows)
+    frame = ids(row["id"] for row in rows)
     for name in ("created_at", "last_message_at"):
         frame[name] = times(row.get(name) for row in rows)
     ((count,),) = transaction.execute(
         "shown_work",
-        {"shown": frame, "work": _ids(item.conversation_id for item in work)},
+        {"shown": frame, "work": ids(item.conversation_id for item in work)},
         chat_id=chat_id,
         since=since,
         until=until,
@@ -319,13 +319,23 @@ def times(values: Iterable[Any]) -> pd.Series[pd.Timestamp]:
     return pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
 
 
+def time_of(value: Any) -> datetime | None:
+    """One of the API's times, in UTC; None for what is none."""
+    (at,) = times([value])
+    return None if pd.isna(at) else at.to_pydatetime()
+
+
+def ids(conversation_ids: Iterable[int]) -> pd.DataFrame:
+    """A frame of ids, which a statement may join as a table."""
+    return pd.DataFrame({"conversation_id": pd.Series(list(conversation_ids), dtype="int64")})
+
+
 def _covered_through(read: ConversationRead) -> datetime:
     """The smaller of its newest message and a moment before the reading: a message may still
     arrive in the second that was read last."""
-    stated = str(read.conversation.get("last_message_at"))
-    newest = pd.to_datetime(stated, errors="coerce", utc=True, format="ISO8601")
+    newest = time_of(read.conversation.get("last_message_at"))
     settled = read.observed_at - SETTLING
-    return settled if pd.isna(newest) else min(newest.to_pydatetime(), settled)
+    return settled if newest is None else min(newest, settled)
 
 
 def _record_coverage(
@@ -339,17 +349,11 @@ def _record_coverage(
     transaction.execute("merge_message_coverage", {"covered": covered}, chat_id=chat_id)
 
 
-def _ids(conversation_ids: Iterable[int]) -> pd.DataFrame:
-    return pd.DataFrame({"conversation_id": pd.Series(list(conversation_ids), dtype="int64")})
-
-
 def _add_missing_history(
     transaction: Transaction, conversation_ids: Sequence[int], *, chat_id: int
 ) -> None:
     if conversation_ids:
-        transaction.execute(
-            "add_missing_history", {"gone": _ids(conversation_ids)}, chat_id=chat_id
-        )
+        transaction.execute("add_missing_history", {"gone": ids(conversation_ids)}, chat_id=chat_id)
 
 
 def _reject(
