@@ -52,7 +52,7 @@ class Transaction:
 
 
 class Warehouse:
-    """The tables of zipchat_dagster in one DuckDB file.
+    """The tables of zipchat_dagster in one DuckDB file. For one thread at a time.
 
     Args:
         path: the file; it and its folder are made when missing.
@@ -155,7 +155,7 @@ class Warehouse:
         except duckdb.IOException as error:
             what = str(error).splitlines()[0]
             raise WarehouseError(
-                f"ZIPCHAT_DATABASE: {self.path} cannot be opened ({what}). If another program has"
+                f"{self.path} cannot be opened ({what}). If another program has"
                 " it open (a notebook, the duckdb command), close it there."
             ) from None
         self._duckdb.execute("use warehouse")
