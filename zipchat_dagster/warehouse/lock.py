@@ -26,8 +26,8 @@ from filelock import FileLock, Timeout
 LOCK_TIMEOUT = 120.0  # seconds; transactions take milliseconds, a copy of the file some seconds
 TELL_AFTER = 2.0  # seconds of waiting, after which it is said whom for
 
-# Seconds between two looks, of which one takes about 0.1 ms: when it is one's turn, and what is added
-# for each who goes before.
+# Seconds between two looks, of which one takes about 0.1 ms: when it is one's turn, and for each
+# who goes before.
 LOOK: Final = 0.002
 LOOK_PER_TICKET: Final = 0.005
 
