@@ -368,12 +368,18 @@ class _Ranks:
     def _last_page(self) -> int | None:
         """A page near the end, beyond those known to be full and before those known to be empty."""
         full, likely = self._length.low // LARGEST_PAGE, self._likely_length / LARGEST_PAGE
+        if 3 * full < likely:
+            number = math.ceil(likely / 2)  # the pace of a few hours is not that of all
+        elif self._length.high is None:
+            number = math.ceil(1.05 * likely)
+        else:
+            likely = min(likely, self._length.high / LARGEST_PAGE)
+            number = math.ceil((0.95 if full < 0.9 * likely else 1) * likely)
         if self._length.high is None:
-            return max(2 * full, math.ceil(1.1 * likely))
+            return max(number, full + 1)
         empty = self._length.high // LARGEST_PAGE + 1
-        if full < math.ceil(likely) < empty:
-            return math.ceil(likely)
-        number = max(full + 1, math.isqrt(full * empty))
+        if not full < number < empty:
+            number = max(full + 1, (full + empty) // 2)
         return number if number < empty else None
 
     @property
@@ -402,7 +408,7 @@ class _Ranks:
         number, moments = max(self._pages.items())
         if not moments:
             return 2 * number * LARGEST_PAGE
-        begin, end = self._span
+        begin, (_, end) = (self._pages.get(1) or moments)[0], self._span
         reached = max(abs(moments[-1] - begin), timedelta(seconds=1))
         return number * LARGEST_PAGE * (abs(end - begin) / reached)
 
