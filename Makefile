@@ -35,7 +35,7 @@ check: .venv/ready ## ruff and types
 	$(BIN)/mypy
 
 bench: .venv/ready ## measure completeness, cost and speed; prints figures and ratios
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(SECTIONS)
 
 sandbox: .venv/ready ## serve the API locally, to develop against without a key
 	@$(BIN)/python -m zipchat_dagster.sandbox

@@ -27,7 +27,7 @@ EVER = datetime(1970, 1, 1, tzinfo=UTC)  # the lower bound where everything was 
 SETTLING = timedelta(seconds=5)  # a second that is this old gets no further messages
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there can be a hundred thousand
 class MessageWork:
     """A conversation whose messages are to be asked for, from `ask_from` (None: all) on."""
 

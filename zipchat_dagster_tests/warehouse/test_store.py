@@ -357,3 +357,25 @@ def test_duckdb_has_one_thread_lest_its_window_functions_fail_now_and_then(
 ) -> None:
     with warehouse.connection() as connection:
         assert connection.execute("select current_setting('threads')").fetchall() == [(1,)]
+
+
+def test_closing_the_file_takes_no_more_memory_for_a_longer_table(warehouse: Warehouse) -> None:
+    # What DuckDB rewrites at a time, in memory, is a row group.
+    for first in range(0, 9000, 1500):
+        put(warehouse, *(conversation(id=i) for i in range(first, first + 1500)))
+    with warehouse.connection() as connection:
+        storage = "pragma_storage_info('zipchat.raw_conversations')"
+        rows = connection.execute(
+            f"select sum(count) from {storage} where column_name = 'conversation_id'"
+            " and segment_type = 'BIGINT' group by row_group_id"
+        ).fetchall()
+        of_duckdb = connection.execute(
+            "select name, value from duckdb_settings()"
+            " where name in ('memory_limit', 'temp_directory') order by name"
+        ).fetchall()
+    assert sum(count for (count,) in rows) == 9000
+    assert max(count for (count,) in rows) <= 4096
+    assert of_duckdb == [
+        ("memory_limit", "488.2 MiB"),
+        ("temp_directory", f"{warehouse.path}.tmp"),
+    ]
