@@ -136,7 +136,8 @@ def _metrics_table() -> str:
 def _remove(database: Path) -> None:
     """The sandbox's data moves with the clock: what an earlier one left would not fit."""
     for file in database.parent.glob(f"{database.stem}.*"):
-        file.unlink()
+        if file.is_file():
+            file.unlink()
 
 
 def _run(command: list[str], environment: dict[str, str | None]) -> int:

@@ -158,3 +158,35 @@ def test_dg_knows_the_project(tmp_path: Path, url: str) -> None:
     assert "escalation_metrics" in listed.stdout
     launched = run(["dg", "launch", "--assets", "users"], settings)
     assert launched.returncode == 0, launched.stderr[-2000:]
+
+
+def test_dagster_reads_from_dagster_yaml_what_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        concurrency = instance.get_concurrency_config()
+        pools, queue = concurrency.pool_config, concurrency.run_queue_config
+        # A run that waits for a pool at its step spends a core on it.
+        assert pools.pool_granularity is not None
+        assert pools.pool_granularity.value == "run"
+        assert pools.default_pool_limit is not None
+        assert queue is not None
+        (backfills,) = queue.tag_concurrency_limits
+        assert backfills["key"] == "dagster/backfill"
+        # The hourly run finds a free place in the pools and in the queue.
+        assert backfills["limit"] < pools.default_pool_limit <= queue.max_concurrent_runs
+        # A dead process is noticed, and its run is started again; a failed step is not.
+        assert instance.run_monitoring_enabled
+        assert instance.run_retries_enabled
+        assert instance.run_retries_max_retries > 0
+        assert not instance.run_retries_retry_on_asset_or_op_failure
+        assert not instance.telemetry_enabled
+
+
+def test_make_dev_says_what_is_used_and_passes_dagsters_options_on(
+    tmp_path: Path, url: str
+) -> None:
+    settings = environment(tmp_path, url, ZIPCHAT_API="sandbox")
+    answer = run(["python", "-m", "zipchat_dagster.demo", "dev", "--help"], settings)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("ZIPCHAT_API=sandbox is used")
+    assert "--port" in answer.stdout
