@@ -116,12 +116,13 @@ def sync_conversations(
     log.info(f"Listing conversations active since {list_since:%Y-%m-%d %H:%M:%S %Z}.")
     listing = client.list_conversations(since=list_since)
     progress = Progress(client, log, "conversations listed")
-    for rows, observed_at in listing:
-        with warehouse.transaction() as transaction:
-            store.store_conversations(
-                transaction, rows, observed_at, chat_id=chat_id, timezone=warehouse.timezone
-            )
-        progress.tell(len(listing.seen), total=listing.total)
+    with warehouse.small_transactions():
+        for rows, observed_at in listing:
+            with warehouse.transaction() as transaction:
+                store.store_conversations(
+                    transaction, rows, observed_at, chat_id=chat_id, timezone=warehouse.timezone
+                )
+            progress.tell(len(listing.seen), total=listing.total)
     if listing.as_of is None:
         raise ListingUnsettledError("the listing did not end")
     with warehouse.transaction() as transaction:
@@ -256,29 +257,30 @@ def sync_messages(
     calendar = _Calendar(days, work, on_day)
     progress = Progress(client, log, "conversations read")
     failed_in_a_row = 0
-    for batch in client.gather(
-        lambda item: client.read_conversation(item.conversation_id, since=item.ask_from), work
-    ):
-        reads, failures, gone = _sorted_out(batch)
-        at = client.server_time()
-        with warehouse.transaction() as transaction:
-            result.messages += store.store_reads(
-                transaction, reads, chat_id=chat_id, timezone=warehouse.timezone
-            )
-            store.store_failures(
-                transaction,
-                [(item, Failure(reason, at)) for item, reason in failures],
-                chat_id=chat_id,
-            )
-            store.mark_not_found(transaction, gone, at, chat_id=chat_id)
-        result.conversations += len(reads)
-        result.missing += gone
-        result.failures |= {item.conversation_id: reason for item, reason in failures}
-        failed_in_a_row = 0 if reads or gone else failed_in_a_row + len(failures)
-        if failed_in_a_row >= HOPELESS_AFTER:
-            break
-        calendar.done([item for item, _ in batch], {item.first_day for item, _ in failures})
-        progress.tell(result.conversations + len(result.failures), total=len(work))
+    with warehouse.small_transactions():
+        for batch in client.gather(
+            lambda item: client.read_conversation(item.conversation_id, since=item.ask_from), work
+        ):
+            reads, failures, gone = _sorted_out(batch)
+            at = client.server_time()
+            with warehouse.transaction() as transaction:
+                result.messages += store.store_reads(
+                    transaction, reads, chat_id=chat_id, timezone=warehouse.timezone
+                )
+                store.store_failures(
+                    transaction,
+                    [(item, Failure(reason, at)) for item, reason in failures],
+                    chat_id=chat_id,
+                )
+                store.mark_not_found(transaction, gone, at, chat_id=chat_id)
+            result.conversations += len(reads)
+            result.missing += gone
+            result.failures |= {item.conversation_id: reason for item, reason in failures}
+            failed_in_a_row = 0 if reads or gone else failed_in_a_row + len(failures)
+            if failed_in_a_row >= HOPELESS_AFTER:
+                break
+            calendar.done([item for item, _ in batch], {item.first_day for item, _ in failures})
+            progress.tell(result.conversations + len(result.failures), total=len(work))
     if result.failures:
         is_down = failed_in_a_row >= HOPELESS_AFTER
         raise SyncIncompleteError(_failure_text(result, is_down=is_down), is_down=is_down)

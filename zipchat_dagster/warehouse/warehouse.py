@@ -27,6 +27,8 @@ ROW_GROUP_SIZE: Final = 4096
 # Of DuckDB's buffers; what needs more goes to a folder beside the file. Metrics of a year with 4
 # million messages need a quarter of it. Its default is 80 % of the machine, for each run at once.
 MEMORY_LIMIT: Final = "512MB"
+# What a log (`<file>.wal`) holds at most before it goes into the file; each opening reads it again.
+LOG_LIMIT: Final = "1MB"
 
 
 class WarehouseError(Exception):
@@ -72,6 +74,7 @@ class Warehouse:
         self.path = path
         self.timezone = str(ZoneInfo(timezone))
         self._is_ready = False
+        self._keeps_log = False
         self._duckdb = _duckdb(path)
 
     @contextmanager
@@ -100,6 +103,19 @@ class Warehouse:
         """
         with self._locked(purpose), self._attached(read_only) as connection:
             yield connection
+
+    @contextmanager
+    def small_transactions(self) -> Iterator[None]:
+        """Where many follow each other: what they write goes into the file now and then, and at the
+        end, instead of each time, which takes some MB of writing however little it is. They are
+        committed all the same, to the log beside the file, which the next opening reads."""
+        self._keeps_log = True
+        try:
+            yield
+        finally:
+            self._keeps_log = False
+            with self.connection() as connection:
+                connection.execute("checkpoint warehouse")
 
     def copy_to(self, target: Path) -> int:
         """Put a copy of the file, as it is now, in the place of `target`. Returns its bytes.
@@ -145,6 +161,8 @@ class Warehouse:
             self._attach(read_only)
             yield self._duckdb
             self._duckdb.execute("use memory")
+            at_the_end = "disable" if self._keeps_log else "enable"
+            self._duckdb.execute(f"pragma {at_the_end}_checkpoint_on_shutdown")
             self._duckdb.execute("detach warehouse")
         except BaseException:
             # Whatever state it is in: closing lets the file go, and nothing of it is kept.
@@ -181,7 +199,12 @@ def _duckdb(path: Path) -> duckdb.DuckDBPyConnection:
     # One thread: with more, DuckDB 1.5.5 now and then fails inside a window function over few rows
     # and is unusable afterwards (github.com/duckdb/duckdb/issues/25713; 2 of 1,000 here).
     connection = duckdb.connect(
-        config={"threads": 1, "memory_limit": MEMORY_LIMIT, "temp_directory": f"{path}.tmp"}
+        config={
+            "threads": 1,
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": f"{path}.tmp",
+            "checkpoint_threshold": LOG_LIMIT,
+        }
     )
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set enable_progress_bar = false")  # a run's output is no terminal

@@ -379,3 +379,37 @@ def test_closing_the_file_takes_no_more_memory_for_a_longer_table(warehouse: War
         ("memory_limit", "488.2 MiB"),
         ("temp_directory", f"{warehouse.path}.tmp"),
     ]
+
+
+def test_small_transactions_are_committed_at_once_and_in_the_file_at_the_end(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    put(warehouse, conversation(id=1))
+    file, copy = warehouse.path, tmp_path / "copy.duckdb"
+    before = file.read_bytes()
+    count = "select count(*) from zipchat.raw_conversations"
+    with warehouse.small_transactions():
+        put(warehouse, conversation(id=2))
+        assert file.read_bytes() == before  # a checkpoint writes some MB
+        with Warehouse(file).connection(read_only=True) as connection:  # another program
+            assert connection.execute(count).fetchall() == [(2,)]
+        assert rows(warehouse, count) == [(2,)]
+    copy.write_bytes(file.read_bytes())
+    assert rows(Warehouse(copy), count) == [(2,)]
+
+
+def test_after_an_error_among_small_transactions_the_file_has_those_before_it(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    put(warehouse, conversation(id=1))
+    copy = tmp_path / "copy.duckdb"
+    with pytest.raises(ValueError, match="stop"), warehouse.small_transactions():
+        put(warehouse, conversation(id=2))
+        with warehouse.transaction() as transaction:
+            transaction.execute("clear_escalations")
+            raise ValueError("stop")
+    copy.write_bytes(warehouse.path.read_bytes())
+    count = "select count(*) from zipchat.raw_conversations"
+    assert rows(Warehouse(copy), count) == [(2,)]
+    put(warehouse, conversation(id=3))
+    assert rows(warehouse, count) == [(3,)]
