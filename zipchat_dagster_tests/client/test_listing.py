@@ -212,7 +212,7 @@ def test_hundreds_of_conversations_of_one_second_are_all_found(
         is_felt=False,
     )
     assert not api.there_all_along - ids_of(api.client.list_conversations())
-    assert api.requests < 40
+    assert api.requests < 25
 
 
 @given(
