@@ -198,13 +198,13 @@ def file_lock() -> None:
 
 
 def memory() -> None:
-    """Peak memory of a process that syncs conversations of three messages of 1 KB, 8 in flight"""
+    """Peak memory of a process that syncs conversations of four messages of 1 KB, 8 in flight"""
     for count in (2_000, 10_000):
         _print_peak(count, concurrency=8)
 
 
 def long_backfill() -> None:
-    """Peak memory of a process that syncs conversations of three messages of 1 KB, 100 in flight"""
+    """Peak memory of a process that syncs conversations of four messages of 1 KB, 100 in flight"""
     _print_peak(100_000, concurrency=100)
 
 
