@@ -72,6 +72,10 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
         fault_rate=options.fault_rate,
         mutate_every=options.mutate_every,
         clock_offset=options.clock_offset,
+        id_type=options.id_type,
+        largest_page=options.largest_page,
+        total_error=options.total_error,
+        totals_ignore_since=options.totals_ignore_since,
         seed=options.seed,
     )
 
@@ -152,6 +156,19 @@ def _parser() -> argparse.ArgumentParser:
         choices=get_args(api.Pagination),
         default="none",
         help="what a page says about the others",
+    )
+    answers(
+        "--id-type",
+        choices=get_args(api.IdType),
+        default="int",
+        help="ids as numbers or as strings of digits",
+    )
+    answers("--largest-page", type=int, help="records on one page at most, whatever is asked for")
+    answers("--total-error", type=int, default=0, help="by how much every stated total is off")
+    answers(
+        "--totals-ignore-since",
+        action="store_true",
+        help="totals count all records, whatever since when is asked for",
     )
 
     trouble = parser.add_argument_group("trouble").add_argument

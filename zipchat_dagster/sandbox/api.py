@@ -50,6 +50,7 @@ WindowAlignment = Literal["clock", "first_request"]
 ResetFormat = Literal["unix", "seconds"]
 ResetRounding = Literal["ceil", "floor", "exact"]
 ReescalationResolved = Literal["keep", "clear"]
+IdType = Literal["int", "str"]
 FaultKind = Literal["500", "503", "timeout", "disconnect", "truncated", "not_json", "lost_write"]
 
 _OPTIONS: dict[str, Any] = {
@@ -63,6 +64,7 @@ _OPTIONS: dict[str, Any] = {
     "reset_format": ResetFormat,
     "reset_rounding": ResetRounding,
     "reescalation_resolved": ReescalationResolved,
+    "id_type": IdType,
 }
 
 # Endpoint, method and path below the chat, as in the documentation.
@@ -189,6 +191,10 @@ class Sandbox:
       error_key: of the text in an error's body.
       user_name: how a user and an assignee are named.
       reescalation_resolved: whether a new escalation keeps the resolution of the one before.
+      id_type: whether ids are numbers or strings of digits.
+      largest_page: conversations, users and messages on one page at most, however many are asked for.
+      total_error: by how much every stated total is off.
+      totals_ignore_since: whether a total counts all records, whatever since when is asked for.
 
     The rate limit: `limit` requests in `window` seconds (None: as good as none), in windows that
     start at multiples of `window` of the clock or with the first request after the last one.
@@ -216,6 +222,10 @@ class Sandbox:
     error_key: ErrorKey = "error"
     user_name: UserName = "full_name"
     reescalation_resolved: ReescalationResolved = "keep"
+    id_type: IdType = "int"
+    largest_page: int | None = None
+    total_error: int = 0
+    totals_ignore_since: bool = False
 
     limit: int | None = 120
     window: float = 60
@@ -333,7 +343,9 @@ class Sandbox:
             self._count(request, is_over)
             if is_over:
                 return self._answer(429, self._error("Rate limit exceeded"), limit_headers)
-            if request.headers.get("authorization") != f"Bearer {self.key}":
+            scheme, _, key = request.headers.get("authorization", "").partition(" ")
+            # RFC 9110: the scheme's case does not matter.
+            if scheme.lower() != "bearer" or key != self.key:
                 return self._answer(401, self._error("Missing or invalid API key"), limit_headers)
 
             self._data_requests += 1
@@ -352,6 +364,8 @@ class Sandbox:
                 return self._answer(status, page, limit_headers, content_type="text/html")
             try:
                 status, payload = self._respond(request)
+                if self.id_type == "str":
+                    payload = _with_string_ids(payload)
                 content = json.dumps(payload).encode()
             except Refusal as refusal:
                 status, content = refusal.status, self._error(refusal.text)
@@ -543,7 +557,9 @@ class Sandbox:
         if self.shuffle_ties and self.order != "id":
             rows = self._shuffled(found, first, per_page)
         payload = {"conversations": [self._conversation(c) for c in rows]}
-        return payload | self._pages(page, per_page, total)
+        return payload | self._pages(
+            page, per_page, total, all_records=len(self.chat.conversations)
+        )
 
     def _ordered(self) -> list[Conversation]:
         """All conversations, ascending by (last_message_at, id) or by id; sorted once a change."""
@@ -590,7 +606,7 @@ class Sandbox:
         if conversation.lead is not None:
             payload["lead"] = _lead(conversation.lead) | _lead_details(conversation.lead)
         payload["messages"] = [_message(message) for message in rows]
-        pages = self._pages(page, per_page, len(found))
+        pages = self._pages(page, per_page, len(found), all_records=len(conversation.messages))
         return self._wrapped("conversation", payload) | pages
 
     def _list_users(self, request: Request) -> Json:
@@ -655,10 +671,14 @@ class Sandbox:
         per_page = count_parameter(request, per_page_name, default)
         if per_page > maximum and self.per_page_over_max == "refuse":
             raise Refusal(422, f"{per_page_name} must be at most {maximum}")
-        return page, min(per_page, maximum)
+        return page, min(per_page, maximum, self.largest_page or maximum)
 
-    def _pages(self, page: int, per_page: int, total: int) -> Json:
-        pages = math.ceil(total / per_page)
+    def _pages(
+        self, page: int, per_page: int, matching: int, *, all_records: int | None = None
+    ) -> Json:
+        pages = math.ceil(matching / per_page)
+        counted = all_records if self.totals_ignore_since and all_records is not None else matching
+        total = max(0, counted + self.total_error)
         if self.pagination == "meta":
             meta = {"current_page": page, "per_page": per_page}
             return {"meta": {**meta, "total_pages": pages, "total_count": total}}
@@ -761,6 +781,20 @@ def _json_object(body: bytes) -> Json:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
+
+
+def _with_string_ids(value: Any) -> Any:
+    """JSON with every id as a string of digits."""
+    if isinstance(value, list):
+        return [_with_string_ids(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: str(item)
+        if (name == "id" or name.endswith("_id")) and type(item) is int
+        else _with_string_ids(item)
+        for name, item in value.items()
+    }
 
 
 def _timestamp(time: datetime) -> str:

@@ -251,6 +251,20 @@ class Chat:
         self.version += 1
         return conversation
 
+    def delete_newest_message(self, conversation_id: int, *, at: datetime) -> Message:
+        """Delete the last message, which takes `last_message_at` back to the one before it.
+
+        Raises ValueError if it is the only one.
+        """
+        _whole_second(at)
+        conversation = self.conversations[conversation_id]
+        if len(conversation.messages) < 2:
+            raise ValueError(f"conversation {conversation_id} has only one message")
+        deleted = conversation.messages.pop()
+        conversation.last_message_at = conversation.messages[-1].created_at
+        self.version += 1
+        return deleted
+
     def delete_conversation(self, conversation_id: int, *, at: datetime) -> None:
         """Hide a conversation with all its messages."""
         _whole_second(at)

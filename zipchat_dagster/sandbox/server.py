@@ -42,6 +42,7 @@ CHANGES = frozenset(
         "escalate",
         "resolve",
         "assign",
+        "delete_newest_message",
         "delete_conversation",
         "restore_conversation",
         "remove_user",

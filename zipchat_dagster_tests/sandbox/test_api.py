@@ -291,6 +291,41 @@ def test_the_key_is_required(header: str) -> None:
     assert "X-RateLimit-Remaining" in response.headers
 
 
+def test_the_scheme_of_the_authorization_is_case_insensitive() -> None:
+    api = Api()
+    assert api.client.get("/users", headers={"Authorization": "bearer zc-sandbox"}).is_success
+
+
+def test_ids_can_be_strings_of_digits() -> None:
+    api = Api(id_type="str")
+    (row,) = api.get("/conversations", per_page=1).json()["conversations"]
+    shown = api.get(f"/conversations/{row['id']}").json()["conversation"]
+    assert row["id"] == shown["id"] == str(int(row["id"]))
+    assert all(isinstance(message["id"], str) for message in shown["messages"])
+
+
+def test_pages_can_be_smaller_than_asked_for() -> None:
+    api = Api(largest_page=50)
+    assert len(api.ids(per_page=100)) == 50
+    assert len(api.ids(per_page=100, page=3)) == 30
+
+
+def test_totals_can_be_wrong() -> None:
+    api = Api(pagination="meta", total_error=1, totals_ignore_since=True)
+    since = (NOW - timedelta(days=1)).isoformat()
+    page = api.get("/conversations", last_message_at_since=since).json()
+    assert page["meta"]["total_count"] == 131
+    assert len(page["conversations"]) < 100
+
+
+def test_a_deleted_message_takes_the_activity_back() -> None:
+    api = Api()
+    conversation_id = api.conversation_id()
+    api.chat.add_message(conversation_id, at=NOW + timedelta(hours=1))
+    api.chat.delete_newest_message(conversation_id, at=NOW + timedelta(hours=2))
+    assert api.chat.conversations[conversation_id].last_message_at == NOW
+
+
 def test_errors_can_stand_under_another_key() -> None:
     assert Api(error_key="message").get("/users/1").json() == {"message": "User not found"}
 
