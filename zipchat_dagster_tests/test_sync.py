@@ -218,10 +218,10 @@ def test_fewer_messages_than_the_api_states_is_an_error_that_names_the_conversat
     hidden = conversation.messages.pop()
     original = project.sandbox._pages
 
-    def lie(page: int, per_page: int, total: int) -> Any:
-        return original(page, per_page, total + (total == len(conversation.messages)))
+    def lie(page: int, per_page: int, total: int, **rest: Any) -> Any:
+        return original(page, per_page, total + (total == len(conversation.messages)), **rest)
 
-    project.sandbox._pages = lie  # type: ignore[method-assign]  # a server that miscounts
+    project.sandbox._pages = lie  # type: ignore[method-assign, assignment]  # a server that miscounts
     with pytest.raises(
         SyncIncompleteError, match=f"conversation {conversation.id}: the API states"
     ):

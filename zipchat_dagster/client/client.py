@@ -9,10 +9,9 @@ import math
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 from urllib.request import getproxies, proxy_bypass
@@ -39,6 +38,7 @@ from zipchat_dagster.client.errors import (
     error_for,
     retry_after,
 )
+from zipchat_dagster.client.gather import Gathering
 from zipchat_dagster.client.listing import Ahead, Listing, Page
 from zipchat_dagster.client.window import DOCUMENTED_LENGTH
 
@@ -325,32 +325,25 @@ class ZipchatClient:
     ) -> Iterator[list[tuple[T, R | Exception]]]:
         """Call `function` for each item with several calls in flight.
 
-        Yields what is done by now as a list of (item, result or the exception it raised), in the
-        order of completion, so that the caller can store it in one go. Takes the next items only
-        as there is room. Abandoning the iteration closes the client, and does not wait for the
-        calls that are under way.
+        Yields lists of (item, result or the exception it raised) in batches worth storing, in the
+        order of completion; calls go on meanwhile (see `gather.py`). Abandoning the iteration
+        closes the client, and does not wait for the calls that are under way.
         """
-        pending: dict[Future[R], T] = {}
-        source = iter(items)
-        pool = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="zipchat")
+        gathering = Gathering(
+            function,
+            items,
+            in_flight=self._in_flight,
+            size=_size,
+            most_threads=MAX_IN_FLIGHT,
+            time=self.clock.time,
+        )
         is_done = False
         try:
-            while True:
-                for item in islice(source, max(0, self._in_flight() - len(pending))):
-                    pending[pool.submit(function, item)] = item
-                if not pending:
-                    is_done = True
-                    return
-                done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                outcomes: list[tuple[T, R | Exception]] = []
-                for future in done:
-                    outcome = _outcome(future)
-                    outcomes.append((pending.pop(future), outcome))
-                yield outcomes
+            yield from gathering
+            is_done = True
         finally:
             if not is_done:
                 self._give_up()
-            pool.shutdown(wait=False, cancel_futures=True)
 
     def _in_flight(self) -> int:
         """As many as it takes to spend a window's budget in half the window (Little's law).
@@ -565,13 +558,9 @@ def _is_short(read: ConversationRead) -> bool:
     return read.stated_messages is not None and len(read.messages) < read.stated_messages
 
 
-def _outcome(future: Future[R]) -> R | Exception:
-    error = future.exception()
-    if error is None:
-        return future.result()
-    if isinstance(error, Exception):
-        return error
-    raise error
+def _size(result: object) -> int:
+    """How much a result adds to a batch: its records."""
+    return 1 + len(result.messages) if isinstance(result, ConversationRead) else 1
 
 
 def _collect(rows: list[Json], into: dict[Any, Json]) -> bool:

@@ -192,7 +192,7 @@ class Sandbox:
       user_name: how a user and an assignee are named.
       reescalation_resolved: whether a new escalation keeps the resolution of the one before.
       id_type: whether ids are numbers or strings of digits.
-      largest_page: conversations, users and messages on one page at most, however many are asked for.
+      largest_page: records on one page at most, however many are asked for.
       total_error: by how much every stated total is off.
       totals_ignore_since: whether a total counts all records, whatever since when is asked for.
 

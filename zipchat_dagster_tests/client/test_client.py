@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
@@ -16,12 +16,14 @@ from zipchat_dagster.client import (
     PageLoopError,
     ServerError,
 )
+from zipchat_dagster.client.gather import BATCH_SECONDS, BATCH_SIZE, FAILURE_SIZE, MOST_BATCHES
 from zipchat_dagster.sandbox import Fault, Request, Sandbox, generate
 from zipchat_dagster.sandbox.api import MessageOrder, Order, Pagination
 from zipchat_dagster_tests.client.support import (
     KEY,
     NOW,
     Api,
+    Clock,
     Script,
     a_chat,
     a_client,
@@ -315,54 +317,65 @@ def test_gather_of_nothing_gives_nothing() -> None:
     assert api.requests == 0
 
 
-def test_gather_takes_items_only_as_there_is_room() -> None:
-    client = a_client(Script({}), concurrency=3)
-    taken = 0
+def test_gather_goes_on_with_calls_while_a_batch_is_stored() -> None:
+    items = range(2 * BATCH_SIZE)
+    all_called = threading.Event()
+    called = itertools.count(1)
 
-    def items() -> Iterator[int]:
-        nonlocal taken
-        while taken < 100:
-            taken += 1
-            yield taken
+    def call(item: int) -> int:
+        if next(called) == len(items):
+            all_called.set()
+        return item
 
-    done = 0
-    for batch in client.gather(lambda item: item, items()):
-        assert taken <= done + 3
-        done += len(batch)
-    assert (taken, done) == (100, 100)
+    batches = a_client(Script({})).gather(call, items)
+    first = next(batches)
+    assert len(first) >= BATCH_SIZE
+    assert all_called.wait(10)  # nobody has asked for the next batch yet
+    assert sorted(item for batch in [first, *batches] for item, _ in batch) == list(items)
 
 
-def test_gather_gives_what_is_done_first_first() -> None:
+def test_gather_hands_out_what_is_done_before_slow_calls_end() -> None:
     slow = threading.Event()
+    clock = Clock()
 
     def call(item: str) -> str:
         if item == "slow":
             assert slow.wait(10)
+        clock.now += BATCH_SECONDS
         return item
 
     order = []
-    for batch in a_client(Script({})).gather(call, ["slow", "quick"]):
+    for batch in a_client(Script({}), clock=clock).gather(call, ["slow", "quick", "quicker"]):
         order += [item for item, _ in batch]
         slow.set()
-    assert order == ["quick", "slow"]
+    assert order[-1] == "slow"
+
+
+def test_an_api_that_is_down_is_noticed_after_few_calls() -> None:
+    def call(item: int) -> None:
+        raise ZeroDivisionError(item)
+
+    first = next(a_client(Script({}), concurrency=1).gather(call, range(10_000)))
+    assert len(first) <= MOST_BATCHES * BATCH_SIZE // FAILURE_SIZE + 1
 
 
 def in_flight_at(api: Api, expected: int) -> None:
     """Passes when exactly so many calls of gather are under way together."""
     together = threading.Barrier(expected)
-    taken = [0]
-
-    def items() -> Iterator[int]:
-        for taken[0] in range(1, expected * 3 + 1):
-            yield taken[0]
+    under_way = 0
+    lock = threading.Lock()
 
     def call(item: int) -> None:
+        nonlocal under_way
+        with lock:
+            under_way += 1
+            assert under_way <= expected
         together.wait(10)
-        if item <= expected:
-            assert taken[0] == expected
+        with lock:
+            under_way -= 1
         together.wait(10)
 
-    for batch in api.client.gather(call, items()):
+    for batch in api.client.gather(call, range(3 * expected)):
         assert [outcome for _, outcome in batch] == [None] * len(batch)
 
 
@@ -380,22 +393,12 @@ def test_gather_keeps_more_calls_in_flight_when_answers_take_long() -> None:
 def test_abandoning_gather_does_not_wait_for_calls_under_way() -> None:
     client = a_client(Script({}))
     never = threading.Event()
-    calls = client.gather(lambda item: item == 0 or never.wait(60), range(1000))
-    assert next(calls) == [(0, True)]
+    calls = client.gather(lambda item: item < BATCH_SIZE or never.wait(60), range(1000))
+    assert len(next(calls)) == BATCH_SIZE
     calls.close()  # type: ignore[attr-defined]  # a generator
     with pytest.raises(RuntimeError, match="closed"):
         client.get_user(1)
     never.set()
-
-
-def test_an_error_in_the_items_themselves_ends_gather() -> None:
-    def items() -> Iterator[int]:
-        yield 1
-        raise ZeroDivisionError
-
-    client = a_client(Script({}))
-    with pytest.raises(ZeroDivisionError):
-        list(client.gather(lambda item: item, items()))
 
 
 def test_requests_and_waits_are_counted() -> None:

@@ -1,0 +1,120 @@
+"""Many calls at once: outcomes come in batches, and calls go on while a batch is being stored."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Outcome = tuple[T, R | Exception]
+
+# A batch is complete at whichever comes first. What is in an unfinished batch is what a killed
+# process has to ask for again.
+BATCH_SIZE: Final = 500
+BATCH_SECONDS: Final = 1.0
+FAILURE_SIZE: Final = 25  # twenty make a batch, so that an API that is down is noticed soon
+MOST_BATCHES: Final = 3  # fetched and not stored yet, before fetching waits for storing
+
+
+class Gathering(Generic[T, R]):
+    """Calls `function` for each item on several threads. Iterate it once, from one thread.
+
+    Yields lists of (item, result or the exception it raised), in the order of completion.
+
+    Args:
+        function: one call; whatever it raises becomes the outcome of its item.
+        in_flight: how many calls may be under way now.
+        size: how much a result adds to its batch.
+        most_threads: the most that `in_flight` will ever allow.
+        time: the time in seconds.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[T], R],
+        items: Iterable[T],
+        *,
+        in_flight: Callable[[], int],
+        size: Callable[[R], int],
+        most_threads: int,
+        time: Callable[[], float],
+    ) -> None:
+        self._function = function
+        self._items = deque(items)
+        self._in_flight = in_flight
+        self._size = size
+        self._time = time
+        self._pool = ThreadPoolExecutor(most_threads, thread_name_prefix="zipchat")
+        self._changed = threading.Condition()
+        self._under_way = 0
+        self._waiting: list[Outcome[T, R]] = []  # done, not yielded yet
+        self._waiting_size = 0
+        self._waiting_since = 0.0
+        self._fatal: BaseException | None = None
+
+    def __iter__(self) -> Iterator[list[Outcome[T, R]]]:
+        try:
+            with self._changed:
+                self._call_next()
+            while batch := self._next_batch():
+                yield batch
+        finally:
+            with self._changed:
+                self._items.clear()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _next_batch(self) -> list[Outcome[T, R]]:
+        """The next batch, as soon as it is complete; an empty one at the end."""
+        with self._changed:
+            while not self._is_complete():
+                is_begun = bool(self._waiting)
+                left = self._waiting_since + BATCH_SECONDS - self._time()
+                self._changed.wait(left if is_begun else None)
+            if self._fatal:
+                raise self._fatal
+            batch, self._waiting, self._waiting_size = self._waiting, [], 0
+            self._call_next()
+            return batch
+
+    def _is_complete(self) -> bool:
+        if self._fatal or not (self._under_way or self._items):
+            return True
+        is_old = self._time() - self._waiting_since >= BATCH_SECONDS
+        return self._waiting_size >= BATCH_SIZE or (bool(self._waiting) and is_old)
+
+    def _call_next(self) -> None:
+        """Start as many calls as there is room for; with the lock held."""
+        while (
+            self._items
+            and self._under_way < self._in_flight()
+            and self._waiting_size < MOST_BATCHES * BATCH_SIZE
+        ):
+            item = self._items.popleft()
+            self._under_way += 1
+            self._pool.submit(self._function, item).add_done_callback(partial(self._done, item))
+
+    def _done(self, item: T, future: Future[R]) -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        with self._changed:
+            self._under_way -= 1
+            if error is not None and not isinstance(error, Exception):
+                self._fatal = error
+                self._changed.notify()
+                return
+            outcome = future.result() if error is None else error
+            if not self._waiting:
+                self._waiting_since = self._time()
+            self._waiting.append((item, outcome))
+            self._waiting_size += (
+                FAILURE_SIZE if isinstance(outcome, Exception) else self._size(outcome)
+            )
+            self._call_next()
+            self._changed.notify()
