@@ -37,7 +37,7 @@ from zipchat_dagster.client import (
     requests_to_list,
 )
 from zipchat_dagster.client.listing import MARGIN
-from zipchat_dagster.sync import duration
+from zipchat_dagster.progress import duration
 from zipchat_dagster.warehouse import Warehouse, store
 
 MOST_REQUESTS: Final = 5

@@ -29,7 +29,7 @@ from zipchat_dagster.partitions import is_live
 from zipchat_dagster.replay import ReplayTransport
 from zipchat_dagster.sandbox import BASE_URL as SANDBOX_URL
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, grow
-from zipchat_dagster.sync import SyncIncompleteError
+from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
 
 
@@ -119,8 +119,8 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
 def _may_pass(client: ZipchatClient, error: ZipchatError) -> bool:
     """Whether the step may succeed in some minutes: the API has answered, and is down now."""
     match error:
-        case SyncIncompleteError():
-            return error.is_down  # else some conversations fail again and again: the next run's
+        case ApiDownError():
+            return True
         case SettingError() | UnauthorizedError() | NotFoundError() | UnprocessableError():
             return False
         case _:

@@ -1,13 +1,12 @@
-"""From the API into the warehouse: ask only for what coverage lacks, store in short transactions.
+"""From the API into the warehouse: read only what coverage lacks, store in short transactions.
 
-Dagster-free: the assets give these functions a client, a warehouse and a window, and turn their
-results into metadata. All times are aware; windows are half-open.
+No Dagster here: the assets pass in a client, a warehouse and a window, and turn the results into
+metadata. All times are aware; windows are half-open.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,42 +27,36 @@ from zipchat_dagster.client import (
     requests_to_list,
 )
 from zipchat_dagster.client.listing import MARGIN
+from zipchat_dagster.progress import Calendar, Progress, named
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.store import DueState, Failure, MessageWork
 
 Log = logging.Logger
+Batch = Sequence[tuple[MessageWork, ConversationRead | Exception]]
 
-PROGRESS_EVERY: Final = 30.0  # seconds between two lines of progress
-HOPELESS_AFTER: Final = 20  # conversations that fail in a row, before the API counts as down
-NAMED_AT_MOST: Final = 20  # conversations that an error names; the table has them all
+HOPELESS_AFTER: Final = 20  # failures in a row, after which the API itself is tried
+MOST_UNLISTED: Final = 100  # conversations missing from a listing that one run looks up
 
 
-class SyncIncompleteError(ZipchatError):
-    """Some conversations could not be read. The others are stored; these are tried again.
-
-    `is_down` is True when so many failed in a row that the rest was not tried.
-    """
-
-    def __init__(self, message: str, *, is_down: bool) -> None:
-        super().__init__(message)
-        self.is_down = is_down
+class ApiDownError(ZipchatError):
+    """No conversation can be read any more. What was read is stored."""
 
 
 @dataclass(frozen=True)
 class ListingResult:
-    """What a listing brought: distinct conversations, those found missing, how far it reached."""
+    """What a listing brought: distinct conversations, those that are gone, how far it reached."""
 
     since: datetime
     as_of: datetime
     conversations: int
     missing: list[int]
-    states_asked: int = 0  # conversations asked about singly, because nothing else tells
+    states_asked: int = 0  # conversations read one by one, because no listing shows their state
     requests_for_states: int = 0
 
 
 @dataclass
 class MessageResult:
-    """What reading messages brought; failures by conversation id."""
+    """What reading messages brought; `failures` by conversation id, with the reason."""
 
     conversations: int = 0
     messages: int = 0
@@ -89,12 +82,16 @@ def sync_conversations(
     refresh: bool,
     log: Log,
     most_states: int = 0,
+    relist_since: datetime | None = None,
 ) -> ListingResult:
     """Store every conversation active at or after `since`; list only what coverage lacks.
 
     Args:
-        most_states: how many requests may go into asking again about open escalations and
-            conversations in manual mode, whose end shows in no listing (0: none).
+        refresh: whether to list from `since` on, whatever is covered.
+        most_states: how many requests may go into reading open escalations and conversations in
+            manual mode again, whose end no listing shows (0: none).
+        relist_since: list at least from here on. An escalation moves no activity, so one that no
+            message follows is seen only by listing what is covered again.
 
     Raises:
         ListingUnsettledError: the list kept moving. What came is stored, nothing counts as
@@ -110,8 +107,10 @@ def sync_conversations(
         )
     list_since = since
     if coverage and coverage[0] <= since:
-        goes_on_at = coverage[1] - MARGIN
-        list_since = min(since, goes_on_at) if refresh else goes_on_at
+        # Never later than what is covered ends: the days in between would be missed.
+        list_since = coverage[1] - MARGIN
+        for earlier in (since if refresh else None, relist_since):
+            list_since = min(list_since, earlier or list_since)
     list_since, most_singly = reach_back(list_since, due, most_states)
     log.info(f"Listing conversations active since {list_since:%Y-%m-%d %H:%M:%S %Z}.")
     listing = client.list_conversations(since=list_since)
@@ -122,74 +121,99 @@ def sync_conversations(
                 store.store_conversations(
                     transaction, rows, observed_at, chat_id=chat_id, timezone=warehouse.timezone
                 )
-            progress.tell(len(listing.seen), total=listing.total)
+            progress.report(len(listing.seen), total=listing.total)
     if listing.as_of is None:
         raise ListingUnsettledError("the listing did not end")
-    with warehouse.transaction() as transaction:
-        missing = store.record_listing(
-            transaction,
-            chat_id=chat_id,
-            since=list_since,
-            as_of=listing.as_of,
-            listed_ids=listing.seen,
-            stated_total=listing.total,
-        )
-    if missing:
-        log.warning(f"{len(missing)} conversations are no longer listed: {named(missing)}.")
+    listed = {i for i in listing.seen if isinstance(i, int)}
+    missing = _settle_listing(
+        client,
+        warehouse,
+        listed,
+        since=list_since,
+        as_of=listing.as_of,
+        stated_total=listing.total,
+        log=log,
+    )
     requests = client.requests
-    unseen = [state.conversation_id for state in due if state.conversation_id not in listing.seen]
-    gone = set(missing)
-    asked = [i for i in unseen if i not in gone][:most_singly]
-    missing += ask_states(client, warehouse, asked, log=log)
+    unseen = [state.conversation_id for state in due if state.conversation_id not in listed]
+    asked = [i for i in unseen if i not in missing][:most_singly]
+    missing += read_states(client, warehouse, asked, log=log)
     return ListingResult(
         list_since,
         listing.as_of,
-        len(listing.seen),
+        len(listed),
         missing,
         states_asked=len(asked),
         requests_for_states=client.requests - requests,
     )
 
 
-def reach_back(since: datetime, due: Sequence[DueState], most: int) -> tuple[datetime, int]:
-    """How far back to list so that the states of `due` (most urgent first) cost the fewest
-    requests. Returns that time and how many may be asked for singly besides.
+def _settle_listing(
+    client: ZipchatClient,
+    warehouse: Warehouse,
+    listed: set[int],
+    *,
+    since: datetime,
+    as_of: datetime,
+    stated_total: int | None,
+    log: Log,
+) -> list[int]:
+    """Look up what a finished listing should have shown and did not, and record the listing as
+    covered. Returns the conversations that are gone.
 
-    A page of the list shows the states of up to a hundred conversations; asking singly costs one
-    request each. Listing further back shows all that asking singly would, and as many more as
-    `most` requests can.
+    One whose newest message was deleted is not gone: its activity lies before `since` now. After
+    a bulk deletion the rest is left to the next run, which lists from the same time on.
     """
-    outside = [state for state in due if state.last_message_at < since]
-    urgent = {state.conversation_id for state in outside[:most]}
+    chat_id = client.chat_id
+    with warehouse.transaction() as transaction:
+        unlisted = store.unlisted(transaction, listed, chat_id=chat_id, since=since, as_of=as_of)
+    asked = unlisted[:MOST_UNLISTED]
+    missing = read_states(client, warehouse, asked, log=log)
+    if missing:
+        log.warning(f"{len(missing)} conversations are gone: {named(missing)}.")
+    if len(unlisted) > len(asked):
+        log.warning(
+            f"{len(unlisted):,} conversations were not listed. {len(asked)} were looked up; the"
+            " next run looks up more of them."
+        )
+        return missing
+    with warehouse.transaction() as transaction:
+        store.record_listing(
+            transaction,
+            chat_id=chat_id,
+            since=since,
+            as_of=as_of,
+            listed=len(listed),
+            stated_total=stated_total,
+        )
+    return missing
+
+
+def reach_back(since: datetime, due: Sequence[DueState], most: int) -> tuple[datetime, int]:
+    """From when on to list, so that the states of `due` cost few requests: a page of the list shows
+    up to a hundred, and reading them one by one costs a request each. Returns that time and how
+    many may be read one by one besides.
+    """
     best, left = since, most
-    seen = cost = len(urgent)
-    by_age = sorted(outside, key=lambda state: state.last_message_at, reverse=True)
-    for listed, state in enumerate(by_age, start=1):
-        urgent.discard(state.conversation_id)
-        pages = further_pages(state.listed_with)
-        if pages > most:
-            break  # further back it only takes more
-        if pages + len(urgent) > most:
-            continue
-        singly = min(len(outside) - listed, most - pages)
-        if (listed + singly, -pages - singly) > (seen, -cost):
+    older = sorted(
+        (state for state in due if state.last_message_at < since),
+        key=lambda state: state.last_message_at,
+        reverse=True,
+    )
+    for count, state in enumerate(older, start=1):
+        pages = requests_to_list(state.listed_with, largest=LARGEST_PAGE) - 1
+        if pages <= min(count, most):
             best, left = state.last_message_at, most - pages
-            seen, cost = listed + singly, pages + singly
     return best, left
 
 
-def further_pages(conversations: int) -> int:
-    """How many requests more than one it takes to list so many."""
-    return requests_to_list(conversations, largest=LARGEST_PAGE) - 1
-
-
-def ask_states(
+def read_states(
     client: ZipchatClient, warehouse: Warehouse, conversation_ids: Sequence[int], *, log: Log
 ) -> list[int]:
-    """Ask for the state of each conversation and store it. Returns those that are gone.
+    """Read each conversation without its messages and store its state. Returns those that are
+    gone.
 
-    One that cannot be read is only said: its messages are not concerned, and the next run asks
-    again.
+    One that cannot be read is only logged: the next run tries again.
     """
     chat_id = client.chat_id
     missing: list[int] = []
@@ -231,129 +255,130 @@ def sync_messages(
     days: Sequence[str],
     refresh: bool,
     log: Log,
+    most_retried: int = 0,
     on_day: Callable[[str], None] = lambda day: None,
 ) -> MessageResult:
     """Store every message in [since, until) of the conversations that are stored.
 
+    A conversation that cannot be read stops nothing: it is recorded, and the next run tries again.
+
     Args:
         days: the partitions of the window in order, as ISO dates.
-        on_day: called with each of them as soon as all its messages are committed.
+        most_retried: how many conversations of other days to retry that could not be read before.
+        on_day: called with each day as soon as all its messages that can be read are committed.
 
     Raises:
-        SyncIncompleteError: after everything else is stored, naming what could not be read.
+        ApiDownError: nothing can be read any more. Everything read so far is stored.
     """
-    chat_id = client.chat_id
     with warehouse.transaction() as transaction:
         work = store.message_work(
             transaction,
-            chat_id=chat_id,
+            chat_id=client.chat_id,
             since=since,
             until=until,
             timezone=warehouse.timezone,
             refresh=refresh,
+            most_retried=most_retried,
         )
+        readable = store.newest_read(transaction, chat_id=client.chat_id)
     log.info(f"{len(work):,} conversations have messages that are not stored yet.")
     result = MessageResult()
-    calendar = _Calendar(days, work, on_day)
+    calendar = Calendar(days, [item.first_day for item in work], on_day)
     progress = Progress(client, log, "conversations read")
-    failed_in_a_row = 0
+    health = _Health(client, readable)
     with warehouse.small_transactions():
         for batch in client.gather(
             lambda item: client.read_conversation(item.conversation_id, since=item.ask_from), work
         ):
-            reads, failures, gone = _sorted_out(batch)
-            at = client.server_time()
-            with warehouse.transaction() as transaction:
-                result.messages += store.store_reads(
-                    transaction, reads, chat_id=chat_id, timezone=warehouse.timezone
-                )
-                store.store_failures(
-                    transaction,
-                    [(item, Failure(reason, at)) for item, reason in failures],
-                    chat_id=chat_id,
-                )
-                store.mark_not_found(transaction, gone, at, chat_id=chat_id)
-            result.conversations += len(reads)
-            result.missing += gone
-            result.failures |= {item.conversation_id: reason for item, reason in failures}
-            failed_in_a_row = 0 if reads or gone else failed_in_a_row + len(failures)
-            if failed_in_a_row >= HOPELESS_AFTER:
-                break
-            calendar.done([item for item, _ in batch], {item.first_day for item, _ in failures})
-            progress.tell(result.conversations + len(result.failures), total=len(work))
+            _store_batch(client, warehouse, batch, result)
+            health.check(batch)
+            calendar.done([item.first_day for item, _ in batch])
+            progress.report(result.conversations + len(result.failures), total=len(work))
     if result.failures:
-        is_down = failed_in_a_row >= HOPELESS_AFTER
-        raise SyncIncompleteError(_failure_text(result, is_down=is_down), is_down=is_down)
-    calendar.close()
+        health.check_at_the_end()
+        log.warning(
+            f"{len(result.failures):,} conversations could not be read"
+            f" ({named(list(result.failures))}). The next run tries again; the reasons are in"
+            " zipchat.message_coverage.failure."
+        )
     return result
 
 
-def named(ids: Sequence[int]) -> str:
-    """The ids for a message, cut to a readable number."""
-    more = f" and {len(ids) - NAMED_AT_MOST:,} more" if len(ids) > NAMED_AT_MOST else ""
-    return ", ".join(map(str, ids[:NAMED_AT_MOST])) + more
-
-
-class Progress:
-    """Tells how far a long fetch is, at a human pace: done, requests, rate, time to go."""
-
-    def __init__(self, client: ZipchatClient, log: Log, what: str) -> None:
-        self._client = client
-        self._log = log
-        self._what = what
-        self._began_at = self._told_at = client.clock.time()
-        self._requests = client.requests
-
-    def tell(self, done: int, *, total: int | None) -> None:
-        """Log a line if the last one is long enough ago."""
-        now = self._client.clock.time()
-        if now - self._told_at < PROGRESS_EVERY or not done:
-            return
-        self._told_at = now
-        elapsed = now - self._began_at
-        requests = self._client.requests - self._requests
-        of = f" of {total:,}" if total else ""
-        to_go = f", about {duration((total - done) * elapsed / done)} to go" if total else ""
-        self._log.info(
-            f"{done:,}{of} {self._what}, {requests:,} requests ({requests * 60 / elapsed:.0f} a"
-            f" minute){to_go}."
+def _store_batch(
+    client: ZipchatClient, warehouse: Warehouse, batch: Batch, result: MessageResult
+) -> None:
+    """Commit what was read, what failed and what is gone together, and add it to `result`."""
+    reads, failures, gone = _sorted_out(batch)
+    at = client.server_time()
+    with warehouse.transaction() as transaction:
+        result.messages += store.store_reads(
+            transaction, reads, chat_id=client.chat_id, timezone=warehouse.timezone
         )
+        store.store_failures(
+            transaction,
+            [(item, Failure(reason, at)) for item, reason in failures],
+            chat_id=client.chat_id,
+        )
+        store.mark_not_found(transaction, gone, at, chat_id=client.chat_id)
+    result.conversations += len(reads)
+    result.missing += gone
+    result.failures |= {item.conversation_id: reason for item, reason in failures}
 
 
-def duration(seconds: float) -> str:
-    """`95 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+class _Health:
+    """Tells conversations that are broken from an API that is down.
 
+    After many failures in a row, and when nothing at all could be read, a conversation is tried
+    that could be read before: if even that fails, the API is down.
+    """
 
-class _Calendar:
-    """Calls `on_day` for each day, in order, once nothing of it or before it is outstanding."""
+    def __init__(self, client: ZipchatClient, readable: int | None) -> None:
+        self._client = client
+        self._readable = readable
+        self._has_read = False
+        self._failed_in_a_row = 0
 
-    def __init__(
-        self, days: Sequence[str], work: Sequence[MessageWork], on_day: Callable[[str], None]
-    ) -> None:
-        self._days = list(days)
-        self._outstanding = Counter(item.first_day for item in work)
-        self._on_day = on_day
+    def check(self, batch: Batch) -> None:
+        """Take in a batch.
 
-    def done(self, items: Sequence[MessageWork], failed_days: set[str]) -> None:
-        # A day whose conversation failed stays outstanding, and so do the days after it, in which
-        # that conversation may have messages too.
-        self._outstanding.subtract(item.first_day for item in items)
-        self._outstanding.update(failed_days)
-        while self._days and not self._outstanding[self._days[0]]:
-            self._on_day(self._days.pop(0))
+        Raises:
+            ApiDownError: the API is down.
+        """
+        for item, outcome in batch:
+            if isinstance(outcome, ConversationRead):
+                self._readable, self._has_read = item.conversation_id, True
+                self._failed_in_a_row = 0
+            elif not isinstance(outcome, NotFoundError):
+                self._failed_in_a_row += 1
+        if self._failed_in_a_row >= HOPELESS_AFTER:
+            if self._readable is None:
+                raise ApiDownError(f"{self._text()} None was ever read.")
+            self._try_readable()
+            self._failed_in_a_row = 0
 
-    def close(self) -> None:
-        """Everything was read: report the days that are left."""
-        for day in self._days:
-            self._on_day(day)
+    def check_at_the_end(self) -> None:
+        """Raises like `check` when all there was to read failed because the API is down."""
+        if not self._has_read and self._readable is not None:
+            self._try_readable()
+
+    def _try_readable(self) -> None:
+        assert self._readable is not None
+        try:
+            self._client.read_conversation(self._readable, since=self._client.server_time())
+        except NotFoundError:
+            pass  # it was deleted meanwhile; the API answers
+        except ZipchatError as error:
+            raise ApiDownError(
+                f"{self._text()} Nor could conversation {self._readable}, which was read before:"
+                f" {error}"
+            ) from None
+
+    def _text(self) -> str:
+        return f"The last {self._failed_in_a_row} conversations could not be read."
 
 
 def _sorted_out(
-    batch: Sequence[tuple[MessageWork, ConversationRead | Exception]],
+    batch: Batch,
 ) -> tuple[list[tuple[MessageWork, ConversationRead]], list[tuple[MessageWork, str]], list[int]]:
     """(read, failed with the reason, not found); raises what concerns all conversations."""
     reads, failures, gone = [], [], []
@@ -370,16 +395,3 @@ def _sorted_out(
             case _:
                 raise outcome
     return reads, failures, gone
-
-
-def _failure_text(result: MessageResult, *, is_down: bool) -> str:
-    reasons = list(result.failures.values())
-    listed = "\n".join(f"- {reason}" for reason in reasons[:NAMED_AT_MOST])
-    more = len(reasons) - NAMED_AT_MOST
-    given_up = f" The last {HOPELESS_AFTER} in a row failed, so the rest was not tried."
-    return (
-        f"{len(reasons):,} conversations could not be read ({named(list(result.failures))});"
-        f" {result.conversations:,} were. What was read is stored; these are tried again by the"
-        f" next run.{given_up if is_down else ''}\n{listed}"
-        + (f"\n… and {more:,} more, in zipchat.message_coverage.failure" if more > 0 else "")
-    )

@@ -57,6 +57,8 @@ class Project:
         until: datetime | None = None,
         refresh: bool = False,
         most_states: int = 0,
+        most_retried: int = 0,
+        relist_since: datetime | None = None,
         **options: Any,
     ) -> tuple[int, MessageResult]:
         """Users, conversations and messages of [since, until); returns (requests, messages)."""
@@ -73,6 +75,7 @@ class Project:
                 refresh=refresh,
                 log=LOG,
                 most_states=most_states,
+                relist_since=relist_since,
             )
             result = sync_messages(
                 client,
@@ -82,6 +85,7 @@ class Project:
                 days=days,
                 refresh=refresh,
                 log=LOG,
+                most_retried=most_retried,
             )
             return client.requests, result
 

@@ -72,6 +72,10 @@ class Outcome:
     def metadata(self, check: str) -> dict[str, Any]:
         return {name: one.value for name, one in self.evaluations[check].metadata.items()}
 
+    def sync_metadata(self, asset: str) -> dict[str, Any]:
+        (event,) = self.result.asset_materializations_for_node(asset)[-1:]
+        return {name: one.value for name, one in event.metadata.items()}
+
     def text(self) -> str:
         """Everything that the checks put into Dagster."""
         return json.dumps(
@@ -623,7 +627,7 @@ def test_no_other_failure_holds_anything_back(built: Built) -> None:
     }
 
 
-def test_after_a_sync_that_failed_the_checks_alone_name_what_was_skipped(
+def test_a_conversation_that_cannot_be_read_stops_no_metrics_and_is_named(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     chat = generate(seed=3, conversations=5, days=2, now=NOW)
@@ -639,13 +643,12 @@ def test_after_a_sync_that_failed_the_checks_alone_name_what_was_skipped(
     sandbox._show = repeat  # type: ignore[method-assign]  # a server that is broken for one
     with serve(sandbox) as url:
         built = Built(tmp_path / "chat.duckdb", sandbox, url, instance)
-        synced = built.run(dg.AssetSelection.assets(*TABLES), days=(NOW - timedelta(days=2), NOW))
-        assert not synced.result.success
-        # The checks of an asset whose step failed are not run with it …
-        assert "raw_messages.no_conversation_was_skipped" not in synced.evaluations
-        # … so a job of their own tells.
-        outcome = built.run()
+        outcome = built.run(dg.AssetSelection.assets(*TABLES), days=(NOW - timedelta(days=2), NOW))
+        metrics = built.sql("select count(*) from zipchat.escalation_metrics")
+    assert metrics > [(0,)]
     assert outcome.result.success
+    assert outcome.sync_metadata("raw_messages")["conversations_failed"] == 1
+    assert outcome.failed["raw_messages.no_conversation_was_skipped"] == "ERROR"
     named = outcome.metadata("raw_messages.no_conversation_was_skipped")["named"]
     assert [row["offender"] for row in named] == [bad]
     assert "list" in named[0]["cause"]

@@ -12,7 +12,7 @@ from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.client import ZipchatClient
 from zipchat_dagster.resources import ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Fault, Sandbox, generate, serve
-from zipchat_dagster.sync import SyncIncompleteError
+from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster_tests.conftest import NOW, Clock
 
 
@@ -53,16 +53,12 @@ def test_an_api_that_goes_down_may_be_up_again_in_some_minutes(
     failure = failure_of(resource, "iter_users", "iter_conversations")
     assert "the API answered 500" in (failure.description or "")
     assert failure.allow_retries
-    assert failure_of(
-        resource, "iter_users", SyncIncompleteError("20 in a row", is_down=True)
-    ).allow_retries
+    assert failure_of(resource, "iter_users", ApiDownError("20 in a row")).allow_retries
 
 
 def test_what_repeating_cannot_mend_is_not_repeated(
     sandbox: Sandbox, resource: ZipchatResource
 ) -> None:
-    some = SyncIncompleteError("conversation 5 could not be read", is_down=False)
-    assert not failure_of(resource, "iter_users", some).allow_retries
     sandbox.key = "zc-another"
     assert not failure_of(resource, "iter_users").allow_retries
     nowhere = resource.model_copy(update={"base_url": "http://127.0.0.1:9/api"})

@@ -18,7 +18,7 @@ from zipchat_dagster.client import NotFoundError, SettingError
 from zipchat_dagster.notify import Notifier, Report, check_webhook_url
 from zipchat_dagster.sandbox import generate
 from zipchat_dagster.sensors import failed_runs_sensor, failing_checks_sensor
-from zipchat_dagster.sync import SyncIncompleteError
+from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse.warehouse import WarehouseError
 
 E_MAIL = "ada.sample@example.com"
@@ -222,8 +222,8 @@ def test_what_failed_before_the_sensor_was_switched_on_is_not_told(
             "GET /chats/1/x/5: the API answered 404 “Conversation not found”",
         ),
         (
-            SyncIncompleteError(f"2 failed (4, 5).\n- {TEXT}", is_down=False),
-            "SyncIncompleteError",
+            ApiDownError(f"2 failed (4, 5).\n- {TEXT}"),
+            "ApiDownError",
             "2 failed (4, 5).",
         ),
         (WarehouseError("The file is locked. By whom?"), "WarehouseError", "The file is locked."),

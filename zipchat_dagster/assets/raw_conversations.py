@@ -1,5 +1,7 @@
 """`raw_conversations`: every conversation, each once, in its newest observed state."""
 
+from datetime import timedelta
+
 import dagster as dg
 from pydantic import Field
 
@@ -23,14 +25,22 @@ from zipchat_dagster.warehouse import summaries
 
 
 class ConversationsConfig(SyncConfig):
-    """What a run may be told in the Launchpad."""
+    """Run config, for the Launchpad and the schedules."""
 
     most_states: int = Field(
         default=30,
         ge=0,
         description=(
-            "Requests that a run of today may spend on asking again about open escalations and"
-            " conversations in manual mode; nothing else tells of a resolution."
+            "Requests that a run of today may spend on reading open escalations and conversations"
+            " in manual mode again. No listing shows that one was resolved."
+        ),
+    )
+    relist_days: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "List at least this many days again, whatever is covered. An escalation that no"
+            " message follows is seen only that way. The daily schedule sets it."
         ),
     )
 
@@ -59,9 +69,9 @@ def raw_conversations(
     was created before: afterwards the table holds every conversation created in the range and
     every one active since its start. What an earlier run has listed is not listed again.
 
-    A run of today also asks again about open escalations and conversations in manual mode, since a
-    resolution or a hand-back moves nothing that the list can be filtered by: the young ones each
-    time, older ones more rarely, by listing further back where that is cheaper.
+    A run of today also reads open escalations and conversations in manual mode again, since a
+    resolution or a hand-back moves nothing that the list can be filtered by: young ones every
+    time, older ones less often, by listing further back where that is cheaper.
 
     Cost: about 1.2 requests per 100 conversations active since then; one when nothing changed.
     """
@@ -74,6 +84,9 @@ def raw_conversations(
             refresh=config.refresh,
             log=context.log,
             most_states=config.most_states if is_live(context) else 0,
+            relist_since=client.server_time() - timedelta(days=config.relist_days)
+            if config.relist_days
+            else None,
         )
         counts = summaries.partition_counts(tables, "raw_conversations", window_days(context))
         add_partition_metadata(context, counts)

@@ -18,12 +18,13 @@ from zipchat_dagster.assets.common import (
     window_days,
 )
 from zipchat_dagster.assets.raw_conversations import raw_conversations
-from zipchat_dagster.partitions import daily
+from zipchat_dagster.partitions import daily, is_live
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sync import sync_messages
 from zipchat_dagster.warehouse import summaries
 
-LONG_RUN = 60.0  # seconds, from which on finished days are reported before the run's end
+LONG_RUN = 60.0  # seconds, after which finished days are reported before the run's end
+MOST_RETRIED = 30  # conversations of other days, which failed before, that a run of today retries
 
 
 @dg.asset(
@@ -46,9 +47,13 @@ def raw_messages(
 ) -> dg.MaterializeResult:
     """Messages **created** on the partition's day.
 
-    Asks for the messages of each stored conversation that can have some in the range and whose
-    stored messages do not reach its newest one. Everything is committed as it comes: a run that
-    is killed loses the requests of a moment, and a long one reports its days as they are done.
+    Reads the messages of each stored conversation that can have some in the range and whose
+    stored messages do not reach its newest one. They are committed in batches of some hundred
+    rows or a second, whichever is first, so a killed run loses at most a batch, and a long one
+    reports its days as they are done.
+
+    A conversation that cannot be read stops nothing: `conversations_failed` counts it, the check
+    `no_conversation_was_skipped` names it, and the next run of today tries again.
 
     Cost: one request per conversation with new messages (more where it has over 200 new ones).
     """
@@ -58,7 +63,7 @@ def raw_messages(
     began_at = time.monotonic()
 
     def on_day(day: str) -> None:
-        # The run's own event comes at its end; a long run that dies has reported what it did.
+        # The run's own event comes at its end; a long run that dies has reported its days.
         if len(days) > 1 and time.monotonic() - began_at > LONG_RUN:
             context.log.info(f"All messages of {day} are stored.")
             counts = summaries.partition_counts(tables, "raw_messages", [day]).get(day, {})
@@ -75,6 +80,7 @@ def raw_messages(
             days=days,
             refresh=config.refresh,
             log=context.log,
+            most_retried=MOST_RETRIED if is_live(context) else 0,
             on_day=on_day,
         )
         add_partition_metadata(context, summaries.partition_counts(tables, "raw_messages", days))
@@ -83,6 +89,7 @@ def raw_messages(
                 "conversations_read": result.conversations,
                 "messages_read": result.messages,
                 "conversations_missing": len(result.missing),
+                "conversations_failed": len(result.failures),
                 "days_in_run": len(days),
                 "source": zipchat.source,
                 **cost(client),

@@ -1,7 +1,7 @@
-"""What is written in a transaction: records as they came, and what is covered by them.
+"""What is written in a transaction: records as received, and what they cover.
 
-Each function belongs into one `Warehouse.transaction()`; what is given together is committed
-together. Records are typed in SQL, leniently: a field of the wrong type becomes NULL and stays
+Each function runs inside one `Warehouse.transaction()`; what is passed together is committed
+together. Records are typed in SQL, leniently: a field of the wrong type becomes NULL and is kept
 in `payload`; a record without a usable id goes to `rejected_records`.
 """
 
@@ -29,11 +29,11 @@ SETTLING = timedelta(seconds=5)  # a second that is this old gets no further mes
 
 @dataclass(frozen=True, slots=True)  # there can be a hundred thousand
 class MessageWork:
-    """A conversation whose messages are to be asked for, from `ask_from` (None: all) on."""
+    """A conversation whose messages are to be read, from `ask_from` on (None: all of them)."""
 
     conversation_id: int
     ask_from: datetime | None
-    first_day: str  # the first partition in which its messages may fall, as an ISO date
+    first_day: str  # the first partition that its messages may belong to, as an ISO date
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Held:
 
 @dataclass(frozen=True)
 class DueState:
-    """A conversation whose state is to be asked for again, since nothing else would tell.
+    """A conversation whose state must be read again, since no listing would show a change.
 
-    `listed_with`: how many conversations a listing brings that reaches back to this one.
+    `listed_with`: how many conversations a listing shows that reaches back to this one.
     """
 
     conversation_id: int
@@ -92,7 +92,7 @@ def store_conversations(
     """
     batch = _batch(rows, observed_at)
     batch["is_show"] = is_show
-    _reject(transaction, rows, batch, kind="conversation", chat_id=chat_id)
+    _reject(transaction, batch, kind="conversation", chat_id=chat_id)
     transaction.execute("type_conversations", {"batch": batch}, chat_id=chat_id, timezone=timezone)
     transaction.execute("add_conversation_history")
     transaction.execute("merge_conversations")
@@ -126,7 +126,7 @@ def store_reads(
         batch = _batch(records, observed)
         batch["conversation_id"] = pd.Series(conversation_ids, dtype="int64")
         batch["message_text"] = pd.Series(map(_storable, texts), dtype="str")
-        _reject(transaction, records, batch, kind="message", chat_id=chat_id)
+        _reject(transaction, batch, kind="message", chat_id=chat_id)
         transaction.execute("merge_messages", {"batch": batch}, chat_id=chat_id, timezone=timezone)
     _record_coverage(
         transaction,
@@ -134,7 +134,8 @@ def store_reads(
             {
                 "conversation_id": work.conversation_id,
                 "covered_from": work.ask_from or EVER,
-                "covered_through": _covered_through(read),
+                "newest": _text(read.conversation.get("last_message_at")),
+                "settled_at": read.observed_at - SETTLING,
                 # A count is of the whole conversation only where all of it was asked for.
                 "stated_messages": None if work.ask_from else read.stated_messages,
                 "observed_at": read.observed_at,
@@ -156,7 +157,8 @@ def store_failures(
             {
                 "conversation_id": work.conversation_id,
                 "covered_from": None,
-                "covered_through": None,
+                "newest": None,
+                "settled_at": None,
                 "stated_messages": None,
                 "observed_at": failure.at,
                 "failure": failure.reason,
@@ -169,11 +171,27 @@ def store_failures(
 def store_users(
     transaction: Transaction, rows: Sequence[Record], observed_at: datetime, *, chat_id: int
 ) -> None:
-    """Store the complete list of users; who is not in it is no longer current."""
+    """Store the complete list of users; whoever is not on it is no longer current."""
     batch = _batch(rows, observed_at)
-    _reject(transaction, rows, batch, kind="user", chat_id=chat_id)
+    _reject(transaction, batch, kind="user", chat_id=chat_id)
     transaction.execute("merge_users", {"batch": batch}, chat_id=chat_id)
     transaction.execute("retire_users", chat_id=chat_id, as_of=observed_at)
+
+
+def unlisted(
+    transaction: Transaction,
+    listed_ids: Iterable[int],
+    *,
+    chat_id: int,
+    since: datetime,
+    as_of: datetime,
+) -> list[int]:
+    """The stored conversations, newest activity first, that a complete listing of [since, as_of]
+    should have shown and did not: deleted, or moved back because a message of theirs was."""
+    found = transaction.execute(
+        "unlisted", {"listed": ids(listed_ids)}, chat_id=chat_id, since=since, as_of=as_of
+    )
+    return [row[0] for row in found]
 
 
 def record_listing(
@@ -182,26 +200,23 @@ def record_listing(
     chat_id: int,
     since: datetime,
     as_of: datetime,
-    listed_ids: Iterable[Any],
+    listed: int,
     stated_total: int | None,
-) -> list[int]:
-    """Record that everything active in [since, as_of] is stored; mark as missing what should have
-    been listed and was not. Returns the ids of those."""
-    listed = ids(i for i in listed_ids if isinstance(i, int))
-    gone = transaction.execute(
-        "mark_missing", {"listed": listed}, chat_id=chat_id, since=since, as_of=as_of
-    )
-    missing = [row[0] for row in gone]
-    _add_missing_history(transaction, missing, chat_id=chat_id)
+) -> None:
+    """Record that everything active in [since, as_of] is stored.
+
+    Args:
+        listed: how many distinct conversations the listing showed.
+        stated_total: how many there are, according to the API.
+    """
     transaction.execute(
         "record_listing",
         chat_id=chat_id,
         since=since,
         as_of=as_of,
         stated_total=stated_total,
-        listed_total=len(listed),
+        listed_total=listed,
     )
-    return missing
 
 
 def mark_not_found(
@@ -212,7 +227,7 @@ def mark_not_found(
         transaction.execute(
             "mark_not_found", {"gone": ids(conversation_ids)}, chat_id=chat_id, at=at
         )
-        _add_missing_history(transaction, conversation_ids, chat_id=chat_id)
+        transaction.execute("add_missing_history", {"gone": ids(conversation_ids)}, chat_id=chat_id)
 
 
 def message_work(
@@ -222,9 +237,15 @@ def message_work(
     since: datetime,
     until: datetime,
     timezone: str,
-    refresh: bool,
+    refresh: bool = False,
+    most_retried: int = 0,
 ) -> list[MessageWork]:
-    """The conversations that may have messages in [since, until) which are not stored."""
+    """The conversations that may have messages in [since, until) which are not stored.
+
+    Args:
+        refresh: whether to read what is stored already once more.
+        most_retried: how many conversations of other days to add that could not be read before.
+    """
     frame = transaction.query(
         "message_work",
         chat_id=chat_id,
@@ -232,6 +253,7 @@ def message_work(
         until=until,
         timezone=timezone,
         refresh=refresh,
+        most_retried=most_retried,
     )
     asked = frame["ask_from"].astype(object).where(frame["ask_from"].notna(), None)
     days = pd.to_datetime(frame["first_day"]).dt.strftime("%Y-%m-%d")
@@ -305,6 +327,12 @@ def due_states(transaction: Transaction, *, chat_id: int, now: datetime) -> list
     ]
 
 
+def newest_read(transaction: Transaction, *, chat_id: int) -> int | None:
+    """The conversation whose messages were read last without a failure; None if there is none."""
+    found = transaction.execute("newest_read", chat_id=chat_id)
+    return found[0][0] if found else None
+
+
 def listing_coverage(transaction: Transaction, *, chat_id: int) -> tuple[datetime, datetime] | None:
     """(since, as_of): everything active in between is stored; None before the first listing."""
     frame = transaction.query("listing_coverage", chat_id=chat_id)
@@ -320,9 +348,12 @@ def times(values: Iterable[Any]) -> pd.Series[pd.Timestamp]:
 
 
 def time_of(value: Any) -> datetime | None:
-    """One of the API's times, in UTC; None for what is none."""
-    (at,) = times([value])
-    return None if pd.isna(at) else at.to_pydatetime()
+    """One of the API's times in UTC; None for anything else."""
+    try:
+        at = datetime.fromisoformat(value)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def ids(conversation_ids: Iterable[int]) -> pd.DataFrame:
@@ -330,50 +361,31 @@ def ids(conversation_ids: Iterable[int]) -> pd.DataFrame:
     return pd.DataFrame({"conversation_id": pd.Series(list(conversation_ids), dtype="int64")})
 
 
-def _covered_through(read: ConversationRead) -> datetime:
-    """The smaller of its newest message and a moment before the reading: a message may still
-    arrive in the second that was read last."""
-    newest = time_of(read.conversation.get("last_message_at"))
-    settled = read.observed_at - SETTLING
-    return settled if newest is None else min(newest, settled)
-
-
 def _record_coverage(
     transaction: Transaction, rows: Sequence[Mapping[str, Any]], *, chat_id: int
 ) -> None:
     covered = pd.DataFrame(rows)
-    for column in ("covered_from", "covered_through", "observed_at"):
+    for column in ("covered_from", "settled_at", "observed_at"):
         covered[column] = pd.to_datetime(covered[column], utc=True)
     covered["stated_messages"] = covered["stated_messages"].astype("Int64")
-    covered["failure"] = covered["failure"].astype("str").where(covered["failure"].notna(), None)
+    for column in ("newest", "failure"):
+        covered[column] = covered[column].astype("str").where(covered[column].notna(), None)
     transaction.execute("merge_message_coverage", {"covered": covered}, chat_id=chat_id)
 
 
-def _add_missing_history(
-    transaction: Transaction, conversation_ids: Sequence[int], *, chat_id: int
-) -> None:
-    if conversation_ids:
-        transaction.execute("add_missing_history", {"gone": ids(conversation_ids)}, chat_id=chat_id)
-
-
-def _reject(
-    transaction: Transaction,
-    rows: Sequence[Record],
-    batch: pd.DataFrame,
-    *,
-    kind: str,
-    chat_id: int,
-) -> None:
+def _reject(transaction: Transaction, batch: pd.DataFrame, *, kind: str, chat_id: int) -> None:
     """Keep records without a usable id; what is merged leaves them out."""
-    if any(type(row.get("id")) is not int for row in rows):
+    if batch["id"].isna().any():
         transaction.execute("add_rejected_records", {"batch": batch}, chat_id=chat_id, kind=kind)
 
 
 def _batch(rows: Sequence[Record], observed_at: datetime | Sequence[datetime]) -> pd.DataFrame:
-    """Records as a frame: payload (JSON text), observed_at, position."""
+    """Records as a frame: id (NULL where there is no usable one), payload (JSON text),
+    observed_at, position."""
     moments = [observed_at] * len(rows) if isinstance(observed_at, datetime) else list(observed_at)
     return pd.DataFrame(
         {
+            "id": pd.array([_id(row) for row in rows], dtype="Int64"),
             "payload": pd.Series(
                 [json.dumps(row, ensure_ascii=False) for row in rows], dtype="str"
             ),
@@ -381,6 +393,16 @@ def _batch(rows: Sequence[Record], observed_at: datetime | Sequence[datetime]) -
             "position": range(len(rows)),
         }
     )
+
+
+def _id(row: Record) -> int | None:
+    """The client has turned everything that can be an id into a number."""
+    value = row.get("id")
+    return value if type(value) is int and -(2**63) <= value < 2**63 else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _storable(text: str | None) -> str | None:

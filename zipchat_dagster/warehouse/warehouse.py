@@ -187,10 +187,12 @@ class Warehouse:
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(sql("schema"))
-        for table, moment in (("raw_conversations", "created_at"), ("raw_messages", "created_at")):
-            connection.execute(
-                sql("redate").format(table=table, moment=moment), {"timezone": self.timezone}
-            )
+        stored = connection.execute(sql("stored_timezone")).fetchone()
+        zone = {"timezone": self.timezone}
+        if stored != (self.timezone,):
+            for table in ("raw_conversations", "raw_messages"):
+                connection.execute(sql("redate").format(table=table), zone)
+            connection.execute(sql("store_timezone"), zone)
 
 
 def _duckdb(path: Path) -> duckdb.DuckDBPyConnection:

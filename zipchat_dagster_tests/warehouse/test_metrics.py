@@ -607,7 +607,12 @@ def test_an_empty_chat_has_every_table_and_a_row_of_nothing(tmp_path: Path) -> N
     story.at("2026-03-03 10:00")
     assert story.run() == ["2026-03-03"]
     for table in tables():
-        expected = {"escalation_metrics": 1, "users": 3, "listing_coverage": 1}.get(table, 0)
+        expected = {
+            "escalation_metrics": 1,
+            "users": 3,
+            "listing_coverage": 1,
+            "warehouse_settings": 1,
+        }.get(table, 0)
         assert story.value(f"select count(*) from zipchat.{table}") == expected
     row = story.metrics("2026-03-03")
     assert {row[column] for column in COLUMNS} == {0, None}

@@ -152,39 +152,39 @@ def test_of_one_conversation_twice_on_a_page_the_last_counts(warehouse: Warehous
 # What is gone
 
 
-def test_what_a_listing_should_have_shown_is_marked_missing_once_and_comes_back(
-    warehouse: Warehouse,
-) -> None:
+def test_what_a_listing_should_have_shown_and_did_not_is_found(warehouse: Warehouse) -> None:
     gone, kept, older = 7, 8, 9
-    escalated = {"last_escalated_at": "2026-03-03T09:31:00Z"}
     put(
         warehouse,
-        conversation(id=gone, **escalated),
+        conversation(id=gone),
         conversation(id=kept),
         conversation(id=older, last_message_at="2026-03-03T08:00:00Z"),
     )
 
-    def listed(*ids: int, at: datetime) -> list[int]:
+    def unlisted(as_of: datetime) -> list[int]:
         with warehouse.transaction() as transaction:
-            return store.record_listing(
-                transaction,
-                chat_id=CHAT,
-                since=moment("2026-03-03 09:00"),
-                as_of=at,
-                listed_ids=ids,
-                stated_total=None,
+            return store.unlisted(
+                transaction, [kept], chat_id=CHAT, since=moment("2026-03-03 09:00"), as_of=as_of
             )
 
-    assert listed(kept, at=T0 + MINUTE) == [gone]
-    assert listed(kept, at=T0 + 2 * MINUTE) == []
-    put(warehouse, conversation(id=gone, **escalated), at=T0 + 3 * MINUTE)
+    assert unlisted(T0 + MINUTE) == [gone]
+    assert unlisted(T0) == []  # seen since the listing began
+    with warehouse.transaction() as transaction:
+        store.mark_not_found(transaction, [gone], T0 + MINUTE, chat_id=CHAT)
+    assert unlisted(T0 + 2 * MINUTE) == []
+
+
+def test_what_was_missing_and_comes_back_is_in_the_history(warehouse: Warehouse) -> None:
+    escalated = conversation(last_escalated_at="2026-03-03T09:31:00Z")
+    put(warehouse, escalated)
+    with warehouse.transaction() as transaction:
+        store.mark_not_found(transaction, [7], T0 + MINUTE, chat_id=CHAT)
+    put(warehouse, escalated, at=T0 + 3 * MINUTE)
     assert rows(warehouse, f"{HISTORY}, conversation_id")[-2:] == [
         ("10:01", "09:31", True),
         ("10:03", "09:31", False),
     ]
-    assert rows(
-        warehouse, "select count(*) from zipchat.raw_conversations where missing_since is not null"
-    ) == [(0,)]
+    assert rows(warehouse, "select count(missing_since) from zipchat.raw_conversations") == [(0,)]
 
 
 def test_an_observation_from_before_it_was_missed_does_not_bring_it_back(

@@ -1,7 +1,13 @@
 -- grain: one row per conversation of `covered`, whose messages were just stored or could not be read
 merge into zipchat.message_coverage as known
 using (
-    select $chat_id::bigint as chat_id, covered.*
+    select
+        $chat_id::bigint as chat_id,
+        covered.* exclude (newest, settled_at),
+        -- A message may still arrive in the second that was read last. least() ignores a NULL.
+        least(
+            try_cast(regexp_extract(newest, '^\d{4}-.*') as timestamptz), settled_at
+        ) as covered_through
     from covered
 ) as read
 on known.chat_id = read.chat_id and known.conversation_id = read.conversation_id

@@ -1,23 +1,32 @@
--- grain: one row per message of `batch`, which holds each id once
+-- grain: one row per message of `batch`, in its last observation there
 merge into zipchat.raw_messages as known
 using (
     select
         $chat_id::bigint as chat_id,
-        try_cast(payload ->> 'id' as bigint) as message_id,
-        cast(timezone($timezone, try_cast(regexp_extract(payload ->> 'created_at', '^\d{4}-.*') as timestamptz)) as date) as partition_date,
+        id as message_id,
+        try_cast(regexp_extract(record.created_at, '^\d{4}-.*') as timestamptz) as created_at,
+        cast(timezone($timezone, created_at) as date) as partition_date,
         conversation_id,
-        payload ->> 'role' as role,
-        payload ->> 'message' as message,
+        record.role as role,
+        record.message as message,
         message_text,
-        try_cast(payload ->> 'manual_reply' as boolean) as manual_reply,
-        payload ->> 'status' as status,
-        try_cast(payload ->> 'sender_id' as bigint) as sender_id,
-        try_cast(regexp_extract(payload ->> 'created_at', '^\d{4}-.*') as timestamptz) as created_at,
+        try_cast(record.manual_reply as boolean) as manual_reply,
+        record.status as status,
+        try_cast(regexp_extract(record.sender_id, '^-?\d+$') as bigint) as sender_id,
         payload::json as payload,
         observed_at
-    from batch
-    where try_cast(payload ->> 'id' as bigint) is not null
-    qualify row_number() over (partition by try_cast(payload ->> 'id' as bigint) order by observed_at desc) = 1
+    from (
+        select
+            *,
+            -- one parse of the payload; what does not fit becomes NULL
+            from_json(payload, '{
+                "role": "VARCHAR", "message": "VARCHAR", "manual_reply": "VARCHAR", "status": "VARCHAR",
+                "sender_id": "VARCHAR", "created_at": "VARCHAR"
+            }') as record
+        from batch
+        where id is not null
+        qualify row_number() over (partition by id order by observed_at desc) = 1
+    )
 ) as observed
 on known.chat_id = observed.chat_id and known.message_id = observed.message_id
 when matched and observed.observed_at >= known.observed_at then update set

@@ -3,7 +3,7 @@ merge into zipchat.users as known
 using (
     select
         $chat_id::bigint as chat_id,
-        try_cast(payload ->> 'id' as bigint) as user_id,
+        id as user_id,
         coalesce(
             payload ->> 'full_name',
             payload ->> 'name',
@@ -15,8 +15,8 @@ using (
         payload::json as payload,
         observed_at
     from batch
-    where try_cast(payload ->> 'id' as bigint) is not null
-    qualify row_number() over (partition by try_cast(payload ->> 'id' as bigint) order by observed_at desc) = 1
+    where id is not null
+    qualify row_number() over (partition by id order by observed_at desc) = 1
 ) as observed
 on known.chat_id = observed.chat_id and known.user_id = observed.user_id
 when matched and observed.observed_at >= known.observed_at then update set

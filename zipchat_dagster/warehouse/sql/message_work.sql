@@ -1,24 +1,25 @@
 -- grain: one row per conversation whose messages in [$since, $until) are not all stored, oldest day first
--- ask_from: the lower bound to ask for, NULL for all of its messages
+-- Conversations that could not be read come last, and with them the $most_retried of any day that
+-- failed longest ago. ask_from: the lower bound to ask for, NULL for all messages.
+with due as (
+    select
+        *,
+        coalesce(created_at < $until, true)
+        and coalesce(last_message_at >= $since, true)
+        and ($refresh or coalesce(complete_from > greatest(created_at, $since), true)) as is_in_window
+    from zipchat.message_completeness
+    where chat_id = $chat_id and missing_since is null
+)
 select
-    conversation.conversation_id,
+    conversation_id,
     case
-        when $refresh or coverage.covered_through is null or coverage.covered_from > greatest(conversation.created_at, $since)
-            then case when conversation.created_at < $since then $since end
-        else coverage.covered_through
+        when not is_in_window then covered_through
+        when $refresh or covered_through is null or covered_from > greatest(created_at, $since)
+            then case when created_at < $since then $since end
+        else covered_through
     end as ask_from,
-    cast(timezone($timezone, greatest(coalesce(conversation.created_at, $since), $since)) as date) as first_day
-from zipchat.raw_conversations as conversation
-left join zipchat.message_coverage as coverage
-    on coverage.chat_id = conversation.chat_id and coverage.conversation_id = conversation.conversation_id
-where conversation.chat_id = $chat_id
-    and conversation.missing_since is null
-    and (conversation.created_at < $until or conversation.created_at is null)
-    and (conversation.last_message_at >= $since or conversation.last_message_at is null)
-    and (
-        $refresh
-        or coverage.covered_through is null
-        or coverage.covered_from > greatest(conversation.created_at, $since)
-        or coverage.covered_through < conversation.last_message_at
-    )
-order by first_day, conversation.created_at, conversation.conversation_id
+    cast(timezone($timezone, greatest(coalesce(created_at, $since), $since)) as date) as first_day
+from due
+where is_in_window or failed_at is not null
+qualify is_in_window or row_number() over (partition by is_in_window order by failed_at) <= $most_retried
+order by failed_at is not null, first_day, created_at, conversation_id

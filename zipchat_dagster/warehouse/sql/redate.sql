@@ -1,4 +1,4 @@
--- grain: one row per record whose day in $timezone is not its partition_date (after a change of zone)
+-- grain: one row per record; its day in $timezone becomes its partition
 update zipchat.{table}
-set partition_date = cast(timezone($timezone, {moment}) as date)
-where partition_date is distinct from cast(timezone($timezone, {moment}) as date)
+set partition_date = cast(timezone($timezone, created_at) as date)
+where partition_date is distinct from cast(timezone($timezone, created_at) as date)

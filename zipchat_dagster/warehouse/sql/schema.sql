@@ -170,3 +170,30 @@ create table if not exists zipchat.rejected_records (
     payload json, -- the record as received
     observed_at timestamptz -- when it was read, by the server's clock
 );
+
+-- grain: one row per setting that the stored rows depend on
+create table if not exists zipchat.warehouse_settings (
+    name varchar, -- timezone: the zone whose days partition_date holds
+    value varchar -- its value when the rows were last brought in line with it
+);
+
+-- grain: one row per conversation: from when on all its messages are stored
+-- complete_from is NULL while the newest message is not stored. This view is the one place for what
+-- "covered" means.
+create view if not exists zipchat.message_completeness as
+select
+    conversation.chat_id,
+    conversation.conversation_id,
+    conversation.created_at,
+    conversation.last_message_at,
+    conversation.missing_since,
+    coverage.covered_from,
+    coverage.covered_through,
+    coverage.failed_at,
+    case
+        when coalesce(coverage.covered_through >= conversation.last_message_at, coverage.covered_through is not null)
+            then coverage.covered_from
+    end as complete_from
+from zipchat.raw_conversations as conversation
+left join zipchat.message_coverage as coverage
+    on coverage.chat_id = conversation.chat_id and coverage.conversation_id = conversation.conversation_id;
