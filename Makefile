@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: help demo dev estimate test check bench sandbox screenshots lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 # The lock names every package with its hash, so exactly the same files are installed next year.
 .venv/ready: requirements.lock pyproject.toml

@@ -17,9 +17,9 @@ _TABLE = re.compile(
 _PAGE = """\
 # Tables
 
-All tables are in the schema `zipchat`. Times are `TIMESTAMPTZ`. `payload` is the record as received,
-so a field that the API adds is there before it has a column. [Metrics](metrics.md) defines the
-numbers in `escalation_metrics`.
+All tables are in the schema `zipchat`. Times are `TIMESTAMPTZ`. `payload` is the record as
+received, so a field that the API adds is there before it has a column. [Metrics](metrics.md)
+defines the numbers in `escalation_metrics`.
 
 This page is generated from `warehouse/sql/schema.sql`.
 """
