@@ -1,4 +1,4 @@
-# Each target is a line or two; what it does stands behind ##, where `make help` reads it.
+# `make help` prints the targets with the text after ##.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -6,47 +6,48 @@ BIN := .venv/bin
 .PHONY: help demo dev estimate test check bench sandbox screenshots lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-# The lock is complete and holds hashes, so that the same files are installed next year, and nothing else.
+# The lock names every package with its hash, so exactly the same files are installed next year.
 .venv/ready: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 …")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; choose one with: make PYTHON=python3.12 …")'
 	@echo "Installing into .venv (once; about a minute) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: .venv/ready ## sandbox to metrics in a minute: materialize seven days and print them
+demo: .venv/ready ## seven days from a local sandbox to metrics, in about a minute
 	@$(BIN)/python -m zipchat_dagster.demo
 
-dev: .venv/ready ## the Dagster UI and daemon; the real API with a key in .env, else the sandbox
+dev: .venv/ready ## the Dagster UI and daemon, with your key from .env or the sandbox
 	@$(BIN)/python -m zipchat_dagster.demo dev
 
-estimate: .venv/ready ## what a backfill costs: make estimate FIRST=2026-01-01 LAST=2026-01-31
+estimate: .venv/ready ## what a backfill will cost: make estimate FIRST=2026-01-01 LAST=2026-01-31
 	@$(BIN)/python -m zipchat_dagster.estimate --first "$(FIRST)" --last "$(LAST)"
 
 test: .venv/ready ## run the tests
 	$(BIN)/python -m pytest
 
-check: .venv/ready ## ruff and types
+check: .venv/ready ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/ready ## measure completeness, cost and speed; prints figures and ratios
+bench: .venv/ready ## measure completeness, cost and speed; SECTIONS=… chooses what
 	$(BIN)/python -m benchmarks $(SECTIONS)
 
-sandbox: .venv/ready ## serve the API locally, to develop against without a key
+sandbox: .venv/ready ## serve an invented chat over HTTP, to develop against without a key
 	@$(BIN)/python -m zipchat_dagster.sandbox
 
-screenshots: .venv/ready ## make the pictures of the README anew, by running the browser test
+screenshots: .venv/ready ## take the pictures in docs/ again, by running the browser test
 	UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py
 
-lock: .venv/ready ## write requirements.lock anew from pyproject.toml
+lock: .venv/ready ## update requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \
 		--no-annotate --no-header pyproject.toml -o requirements.lock
 
-clean: ## remove the environment and what demo and tests left (never data/zipchat.duckdb)
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info data/demo.* data/dev.* data/sandbox.* data/replay.*
+clean: ## remove the environment, caches, and the data of demo, dev and sandbox
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info \
+		data/demo[._]* data/dev[._]* data/sandbox[._]*

@@ -50,10 +50,11 @@ def table_metadata(name: str) -> dict[str, Any]:
         dg.TableColumn(column.name, column.type, description=column.description)
         for column in table.columns
     ]
-    readme = PROJECT / "README.md"
-    documentation = dg.MetadataValue.path(f"{readme}#{name}")
+    page = PROJECT / "docs" / "tables.md"
+    documentation = dg.MetadataValue.path(f"{page}#{name}")
     return {
-        **({"documentation": documentation} if readme.exists() else {}),
+        # Installed into another project, there is no docs folder.
+        **({"documentation": documentation} if page.exists() else {}),
         "dagster/table_name": f"zipchat.{name}",
         "dagster/column_schema": dg.TableSchema(columns=columns),
         "grain": table.grain,

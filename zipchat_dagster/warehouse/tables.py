@@ -1,4 +1,4 @@
-"""The tables, their grain and their columns, read from `sql/schema.sql`, the one place for them."""
+"""The tables, their grain and their columns, as `sql/schema.sql` defines them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ _TABLE = re.compile(
     r"create table if not exists zipchat\.(?P<name>\w+) \(\n(?P<columns>.*?)\n\);",
     re.DOTALL,
 )
+_PAGE = """\
+# Tables
+
+All tables are in the schema `zipchat`. Times are `TIMESTAMPTZ`. `payload` is the record as
+received, so a field that the API adds is there before it has a column. [Metrics](metrics.md)
+defines the numbers in `escalation_metrics`.
+
+This page is generated from `warehouse/sql/schema.sql`.
+"""
 _COLUMN = re.compile(r"^    (?P<name>\w+) (?P<type>\w+),? -- (?P<description>.+)$", re.MULTILINE)
 
 
@@ -54,10 +63,10 @@ def tables() -> dict[str, Table]:
 
 
 def markdown() -> str:
-    """All tables as they stand in the README."""
-    parts = []
+    """The whole of `docs/tables.md`."""
+    parts = [_PAGE]
     for table in tables().values():
         rows = "\n".join(f"| `{c.name}` | {c.type} | {c.description} |" for c in table.columns)
-        head = f"### `{table.name}`\n\nGrain: {table.grain}.\n\n| column | type | meaning |"
-        parts.append(f"{head}\n|---|---|---|\n{rows}")
-    return "\n\n".join(parts)
+        head = f"## `{table.name}`\n\nGrain: {table.grain}.\n\n| column | type | meaning |"
+        parts.append(f"{head}\n|---|---|---|\n{rows}\n")
+    return "\n".join(parts)
