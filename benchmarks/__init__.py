@@ -1,1 +1,1 @@
-"""Figures behind what the README promises: `make bench`."""
+"""Figures behind what the design promises: `make bench`."""

@@ -406,7 +406,7 @@ def test_under_change_and_faults_and_kills_nothing_is_lost(
             project.clock.now += 0.2
             for _ in range(random.randint(0, changes)):
                 # A conversation that comes back with nothing but old activity is seen by no
-                # incremental listing; see the README, "What cannot be known".
+                # incremental listing; see docs/metrics.md, "What cannot be known".
                 sandbox.chat.change(random, at=sandbox.now(), deletions=False)
             if left == 0:
                 raise Killed

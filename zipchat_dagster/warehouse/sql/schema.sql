@@ -1,5 +1,5 @@
 -- The tables of zipchat_dagster. A comment above a table gives its grain, one beside a column its
--- meaning; both are read by tables.py for Dagster's UI and held against the README by a test.
+-- meaning; tables.py reads both for Dagster's UI and generates docs/tables.md from them.
 create schema if not exists zipchat;
 
 -- grain: one row per conversation, in its newest observed state
