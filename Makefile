@@ -24,7 +24,7 @@ dev: .venv/ready ## the Dagster UI and daemon, with your key from .env or the sa
 	@$(BIN)/python -m zipchat_dagster.demo dev
 
 estimate: .venv/ready ## what a backfill will cost: make estimate FIRST=2026-01-01 LAST=2026-01-31
-	@$(BIN)/python -m zipchat_dagster.estimate --first "$(FIRST)" --last "$(LAST)"
+	@$(BIN)/python -m zipchat_dagster.estimate_cli --first "$(FIRST)" --last "$(LAST)"
 
 test: .venv/ready ## run the tests
 	$(BIN)/python -m pytest

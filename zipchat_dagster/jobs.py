@@ -1,4 +1,4 @@
-"""The jobs that sync, check and estimate; those that write are in `write_back.py`."""
+"""The jobs that sync, check and estimate. Those that write to Zipchat are in `write_back.py`."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -16,23 +16,23 @@ from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 sync_job = dg.define_asset_job(
     "sync_job",
     selection=dg.AssetSelection.assets(*ASSETS),
-    description="Everything, from the API to the metrics, for one day or a range of days.",
+    description="Syncs everything, from the API to the metrics, for one day or a range of days.",
 )
 
-# Dagster leaves out the checks of an asset whose step failed, and a check of freshness is of no use
-# if only a sync runs it.
+# Dagster skips the checks of an asset whose step failed, and a freshness check that only a sync
+# runs cannot notice that the sync has stopped.
 checks_job = dg.define_asset_job(
     "checks_job",
     selection=dg.AssetSelection.checks(*CHECKS),
-    description="Every check, without syncing anything. Costs one request.",
+    description="Runs every check without syncing anything. Costs one request.",
 )
 
 
 class EstimateConfig(dg.Config):
-    """The days that a backfill would be for, as ISO dates."""
+    """The days of the backfill, as ISO dates."""
 
-    first: str = Field(default="", description="First day; ZIPCHAT_START_DATE unless given.")
-    last: str = Field(default="", description="Last day, inclusive; today unless given.")
+    first: str = Field(default="", description="First day. Default: ZIPCHAT_START_DATE.")
+    last: str = Field(default="", description="Last day, inclusive. Default: today.")
 
 
 @dg.op
@@ -42,15 +42,15 @@ def estimate(
     zipchat: ZipchatResource,
     warehouse: WarehouseResource,
 ) -> str:
-    """What materializing everything for a range of days would cost, in a few lines."""
+    """Estimate the cost of materializing everything for a range of days, in a few lines of text."""
     tables = warehouse.warehouse
     start = date.fromisoformat(daily.get_partition_keys()[0])
     today = datetime.now(ZoneInfo(tables.timezone)).date()
     first, last = _day(config.first, "first", start), _day(config.last, "last", today)
     if not start <= first <= last <= today:
         raise dg.Failure(
-            f"There are no partitions from {first} to {last}: a backfill goes from"
-            f" {start} (ZIPCHAT_START_DATE) to {today} (today) at most.",
+            f"There are no partitions from {first} to {last}. A backfill goes from {start}"
+            f" (ZIPCHAT_START_DATE) to {today} (today) at most.",
             allow_retries=False,
         )
     since, until = (
@@ -69,8 +69,16 @@ def estimate(
         )
     answer = f"{first} to {last}: {result}"
     context.log.info(answer)
-    figures = {name: value for name, value in result.metadata().items() if value is not None}
-    context.add_output_metadata({"estimate": dg.MetadataValue.md(f"```\n{answer}\n```"), **figures})
+    context.add_output_metadata(
+        {
+            "estimate": dg.MetadataValue.md(f"```\n{answer}\n```"),
+            "requests_at_least": result.requests.low,
+            "requests_at_most": result.requests.high,
+            "hours_at_least": round(result.fastest_seconds / 3600, 2),
+            "hours_at_most": round(result.slowest_seconds / 3600, 2),
+            "requests": result.requests_spent,
+        }
+    )
     return answer
 
 
@@ -79,17 +87,18 @@ def _day(text: str, name: str, default: date) -> date:
         return date.fromisoformat(text.strip()) if text.strip() else default
     except ValueError:
         raise dg.Failure(
-            f"{name}: “{text}” is no date. Write one such as 2026-01-31.", allow_retries=False
+            f"{name}: “{text}” is not a date. Write one such as 2026-01-31.", allow_retries=False
         ) from None
 
 
 @dg.job(
     executor_def=dg.in_process_executor,
     description=(
-        "What a backfill would cost in requests and hours, for five requests at most: choose first"
-        " and last in the Launchpad. Nothing is stored."
+        "Estimates the cost of a backfill in requests and hours. Choose first and last in the"
+        " Launchpad. Nothing is stored. Takes at most four requests, or four dozen if the API"
+        " states no totals."
     ),
 )
 def estimate_job() -> None:
-    """The job of one op."""
+    """The job's only op."""
     estimate()

@@ -38,22 +38,24 @@ class MessageWork:
 
 @dataclass(frozen=True)
 class Held:
-    """What is stored of the conversations that a sync concerns.
+    """What is stored of the conversations that a sync of a range of days concerns.
 
     Attributes:
-        users: those that can be assigned now.
+        users: those who can be assigned now.
         pages_per_conversation: requests that reading a stored conversation takes on average; 1
             where none is stored.
         complete: conversations whose messages are stored up to their newest one.
-        complete_in_band: of these, those last active in a band of time.
-        work_outside_band: conversations last active outside it whose messages are not.
+        complete_counted: of these, those that the estimate counts at the API too.
+        complete_surely_counted: of these, those last active within the range.
+        work_not_counted: conversations with messages to read that it does not count there.
     """
 
     users: int
     pages_per_conversation: float
     complete: int
-    complete_in_band: int
-    work_outside_band: int
+    complete_counted: int
+    complete_surely_counted: int
+    work_not_counted: int
 
 
 @dataclass(frozen=True)
@@ -270,52 +272,28 @@ def held(
     chat_id: int,
     since: datetime,
     until: datetime,
-    band: tuple[datetime, datetime],
+    list_since: datetime,
+    reach: datetime,
     page_size: int,
 ) -> Held:
     """What is stored of what a sync of [since, until) concerns.
 
     Args:
-        work: what `message_work` says of the same.
-        band: of the last activity, half-open.
-        page_size: messages that one request brings.
+        work: the result of `message_work` for the same range.
+        list_since, reach: the estimate counts conversations last active in [list_since, reach).
+        page_size: messages in one answer.
     """
-    ((users, pages, complete, in_band, outside),) = transaction.execute(
+    ((users, pages, *counts),) = transaction.execute(
         "held",
         {"work": ids(item.conversation_id for item in work)},
         chat_id=chat_id,
         since=since,
         until=until,
-        band_since=band[0],
-        band_until=band[1],
+        list_since=list_since,
+        reach=reach,
         page_size=page_size,
     )
-    return Held(users, float(pages), complete, in_band, outside)
-
-
-def shown_work(
-    transaction: Transaction,
-    shown: Sequence[Record],
-    work: Sequence[MessageWork],
-    *,
-    chat_id: int,
-    since: datetime,
-    until: datetime,
-) -> int:
-    """How many of the conversations that the API shows have messages in [since, until) to be
-    read, beyond those in `work`. Nothing is stored."""
-    rows = [row for row in shown if type(row.get("id")) is int]
-    frame = ids(row["id"] for row in rows)
-    for name in ("created_at", "last_message_at"):
-        frame[name] = times(row.get(name) for row in rows)
-    ((count,),) = transaction.execute(
-        "shown_work",
-        {"shown": frame, "work": ids(item.conversation_id for item in work)},
-        chat_id=chat_id,
-        since=since,
-        until=until,
-    )
-    return int(count)
+    return Held(users, float(pages), *counts)
 
 
 def due_states(transaction: Transaction, *, chat_id: int, now: datetime) -> list[DueState]:

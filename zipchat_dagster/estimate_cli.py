@@ -1,0 +1,51 @@
+"""`make estimate`: runs `estimate_job` for a range of days and prints its answer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import dagster as dg
+import dotenv
+
+from zipchat_dagster.client import SettingError
+from zipchat_dagster.settings import PROJECT
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the estimate, or one sentence to stderr that says what is wrong.
+
+    Returns:
+        the exit code: 0, or 1 if there is no estimate.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m zipchat_dagster.estimate_cli",
+        description="What a backfill will cost in requests and hours. Nothing is stored.",
+    )
+    parser.add_argument("--first", default="", help="first day; default: ZIPCHAT_START_DATE")
+    parser.add_argument("--last", default="", help="last day, inclusive; default: today")
+    options = parser.parse_args(arguments)
+    dotenv.load_dotenv(PROJECT / ".env")
+    try:
+        # Imported here because the definitions read the environment when they are imported.
+        from zipchat_dagster.definitions import defs
+
+        result = defs.resolve_job_def("estimate_job").execute_in_process(
+            run_config={
+                "ops": {"estimate": {"config": {"first": options.first, "last": options.last}}},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
+    except SettingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except dg.Failure as failure:
+        print(failure.description, file=sys.stderr)
+        return 1
+    print(result.output_for_node("estimate"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The modules of the package and what they import, read from their source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "zipchat_dagster"
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imports(source: str) -> Iterator[str]:
+    """Every module that the source imports, also inside functions; not what only types need."""
+    nodes: list[ast.AST] = [ast.parse(source)]
+    while nodes:
+        node = nodes.pop()
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                continue
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), names=names, level=0):
+                for alias in names:
+                    submodule = f"{module}.{alias.name}"
+                    yield submodule if submodule in MODULES else module
+        nodes += ast.iter_child_nodes(node)
+
+
+GRAPH = {name: set(imports(path.read_text())) for name, path in MODULES.items()}
+
+
+def all_imports(name: str) -> set[str]:
+    """The modules that are imported along with this one."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        new = GRAPH.get(todo.pop(), set()) - found
+        found |= new
+        todo += new
+    return found
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    own = {name: found & MODULES.keys() for name, found in GRAPH.items()}
+    TopologicalSorter(own).prepare()  # a CycleError names the modules
+
+
+@pytest.mark.parametrize(
+    ("name", "foreign"),
+    [
+        ("zipchat_dagster.client", {"dagster", "duckdb"}),
+        ("zipchat_dagster.warehouse", {"dagster"}),
+        ("zipchat_dagster.sync", {"dagster"}),
+        ("zipchat_dagster.estimate", {"dagster"}),
+        ("zipchat_dagster.readers", {"dagster"}),
+    ],
+)
+def test_libraries_do_not_import_what_they_must_not_know(name: str, foreign: set[str]) -> None:
+    assert not {found.split(".")[0] for found in all_imports(name)} & foreign
