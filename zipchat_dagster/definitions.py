@@ -8,7 +8,7 @@ from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.checks import CHECKS
 from zipchat_dagster.jobs import checks_job, estimate_job, sync_job
 from zipchat_dagster.notify import Notifier
-from zipchat_dagster.readers import PUBLISH_JOB, PUBLISH_SENSOR
+from zipchat_dagster.publish import publish_job, publish_sensor
 from zipchat_dagster.resources import (
     MetricSettings,
     ReplayResource,
@@ -46,9 +46,9 @@ settings = Settings.from_environment()
 defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=CHECKS,
-    jobs=[sync_job, checks_job, estimate_job, *WRITE_BACK_JOBS, PUBLISH_JOB],
+    jobs=[sync_job, checks_job, estimate_job, *WRITE_BACK_JOBS, publish_job],
     schedules=SCHEDULES,
-    sensors=[*SENSORS, PUBLISH_SENSOR],
+    sensors=[*SENSORS, publish_sensor],
     resources={
         "zipchat": zipchat(settings),
         "warehouse": WarehouseResource(

@@ -1,0 +1,130 @@
+"""The published copy: what is in it, and when it is made."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+
+from zipchat_dagster.publish import publish_job, publish_sensor
+from zipchat_dagster.resources import WarehouseResource
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.warehouse import WarehouseError
+from zipchat_dagster_tests.test_readers import add_user
+
+COUNT = """
+import duckdb, sys
+print(*duckdb.connect(sys.argv[1], read_only=True).execute("from zipchat.users").fetchall())
+"""
+
+
+def publish(path: Path, published: str = "") -> dg.ExecuteInProcessResult:
+    resource = WarehouseResource(database=str(path), published_database=published)
+    job = dg.Definitions(jobs=[publish_job], resources={"warehouse": resource})
+    with dg.instance_for_test() as instance:
+        resolved = job.resolve_job_def("publish_job")
+        return resolved.execute_in_process(instance=instance, raise_on_error=False)
+
+
+def test_a_published_copy_is_opened_by_its_name_alone(tmp_path: Path) -> None:
+    tables = Warehouse(tmp_path / "warehouse.duckdb")
+    add_user(tables)
+    result = publish(tables.path)
+    assert result.success
+    copy = tmp_path / "warehouse_published.duckdb"
+    with duckdb.connect(str(copy), read_only=True) as connection:
+        assert connection.execute("select count(*) from zipchat.users").fetchone() == (1,)
+    metadata = _metadata(result)
+    assert metadata["path"] == str(copy)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "warehouse.duckdb",
+        "warehouse.duckdb.lock",
+        "warehouse_published.duckdb",
+    ]
+
+
+def test_a_reader_keeps_the_copy_it_has_open(tmp_path: Path) -> None:
+    tables = Warehouse(tmp_path / "warehouse.duckdb")
+    copy = tmp_path / "elsewhere" / "copy.duckdb"
+    assert publish(tables.path, str(copy)).success  # before anything was synced
+    with duckdb.connect(str(copy), read_only=True) as reader:
+        add_user(tables)
+        assert publish(tables.path, str(copy)).success
+        assert reader.execute("select count(*) from zipchat.users").fetchone() == (0,)
+        # In another process: within one, DuckDB opens each path only once.
+        other = [sys.executable, "-c", COUNT, str(copy)]
+        shown = subprocess.run(other, capture_output=True, text=True, check=True)
+        assert shown.stdout.strip()
+    assert not copy.stat().st_mode & 0o222
+
+
+def test_what_a_killed_writer_left_is_in_the_copy(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    add_user(Warehouse(path))
+    killed = (
+        "import duckdb, os, sys; c = duckdb.connect(sys.argv[1]);"
+        " c.execute('insert into zipchat.users (user_id) values (2)'); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(path)], check=False)
+    assert Path(f"{path}.wal").exists()
+    assert publish(path).success
+    with duckdb.connect(str(tmp_path / "warehouse_published.duckdb"), read_only=True) as reader:
+        assert reader.execute("select count(*) from zipchat.users").fetchone() == (2,)
+
+
+def test_a_copy_that_cannot_be_made_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    tables = Warehouse(tmp_path / "warehouse.duckdb")
+    add_user(tables)
+    folder = tmp_path / "folder.duckdb"
+    folder.mkdir()
+    with pytest.raises(WarehouseError, match=r"folder\.duckdb could not be written"):
+        tables.copy_to(folder)
+    with pytest.raises(WarehouseError, match="is the database itself"):
+        tables.copy_to(tables.path)
+    assert not publish(tables.path, str(tables.path)).success
+    assert not list(tmp_path.glob("*.unfinished"))
+    add_user(tables)
+
+
+def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -> None:
+    @dg.op
+    def do_nothing() -> None:
+        pass
+
+    @dg.graph
+    def nothing() -> None:
+        do_nothing()
+
+    jobs = {name: nothing.to_job(name) for name in ("sync_job", "other_job")}
+    resource = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"))
+    everything = dg.Definitions(
+        jobs=[*jobs.values(), publish_job],
+        sensors=[publish_sensor],
+        resources={"warehouse": resource},
+    )
+    assert publish_sensor.default_status is dg.DefaultSensorStatus.STOPPED
+    with dg.instance_for_test() as instance:
+
+        def tick(cursor: str | None) -> SensorExecutionData:
+            context = dg.build_sensor_context(
+                instance, cursor, repository_def=everything.get_repository_def()
+            )
+            return publish_sensor.evaluate_tick(context)
+
+        cursor = tick(None).cursor  # switched on
+        assert jobs["other_job"].execute_in_process(instance=instance).success
+        assert jobs["sync_job"].execute_in_process(instance=instance).success
+        asked = tick(cursor)
+        newest = instance.get_runs(dg.RunsFilter(job_name="sync_job"))[0].run_id
+        assert [request.run_key for request in asked.run_requests or []] == [newest]
+        assert publish_sensor.job_name == "publish_job"
+
+
+def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, object]:
+    outputs = [event.step_output_data for event in result.all_events if event.is_successful_output]
+    return {name: value.value for name, value in outputs[0].metadata.items()}
