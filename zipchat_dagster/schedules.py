@@ -1,15 +1,20 @@
-"""Schedules; off until they are switched on, as is the convention.
+"""The schedules. They are off until you switch them on.
 
-Both syncs ask for all days since the newest one that was finished before, so that the first tick
-after an outage fills the gap, however long it was; what is stored already costs nothing. A tick
-that comes while the run of an earlier one is still going is skipped: the next one covers its days.
-A run that was going when the machine went down stays "started" in Dagster for ever; it must not
-stop the schedule for ever, so the tick that finds it silent for long reports it as failed.
+Both sync schedules request a run from the newest day that has metrics up to their own last day, so
+that the first tick after an outage fills the gap, however long it was. Days that are stored cost
+next to nothing. A conversation that cannot be read does not hold this back: its day gets metrics
+all the same, and every run tries the conversation again.
+
+A tick is skipped while the run of an earlier tick is unfinished; the next one covers its days.
+A run whose process died with the machine stays "started" in Dagster forever. So that it does not
+block the schedules forever, a tick that finds it silent for too long reports it as failed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -17,9 +22,10 @@ from zipchat_dagster.assets.common import LIVE
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
 from zipchat_dagster.jobs import checks_job, sync_job
 from zipchat_dagster.partitions import daily
+from zipchat_dagster.settings import Settings
 
-# A run says something every half minute while it reads (sync.PROGRESS_EVERY), and at each wait for
-# the rate limit; what it derives afterwards takes minutes at most.
+# A run logs every half minute while it reads (sync.PROGRESS_EVERY), and whenever it waits for the
+# rate limit. Deriving tables afterwards takes minutes at most.
 SILENT_TOO_LONG = timedelta(hours=2)
 
 UNFINISHED = [
@@ -44,10 +50,18 @@ def hourly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg
     job=sync_job,
     cron_schedule="20 0 * * *",
     execution_timezone=daily.timezone,
-    description="Closes yesterday, and restates the metrics of older days that changed.",
+    description=(
+        "Closes yesterday, and lists the conversations of the last days again (ZIPCHAT_RELIST_DAYS)"
+        " to find escalations that no message followed. Hourly runs do not see those."
+    ),
 )
 def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    return _catch_up(context, last=_day(context) - timedelta(days=1))
+    relist = {"relist_days": Settings.from_environment().relist_days}
+    return _catch_up(
+        context,
+        last=_day(context) - timedelta(days=1),
+        run_config={"ops": {"raw_conversations": {"config": relist}}},
+    )
 
 
 checks_schedule = dg.ScheduleDefinition(
@@ -55,7 +69,7 @@ checks_schedule = dg.ScheduleDefinition(
     job=checks_job,
     cron_schedule="50 * * * *",
     execution_timezone=daily.timezone,
-    description="Runs every check, also when no sync runs, which is when they matter most.",
+    description="Runs every check, whether or not the syncs run. A sync that stopped shows here.",
 )
 
 SCHEDULES = [hourly_schedule, daily_schedule, checks_schedule]
@@ -67,10 +81,13 @@ def _day(context: dg.ScheduleEvaluationContext) -> date:
 
 
 def _catch_up(
-    context: dg.ScheduleEvaluationContext, *, last: date
+    context: dg.ScheduleEvaluationContext,
+    *,
+    last: date,
+    run_config: Mapping[str, Any] | None = None,
 ) -> dg.RunRequest | dg.SkipReason:
-    """A run from the newest finished day before `last` (it may have been finished before its end)
-    to `last`; from `last` itself when no day was ever finished."""
+    """A run from the newest day before `last` that has metrics (they may be from before that day
+    ended) to `last`; of `last` alone if no day has any."""
     unfinished = context.instance.get_runs(
         dg.RunsFilter(job_name=sync_job.name, statuses=UNFINISHED), limit=100
     )
@@ -79,31 +96,32 @@ def _catch_up(
             continue
         if not _is_silent(context, run):
             return dg.SkipReason(
-                f"Run {run.run_id} of an earlier tick is not finished; the next tick covers its"
-                " days too."
+                f"Run {run.run_id} of an earlier tick is still unfinished. The next tick covers"
+                " its days too."
             )
         context.instance.report_run_failed(
             run,
-            f"Nothing was heard of this run for over {SILENT_TOO_LONG}: its process is gone. What"
-            " it had stored is there; the schedule goes on.",
+            f"This run has logged nothing for more than {SILENT_TOO_LONG}, so its process must be"
+            " gone. What it had stored is kept, and the schedule goes on.",
         )
     end = last.isoformat()
     finished = context.instance.get_materialized_partitions(escalation_metrics.key)
     start = max((day for day in finished if day < end), default=end)
     return dg.RunRequest(
+        run_config=run_config,
         tags={
             "dagster/asset_partition_range_start": start,
             "dagster/asset_partition_range_end": end,
             "dagster/priority": LIVE,
-            "dagster/max_retries": "0",  # the next tick does its work, and more
-        }
+            "dagster/max_retries": "0",  # the next tick does the same work, and more
+        },
     )
 
 
 def _is_silent(context: dg.ScheduleEvaluationContext, run: dg.DagsterRun) -> bool:
-    """Whether it has said nothing for so long that its process must be gone."""
+    """Whether the run has logged nothing for so long that its process must be gone."""
     if run.status is not dg.DagsterRunStatus.STARTED:
-        return False  # Dagster's run monitoring looks after those that never start
+        return False  # Dagster's run monitoring takes care of runs that never start
     newest = context.instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
     now: datetime = context.scheduled_execution_time
     silence = now.timestamp() - newest[0].timestamp if newest else 0.0

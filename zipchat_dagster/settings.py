@@ -53,6 +53,7 @@ class Settings:
     reserve: float
     business_hours: str
     response_target_seconds: float | None
+    relist_days: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -90,6 +91,7 @@ class Settings:
             ),
             concurrency=read("ZIPCHAT_CONCURRENCY", int, "8", "a whole number such as 8"),
             reserve=read("ZIPCHAT_RESERVE", _fraction, "0.25", "a fraction such as 0.25"),
+            relist_days=read("ZIPCHAT_RELIST_DAYS", _days, "7", "a number of days from 0 to 365"),
         )
 
 
@@ -165,6 +167,13 @@ def _seconds(text: str) -> float | None:
         return None
     value = float(text)
     if not 0 < value < math.inf:
+        raise ValueError(text)
+    return value
+
+
+def _days(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 365:
         raise ValueError(text)
     return value
 

@@ -1,12 +1,15 @@
-"""The schedules: what a tick asks for, after an outage, beside a run, and after a crash."""
+"""The schedules: what a tick requests, after an outage, during a run, and after a crash."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import dagster as dg
+import pytest
 from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 
 from zipchat_dagster.assets import ASSETS
@@ -17,7 +20,7 @@ from zipchat_dagster.resources import MetricSettings, WarehouseResource, Zipchat
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.schedules import SCHEDULES, daily_schedule, hourly_schedule
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW, Project
+from zipchat_dagster_tests.conftest import NOW, Project, midnight
 
 FIRST = f"{NOW - timedelta(days=6):%Y-%m-%d}"
 LAST = f"{NOW:%Y-%m-%d}"
@@ -37,7 +40,7 @@ def definitions(folder: Path, url: str) -> dg.Definitions:
                 base_url=url,
                 budget_database=str(folder / "budget.sqlite"),
             ),
-            "warehouse": WarehouseResource(database=str(folder / "zipchat.duckdb")),
+            "warehouse": WarehouseResource(database=str(folder / "warehouse.duckdb")),
             "notifier": Notifier(),
             "metric_settings": MetricSettings(),
         },
@@ -62,7 +65,7 @@ def evaluate(
     return schedule.evaluate_tick(context)
 
 
-def asked_for(tick: ScheduleExecutionData) -> tuple[str, str]:
+def requested_days(tick: ScheduleExecutionData) -> tuple[str, str]:
     (request,) = tick.run_requests or []
     tags = request.tags
     return tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"]
@@ -78,66 +81,79 @@ def scheduled_run(instance: dg.DagsterInstance) -> dg.DagsterRun:
     )
 
 
+def report_finished(instance: dg.DagsterInstance, *days: str) -> None:
+    for day in days:
+        event = dg.AssetMaterialization("escalation_metrics", partition=day)
+        instance.report_runless_asset_event(event)
+
+
 def test_a_tick_fills_the_gap_since_the_newest_finished_day() -> None:
     with dg.instance_for_test() as instance:
         yesterday = f"{NOW - timedelta(days=1):%Y-%m-%d}"
-        assert asked_for(evaluate(instance, hourly_schedule)) == (LAST, LAST)
-        assert asked_for(evaluate(instance, daily_schedule)) == (yesterday, yesterday)
-        for day in (FIRST, LAST):
-            event = dg.AssetMaterialization("escalation_metrics", partition=day)
-            instance.report_runless_asset_event(event)
-        assert asked_for(evaluate(instance, hourly_schedule)) == (FIRST, LAST)
-        assert asked_for(evaluate(instance, daily_schedule)) == (FIRST, yesterday)
+        assert requested_days(evaluate(instance, hourly_schedule)) == (LAST, LAST)
+        assert requested_days(evaluate(instance, daily_schedule)) == (yesterday, yesterday)
+        report_finished(instance, FIRST, LAST)
+        assert requested_days(evaluate(instance, hourly_schedule)) == (FIRST, LAST)
+        assert requested_days(evaluate(instance, daily_schedule)) == (FIRST, yesterday)
 
 
-def test_a_stopped_week_is_there_after_one_tick(tmp_path: Path) -> None:
-    """The sandbox's clock stands a week back for the last sync before the schedules stop."""
+def test_the_daily_run_lists_the_last_days_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def config(schedule: dg.ScheduleDefinition) -> Mapping[str, Any]:
+        (request,) = evaluate(instance, schedule).run_requests or []
+        dg.validate_run_config(EMPTY.resolve_job_def("sync_job"), request.run_config)
+        return request.run_config
+
+    def relist(days: int) -> Mapping[str, Any]:
+        return {"ops": {"raw_conversations": {"config": {"relist_days": days}}}}
+
+    monkeypatch.delenv("ZIPCHAT_RELIST_DAYS", raising=False)
+    with dg.instance_for_test() as instance:
+        assert config(daily_schedule) == relist(7)
+        assert config(hourly_schedule) == {}
+        monkeypatch.setenv("ZIPCHAT_RELIST_DAYS", "30")
+        assert config(daily_schedule) == relist(30)
+
+
+def test_one_tick_catches_up_after_a_week_without_runs(tmp_path: Path) -> None:
+    """The sandbox's clock is a week behind during the last sync before the schedules stop."""
     stopped_at = NOW - WEEK
     chat = generate(seed=5, conversations=60, days=14, now=stopped_at)
     sandbox = Sandbox(chat=chat, limit=None, clock_offset=-WEEK.total_seconds())
+    project = Project(sandbox, Warehouse(tmp_path / "warehouse.duckdb"))
+    project.sync(since=midnight(stopped_at - timedelta(days=15)))
+    with sandbox.lock:
+        sandbox.clock_offset = 0
+        random = Random(5)
+        for minutes in range(0, int(WEEK.total_seconds() / 60), 60):
+            chat.change(random, at=stopped_at + timedelta(minutes=minutes), deletions=False)
     with dg.instance_for_test() as instance, serve(sandbox) as url:
+        report_finished(instance, f"{stopped_at:%Y-%m-%d}")
+        (request,) = evaluate(instance).run_requests or []
         job = definitions(tmp_path, url).resolve_job_def("sync_job")
-        before = f"{stopped_at:%Y-%m-%d}"
-        whole = {
-            "dagster/asset_partition_range_start": f"{stopped_at - timedelta(days=15):%Y-%m-%d}",
-            "dagster/asset_partition_range_end": before,
-        }
-        assert job.execute_in_process(instance=instance, tags=whole).success
-        with sandbox.lock:
-            sandbox.clock_offset = 0
-            random = Random(5)
-            for minutes in range(0, int(WEEK.total_seconds() / 60), 60):
-                chat.change(random, at=stopped_at + timedelta(minutes=minutes), deletions=False)
-        tick = evaluate(instance)
-        assert asked_for(tick) == (before, LAST)
-        (request,) = tick.run_requests or []
         assert job.execute_in_process(instance=instance, tags=dict(request.tags)).success
         done = instance.get_materialized_partitions(dg.AssetKey("escalation_metrics"))
-        assert done >= {f"{stopped_at + timedelta(days=n):%Y-%m-%d}" for n in range(8)}
-        # And the next one asks for today alone, or for yesterday too just after midnight.
-        assert asked_for(evaluate(instance))[0] >= f"{NOW - timedelta(days=1):%Y-%m-%d}"
-    project = Project(sandbox, Warehouse(tmp_path / "zipchat.duckdb"))
-    # What a conversation got without a message is asked for in portions (test_states.py).
+        assert done == {f"{stopped_at + timedelta(days=n):%Y-%m-%d}" for n in range(8)}
+    # Changes of state without a message are re-read a few at a time (test_states.py).
     project.assert_tables_agree(states=False)
 
 
-def test_a_tick_is_skipped_while_the_run_of_an_earlier_one_goes_on() -> None:
+def test_a_tick_is_skipped_while_an_earlier_run_is_unfinished() -> None:
     with dg.instance_for_test() as instance:
         scheduled_run(instance)
         tick = evaluate(instance, at=NOW)
         assert not tick.run_requests
-        assert "is not finished" in (tick.skip_message or "")
+        assert "is still unfinished" in (tick.skip_message or "")
 
 
-def test_a_run_that_died_with_the_machine_does_not_stop_the_schedule_for_ever() -> None:
+def test_a_run_that_died_with_the_machine_does_not_block_the_schedule_forever() -> None:
     with dg.instance_for_test() as instance:
         run = scheduled_run(instance)
         instance.report_engine_event("Started process for run", run)
         assert not evaluate(instance, at=NOW + timedelta(hours=1)).run_requests
         assert evaluate(instance, at=NOW + timedelta(hours=3)).run_requests
-        buried = instance.get_run_by_id(run.run_id)
-        assert buried is not None
-        assert buried.status is dg.DagsterRunStatus.FAILURE
-        # Nobody repeats it either: the tick's own run does its work.
+        dead = instance.get_run_by_id(run.run_id)
+        assert dead is not None
+        assert dead.status is dg.DagsterRunStatus.FAILURE
+        # And it is not retried: the tick's own run does its work.
         (request,) = evaluate(instance, at=NOW + timedelta(hours=3)).run_requests or []
         assert request.tags["dagster/max_retries"] == "0"

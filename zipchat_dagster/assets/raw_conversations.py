@@ -39,8 +39,9 @@ class ConversationsConfig(SyncConfig):
         default=0,
         ge=0,
         description=(
-            "List at least this many days again, whatever is covered. An escalation that no"
-            " message follows is seen only that way. The daily schedule sets it."
+            "List conversations active in this many days before the run again, even if they are"
+            " stored, to find escalations that no message followed. One request per 100"
+            " conversations."
         ),
     )
 
