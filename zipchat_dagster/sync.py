@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Final
 
 from zipchat_dagster.client import (
-    LARGEST_PAGE,
     CallError,
     ConversationRead,
     IncompleteError,
@@ -24,39 +23,47 @@ from zipchat_dagster.client import (
     UnauthorizedError,
     ZipchatClient,
     ZipchatError,
-    requests_to_list,
 )
 from zipchat_dagster.client.listing import MARGIN
 from zipchat_dagster.progress import Calendar, Progress, named
 from zipchat_dagster.warehouse import Warehouse, store
-from zipchat_dagster.warehouse.store import DueState, Failure, MessageWork
+from zipchat_dagster.warehouse.store import Failure, MessageWork
 
 Log = logging.Logger
 Batch = Sequence[tuple[MessageWork, ConversationRead | Exception]]
 
 HOPELESS_AFTER: Final = 20  # failures in a row, after which the API itself is tried
 MOST_UNLISTED: Final = 100  # conversations missing from a listing that one run looks up
+ON_ONE_PAGE: Final = 80  # conversations listed for one request, with room for new activity
 
 
 class ApiDownError(ZipchatError):
-    """No conversation can be read any more. What was read is stored."""
+    """Conversations can no longer be read. Everything read so far is stored."""
 
 
 @dataclass(frozen=True)
 class ListingResult:
-    """What a listing brought: distinct conversations, those that are gone, how far it reached."""
+    """The result of listing conversations.
+
+    Attributes:
+        since, as_of: every conversation active in between was listed.
+        conversations: how many were listed.
+        missing: ids of those that the API no longer has.
+        states_read: how many were read one by one because the listing did not show their state.
+        requests_for_states: the requests that this took.
+    """
 
     since: datetime
     as_of: datetime
     conversations: int
     missing: list[int]
-    states_asked: int = 0  # conversations read one by one, because no listing shows their state
-    requests_for_states: int = 0
+    states_read: int
+    requests_for_states: int
 
 
 @dataclass
 class MessageResult:
-    """What reading messages brought; `failures` by conversation id, with the reason."""
+    """The result of reading messages; `failures` maps a conversation's id to the reason."""
 
     conversations: int = 0
     messages: int = 0
@@ -87,11 +94,11 @@ def sync_conversations(
     """Store every conversation active at or after `since`; list only what coverage lacks.
 
     Args:
-        refresh: whether to list from `since` on, whatever is covered.
-        most_states: how many requests may go into reading open escalations and conversations in
-            manual mode again, whose end no listing shows (0: none).
-        relist_since: list at least from here on. An escalation moves no activity, so one that no
-            message follows is seen only by listing what is covered again.
+        refresh: list from `since` on even if that is covered.
+        most_states: the most requests to spend on re-reading open escalations and conversations in
+            manual mode, whose end no listing shows (0: none).
+        relist_since: list from here on even if that is covered. An escalation is not activity, so
+            one that no message follows is found only by listing again.
 
     Raises:
         ListingUnsettledError: the list kept moving. What came is stored, nothing counts as
@@ -107,11 +114,14 @@ def sync_conversations(
         )
     list_since = since
     if coverage and coverage[0] <= since:
-        # Never later than what is covered ends: the days in between would be missed.
+        # Never later than the end of what is covered, or the days in between would be lost.
         list_since = coverage[1] - MARGIN
         for earlier in (since if refresh else None, relist_since):
             list_since = min(list_since, earlier or list_since)
-    list_since, most_singly = reach_back(list_since, due, most_states)
+    # The first page costs a request whatever is on it.
+    list_since = min(
+        [list_since, *(s.last_message_at for s in due if s.listed_with <= ON_ONE_PAGE)]
+    )
     log.info(f"Listing conversations active since {list_since:%Y-%m-%d %H:%M:%S %Z}.")
     listing = client.list_conversations(since=list_since)
     progress = Progress(client, log, "conversations listed")
@@ -136,14 +146,14 @@ def sync_conversations(
     )
     requests = client.requests
     unseen = [state.conversation_id for state in due if state.conversation_id not in listed]
-    asked = [i for i in unseen if i not in missing][:most_singly]
-    missing += read_states(client, warehouse, asked, log=log)
+    unseen = [i for i in unseen if i not in missing][:most_states]
+    missing += read_states(client, warehouse, unseen, log=log)
     return ListingResult(
         list_since,
         listing.as_of,
         len(listed),
         missing,
-        states_asked=len(asked),
+        states_read=len(unseen),
         requests_for_states=client.requests - requests,
     )
 
@@ -158,11 +168,12 @@ def _settle_listing(
     stated_total: int | None,
     log: Log,
 ) -> list[int]:
-    """Look up what a finished listing should have shown and did not, and record the listing as
-    covered. Returns the conversations that are gone.
+    """Look up the conversations that a finished listing should have shown but did not, and record
+    the listing as covered. Returns those that are gone.
 
-    One whose newest message was deleted is not gone: its activity lies before `since` now. After
-    a bulk deletion the rest is left to the next run, which lists from the same time on.
+    A conversation whose newest message was deleted is not gone: its activity is now before
+    `since`. After a bulk deletion, the rest is left to the next run, which lists from the same
+    time on.
     """
     chat_id = client.chat_id
     with warehouse.transaction() as transaction:
@@ -189,31 +200,13 @@ def _settle_listing(
     return missing
 
 
-def reach_back(since: datetime, due: Sequence[DueState], most: int) -> tuple[datetime, int]:
-    """From when on to list, so that the states of `due` cost few requests: a page of the list shows
-    up to a hundred, and reading them one by one costs a request each. Returns that time and how
-    many may be read one by one besides.
-    """
-    best, left = since, most
-    older = sorted(
-        (state for state in due if state.last_message_at < since),
-        key=lambda state: state.last_message_at,
-        reverse=True,
-    )
-    for count, state in enumerate(older, start=1):
-        pages = requests_to_list(state.listed_with, largest=LARGEST_PAGE) - 1
-        if pages <= min(count, most):
-            best, left = state.last_message_at, most - pages
-    return best, left
-
-
 def read_states(
     client: ZipchatClient, warehouse: Warehouse, conversation_ids: Sequence[int], *, log: Log
 ) -> list[int]:
     """Read each conversation without its messages and store its state. Returns those that are
     gone.
 
-    One that cannot be read is only logged: the next run tries again.
+    A conversation that cannot be read is only logged. The next run tries again.
     """
     chat_id = client.chat_id
     missing: list[int] = []
@@ -326,10 +319,10 @@ def _store_batch(
 
 
 class _Health:
-    """Tells conversations that are broken from an API that is down.
+    """Tells broken conversations from an API that is down.
 
-    After many failures in a row, and when nothing at all could be read, a conversation is tried
-    that could be read before: if even that fails, the API is down.
+    After many failures in a row, and when nothing at all could be read, it reads a conversation
+    that was readable before. If even that fails, the API is down.
     """
 
     def __init__(self, client: ZipchatClient, readable: int | None) -> None:
@@ -357,7 +350,7 @@ class _Health:
             self._failed_in_a_row = 0
 
     def check_at_the_end(self) -> None:
-        """Raises like `check` when all there was to read failed because the API is down."""
+        """Raises like `check` if nothing could be read because the API is down."""
         if not self._has_read and self._readable is not None:
             self._try_readable()
 
@@ -380,7 +373,7 @@ class _Health:
 def _sorted_out(
     batch: Batch,
 ) -> tuple[list[tuple[MessageWork, ConversationRead]], list[tuple[MessageWork, str]], list[int]]:
-    """(read, failed with the reason, not found); raises what concerns all conversations."""
+    """(read, failed with the reason, not found). Raises errors that concern all conversations."""
     reads, failures, gone = [], [], []
     for item, outcome in batch:
         match outcome:

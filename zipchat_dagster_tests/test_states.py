@@ -1,24 +1,20 @@
-"""Asking again: what ends without a message is seen by the next run, and what that costs."""
+"""Re-reading states: what ends without a message is seen by the next run, and what that costs."""
 
 from __future__ import annotations
 
 import itertools
-import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from zipchat_dagster.client import UnauthorizedError
 from zipchat_dagster.sandbox import Chat, Fault, generate
 from zipchat_dagster.sandbox.data import Conversation, Escalation, Message
-from zipchat_dagster.sync import reach_back, sync_conversations
+from zipchat_dagster.sync import sync_conversations
 from zipchat_dagster.warehouse import store
-from zipchat_dagster.warehouse.store import DueState
 from zipchat_dagster_tests.conftest import LOG
 from zipchat_dagster_tests.warehouse.support import ADA, Story, moment
 
@@ -28,8 +24,8 @@ OPEN = "select count(*) from zipchat.escalations where is_open"
 
 
 def busy_story(folder: Path) -> Story:
-    """A hundred and fifty conversations of 30 days; 42 of them were escalated in the last two days and
-    wait since, all without a message. Everything is synced, and computed since 1 March."""
+    """150 conversations of 30 days, 42 of which were escalated within the last two days and are still
+    open, all without a message. Everything is synced, with metrics from 1 March on."""
     chat = generate(seed=3, conversations=150, days=30, now=moment(NOW), max_messages=5)
     for conversation in chat.conversations.values():
         conversation.escalations.clear()
@@ -48,7 +44,7 @@ def busy_story(folder: Path) -> Story:
 
 
 def fill(story: Story, count: int, *, ended: datetime, seconds: float, **fields: Any) -> None:
-    """Add conversations, one every so many seconds, the last of which fell silent at `ended`."""
+    """Add conversations of one message, one every `seconds`, the last one at `ended`."""
     for number in range(count):
         at = (ended - timedelta(seconds=seconds * (count - 1 - number))).replace(microsecond=0)
         conversation_id = story.chat.next_conversation_id
@@ -74,11 +70,11 @@ def hourly(story: Story, **options: Any) -> dict[str, int]:
     return story.sandbox.stats()["by_endpoint"]
 
 
-def test_every_young_resolution_without_a_message_is_seen_by_the_next_run(
+def test_resolutions_in_recent_conversations_are_seen_by_the_next_run_for_free(
     tmp_path: Path,
 ) -> None:
-    """42 of 42, for no request more than a run in which nothing happened: 1 for the users and 1
-    for the list, whose page reaches back far enough. dlt and Airbyte's CDK saw 0 of 42."""
+    """42 of 42, for as many requests as a run in which nothing happened: the first page of the list
+    shows them. dlt and Airbyte's CDK saw 0 of 42."""
     story = busy_story(tmp_path)
     assert resolve_all(story) == 42
     asked = hourly(story)
@@ -110,8 +106,7 @@ def computed_at(story: Story) -> dict[str, datetime]:
     )
 
 
-def test_without_asking_again_none_of_them_is_seen(tmp_path: Path) -> None:
-    """What the test above proves: only asking shows it."""
+def test_without_re_reading_none_of_them_is_seen(tmp_path: Path) -> None:
     story = busy_story(tmp_path)
     resolve_all(story)
     asked = hourly(story, most_states=0)
@@ -120,8 +115,8 @@ def test_without_asking_again_none_of_them_is_seen(tmp_path: Path) -> None:
     assert story.value(OPEN) == 42
 
 
-def test_where_a_list_would_cost_more_each_is_asked_for_singly(tmp_path: Path) -> None:
-    """Twelve that wait behind 1,500 younger conversations: 12 requests, not 18 pages."""
+def test_those_further_back_are_read_one_by_one(tmp_path: Path) -> None:
+    """Twelve behind 1,500 younger conversations: 12 requests, not 18 pages."""
     story = Story(tmp_path, begins="2026-03-01")
     story.at(NOW)
     escalated = [Escalation(story.now - timedelta(hours=40))]
@@ -129,7 +124,6 @@ def test_where_a_list_would_cost_more_each_is_asked_for_singly(tmp_path: Path) -
     for conversation in story.chat.conversations.values():
         conversation.escalations = [Escalation(escalated[0].escalated_at)]
     fill(story, 1500, ended=story.now, seconds=80)
-    # The messages of so many would cost a request each, and are not what this is about.
     observe(story)
     assert resolve_all(story) == 12
     asked = states_only(story)
@@ -139,11 +133,10 @@ def test_where_a_list_would_cost_more_each_is_asked_for_singly(tmp_path: Path) -
 
 
 def test_thousands_of_old_open_escalations_do_not_eat_the_budget(tmp_path: Path) -> None:
-    """Nobody ever pressed "resolve" for 2,500 of two months; five young ones are among them.
+    """2,500 escalations of two months that nobody ever marked as resolved, and five young ones.
 
-    An hourly run costs at most 30 requests more than it would without asking (here 8 pages of the
-    list, which show 600 states); the young ones are seen by the first of them, and what was seen
-    is not due again before long."""
+    An hourly run spends at most 30 requests on them. The young ones come first, and those that were
+    read are not due again soon."""
     story = Story(tmp_path, begins="2025-12-01")
     story.at("2026-03-04 15:00")
     fill(story, 2500, ended=story.now - timedelta(days=4), seconds=2000)
@@ -167,21 +160,21 @@ def test_thousands_of_old_open_escalations_do_not_eat_the_budget(tmp_path: Path)
     for _ in range(3):
         asked = states_only(story)
         assert asked["list"] + asked["show"] <= 1 + 30
-        former = {state.conversation_id for state in due}
+        read = {state.conversation_id for state in due[:30]}
         with story.warehouse.transaction() as transaction:
             due = store.due_states(transaction, chat_id=story.chat.chat_id, now=story.now)
-        assert not former & {state.conversation_id for state in due}
+        assert not read & {state.conversation_id for state in due}
     story.derive()
     assert story.value(OPEN) == 2500
 
 
 def observe(story: Story) -> None:
-    """A first listing, without the messages."""
+    """A first listing, without messages."""
     states_only(story)
 
 
 def states_only(story: Story) -> dict[str, int]:
-    """An hour later, what a run asks for besides users and messages: requests by endpoint."""
+    """The requests of an hourly run by endpoint, without users and messages."""
     story.later(hours=1)
     story.sandbox.reset_stats()
     with story.client(concurrency=64) as client:
@@ -194,7 +187,7 @@ def states_only(story: Story) -> dict[str, int]:
     return asked
 
 
-def test_an_old_one_is_asked_about_when_it_was_not_seen_for_a_tenth_of_its_age(
+def test_an_old_one_is_read_again_after_a_tenth_of_its_age(
     tmp_path: Path,
 ) -> None:
     story = Story(tmp_path, begins="2026-01-01")
@@ -224,7 +217,7 @@ def test_a_hand_back_to_the_ai_is_seen(tmp_path: Path) -> None:
     story.at(NOW)
     conversation_id = story.start()
     story.assign(conversation_id, ADA)  # without any escalation
-    story.later(minutes=10)  # past what every listing reads again
+    story.later(minutes=10)  # past the margin that every listing repeats
     story.sync()
     stored = "select manual_reply_mode, assignee_id from zipchat.raw_conversations"
     assert story.rows(stored) == [(True, ADA)]
@@ -234,11 +227,11 @@ def test_a_hand_back_to_the_ai_is_seen(tmp_path: Path) -> None:
     hourly(story)
     assert story.rows(stored) == [(False, None)]
     hourly(story)
-    assert sum(story.sandbox.stats()["shows"].values()) == 0  # nothing is left to ask about
+    assert sum(story.sandbox.stats()["shows"].values()) == 0  # nothing is left to read
 
 
-def test_a_conversation_whose_activity_cannot_be_read_is_asked_for_too(tmp_path: Path) -> None:
-    """No message yet, or an unreadable time: no list since a time shows it."""
+def test_a_conversation_without_readable_activity_is_read_too(tmp_path: Path) -> None:
+    """Without a message, or with an unreadable time, no listing since a time shows it."""
     story = Story(tmp_path)
     story.at(NOW)
     conversation_id = story.start()
@@ -253,7 +246,7 @@ def test_a_conversation_whose_activity_cannot_be_read_is_asked_for_too(tmp_path:
 
 
 def two_behind_many(folder: Path) -> tuple[Story, int, int]:
-    """Two that wait behind 400 younger conversations, so that they are asked for singly."""
+    """Two open escalations behind 400 younger conversations, so that they are read one by one."""
     story = Story(folder, begins="2026-03-01")
     story.at(NOW)
     fill(story, 2, ended=story.now - timedelta(hours=40), seconds=60)
@@ -265,7 +258,7 @@ def two_behind_many(folder: Path) -> tuple[Story, int, int]:
     return story, first, second
 
 
-def test_one_that_is_gone_is_marked_missing_and_counts_as_open_no_longer(tmp_path: Path) -> None:
+def test_one_that_is_gone_is_marked_missing_and_no_longer_open(tmp_path: Path) -> None:
     story, gone, kept = two_behind_many(tmp_path)
     story.chat.delete_conversation(gone, at=story.now)
     asked = states_only(story)
@@ -279,7 +272,7 @@ def test_one_that_is_gone_is_marked_missing_and_counts_as_open_no_longer(tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["500", "timeout", "not_json", "truncated"])
-def test_one_that_cannot_be_read_fails_no_run_and_is_asked_for_again(
+def test_one_that_cannot_be_read_is_retried_by_the_next_run(
     tmp_path: Path, kind: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     story, bad, good = two_behind_many(tmp_path)
@@ -296,7 +289,7 @@ def test_one_that_cannot_be_read_fails_no_run_and_is_asked_for_again(
     assert story.value(OPEN) == 0
 
 
-def test_a_key_that_was_revoked_meanwhile_ends_the_run(tmp_path: Path) -> None:
+def test_a_key_that_is_revoked_meanwhile_ends_the_run(tmp_path: Path) -> None:
     story, *_ = two_behind_many(tmp_path)
 
     def revoke(sandbox: Any, request: Any) -> None:
@@ -308,45 +301,7 @@ def test_a_key_that_was_revoked_meanwhile_ends_the_run(tmp_path: Path) -> None:
         states_only(story)
 
 
-# How far back to list
-
-TOP = datetime(2026, 3, 10, tzinfo=UTC)
-
-
-@st.composite
-def dues(draw: st.DrawFn) -> list[DueState]:
-    """Some conversations of a list, in any order of urgency; the n-th newest is n minutes old."""
-    ranks = draw(st.sets(st.integers(1, 4000), max_size=60) | st.sets(st.integers(1, 200)))
-    states = [DueState(rank, TOP - timedelta(minutes=rank), rank) for rank in ranks]
-    return draw(st.permutations(states))
-
-
-@given(due=dues(), most=st.integers(1, 40), listed_anyway=st.integers(0, 300))
-def test_reaching_back_costs_no_more_than_reading_one_by_one(
-    due: list[DueState], most: int, listed_anyway: int
-) -> None:
-    since = TOP - timedelta(minutes=listed_anyway)
-    until, singly = reach_back(since, due, most)
-    shown = [state for state in due if until <= state.last_message_at < since]
-    pages = most - singly
-    assert until <= since
-    assert 0 <= pages <= min(most, len(shown))
-
-
-def test_of_more_than_can_be_asked_for_a_list_shows_all_where_it_can() -> None:
-    due = [DueState(n, TOP - timedelta(minutes=10 * n), 10 * n) for n in range(1, 101)]
-    until, singly = reach_back(TOP, due, 30)
-    assert until == due[-1].last_message_at  # 1,000 conversations are 12 pages more
-    assert singly == 30 - math.ceil(1000 / 85)
-
-
-def test_nothing_due_reaches_nowhere() -> None:
-    assert reach_back(TOP, [], 30) == (TOP, 30)
-    newer = DueState(1, TOP + timedelta(minutes=1), 1)
-    assert reach_back(TOP, [newer], 30) == (TOP, 30)
-
-
-def test_an_empty_chat_asks_for_nothing(tmp_path: Path) -> None:
+def test_an_empty_chat_reads_nothing(tmp_path: Path) -> None:
     story = Story(tmp_path, chat=Chat())
     story.at(NOW)
     observe(story)

@@ -31,8 +31,8 @@ class ConversationsConfig(SyncConfig):
         default=30,
         ge=0,
         description=(
-            "Requests that a run of today may spend on reading open escalations and conversations"
-            " in manual mode again. No listing shows that one was resolved."
+            "The most requests that a run of today may spend on re-reading open escalations and"
+            " conversations in manual mode. No listing shows that one was resolved."
         ),
     )
     relist_days: int = Field(
@@ -66,15 +66,15 @@ def raw_conversations(
 ) -> dg.MaterializeResult:
     """Conversations **created** on the partition's day, each once, in its newest observed state.
 
-    A run lists everything active since the start of its first day and stores all of it, also what
-    was created before: afterwards the table holds every conversation created in the range and
+    A run lists everything active since the start of its first day and stores all of it, including
+    what was created before. Afterwards the table holds every conversation created in the range and
     every one active since its start. What an earlier run has listed is not listed again.
 
-    A run of today also reads open escalations and conversations in manual mode again, since a
-    resolution or a hand-back moves nothing that the list can be filtered by: young ones every
-    time, older ones less often, by listing further back where that is cheaper.
+    A run of today also re-reads open escalations and conversations in manual mode, because a
+    resolution or a hand-back changes nothing that the list can be filtered by: young ones every
+    time, older ones less often.
 
-    Cost: about 1.2 requests per 100 conversations active since then; one when nothing changed.
+    Cost: about 1.2 requests per 100 conversations active since then; one if nothing changed.
     """
     tables = warehouse.warehouse
     with zipchat.client(context) as client:
@@ -95,7 +95,7 @@ def raw_conversations(
             metadata={
                 "conversations_listed": result.conversations,
                 "conversations_missing": len(result.missing),
-                "states_asked": result.states_asked,
+                "states_read": result.states_read,
                 "requests_for_states": result.requests_for_states,
                 "listed_since": result.since.isoformat(),
                 "complete_as_of": result.as_of.isoformat(),
