@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from contextlib import suppress
 from datetime import timedelta
 from itertools import product
@@ -20,7 +19,7 @@ from zipchat_dagster.client.gather import BATCH_SIZE, MOST_BATCHES
 from zipchat_dagster.sandbox import Fault, Sandbox, generate
 from zipchat_dagster.sync import MOST_UNLISTED, ApiDownError
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW, Clock, Project, midnight
+from zipchat_dagster_tests.conftest import NOW, Project, midnight
 
 
 def small_project(path: Path, **options: Any) -> Project:
@@ -447,32 +446,3 @@ def test_all_runs_around_a_kill_cost_a_batch_more_than_one(tmp_path: Path) -> No
     more = project.sandbox.stats()["requests"] - uninterrupted
     assert more <= MOST_BATCHES * in_a_batch
     project.assert_tables_agree()
-
-
-def test_a_long_fetch_tells_how_far_it_is_at_a_human_pace(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    clock = Clock()
-    chat = generate(seed=3, conversations=130, days=20, now=NOW, max_messages=20)
-    sandbox = Sandbox(chat=chat, limit=30, window=60, clock=clock.time, sleep=clock.sleep)
-    project = Project(sandbox, Warehouse(tmp_path / "zipchat.duckdb"))
-    project.clock = clock
-    with caplog.at_level("INFO", logger="zipchat_dagster"):
-        project.sync(concurrency=1)
-    told = [line for line in caplog.messages if "conversations read," in line]
-    shape = re.compile(
-        r"(\d+) of 130 conversations read, (\d+) requests \((\d+) a minute\), about (.+) left\."
-    )
-    found = [shape.fullmatch(line) for line in told]
-    assert all(found), told
-    lines = [match.groups() for match in found if match]
-    done = [int(line[0]) for line in lines]
-    # 130 requests at 30 a minute: a line with each window, not with each row.
-    assert 3 <= len(lines) <= 8
-    assert done == sorted(set(done))
-    assert all(int(line[0]) <= int(line[1]) for line in lines)
-    # Two windows can be spent in the first half minute.
-    assert all(25 <= int(rate) <= 120 for *_, rate, _ in lines)
-    assert lines[-1][3].endswith((" s", " min"))
-    waits = [line for line in caplog.messages if "waiting" in line]
-    assert len(waits) >= 4
