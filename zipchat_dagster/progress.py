@@ -1,4 +1,4 @@
-"""How far a long fetch is, for people: progress lines, finished days, durations, lists of ids."""
+"""The progress of a long fetch, for people: log lines, finished days, durations, lists of ids."""
 
 from __future__ import annotations
 

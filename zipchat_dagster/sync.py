@@ -1,7 +1,7 @@
-"""From the API into the warehouse: read only what coverage lacks, store in short transactions.
+"""From the API to the warehouse: read only what is not covered, store it in short transactions.
 
-No Dagster here: the assets pass in a client, a warehouse and a window, and turn the results into
-metadata. All times are aware; windows are half-open.
+No Dagster here. The assets pass in a client, a warehouse and a range, and turn the results into
+metadata. All times are aware, and ranges are half-open.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def sync_conversations(
     most_states: int = 0,
     relist_since: datetime | None = None,
 ) -> ListingResult:
-    """Store every conversation active at or after `since`; list only what coverage lacks.
+    """Store every conversation active at or after `since`, listing only what is not covered.
 
     Args:
         refresh: list from `since` on even if that is covered.
@@ -101,8 +101,7 @@ def sync_conversations(
             one that no message follows is found only by listing again.
 
     Raises:
-        ListingUnsettledError: the list kept moving. What came is stored, nothing counts as
-            covered.
+        ListingUnsettledError: the list kept moving. Its rows are stored, but not as covered.
     """
     chat_id = client.chat_id
     with warehouse.transaction() as transaction:
@@ -300,7 +299,7 @@ def sync_messages(
 def _store_batch(
     client: ZipchatClient, warehouse: Warehouse, batch: Batch, result: MessageResult
 ) -> None:
-    """Commit what was read, what failed and what is gone together, and add it to `result`."""
+    """Store a batch in one transaction and add it to `result`."""
     reads, failures, gone = _sorted_out(batch)
     at = client.server_time()
     with warehouse.transaction() as transaction:

@@ -1,4 +1,4 @@
-"""What all assets say about themselves: run config, attributes, table schema, cost."""
+"""What the assets share: run config, attributes, table metadata, cost."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from zipchat_dagster.warehouse import Warehouse, summaries, tables
 OWNERS = ["team:support-analytics"]
 API_POOL = "zipchat_api"  # see dagster.yaml
 DATABASE_POOL = "zipchat_duckdb"
-# Places in the queue of runs, after which backfills come.
-URGENT = "20"  # somebody waits for it
+# Priorities in the queue of runs. Backfills have none and come last.
+URGENT = "20"  # someone is waiting
 LIVE = "10"
 RAW = "zipchat_raw"
 METRICS = "zipchat_metrics"
 
-# For Dagster's own view of health. It looks at the newest materialization of any partition, so for
-# daily assets the check today_is_up_to_date is the truth.
+# For Dagster's own health view. It looks at the newest materialization of any partition, so for
+# daily assets rely on the check today_is_up_to_date.
 FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=26), warn_window=timedelta(hours=3)
 )
 
-# For an API that is down for minutes: the client's own retries of a call end after seconds. What
-# repeating cannot mend is not repeated (resources.py).
+# For an API that is down for minutes: the client's own retries of a call end after seconds. What a
+# retry cannot fix is not retried (resources.py).
 API_RETRIES = dg.RetryPolicy(
     max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 
 
 class SyncConfig(dg.Config):
-    """What a run may be told in the Launchpad."""
+    """Run config of the assets that read the API."""
 
     refresh: bool = Field(
         default=False,
-        description="Ask the API for everything in the window again, whatever is stored.",
+        description="Read everything in the range from the API again, even if it is stored.",
     )
 
 
 def table_metadata(name: str) -> dict[str, Any]:
-    """The standing metadata of an asset: its table's name, columns and grain."""
+    """Metadata of an asset's definition: its table's name, columns and grain."""
     table = tables()[name]
     columns = [
         dg.TableColumn(column.name, column.type, description=column.description)
@@ -53,7 +53,7 @@ def table_metadata(name: str) -> dict[str, Any]:
     page = PROJECT / "docs" / "tables.md"
     documentation = dg.MetadataValue.path(f"{page}#{name}")
     return {
-        # Installed into another project, there is no docs folder.
+        # An installed package has no docs folder.
         **({"documentation": documentation} if page.exists() else {}),
         "dagster/table_name": f"zipchat.{name}",
         "dagster/column_schema": dg.TableSchema(columns=columns),
@@ -62,13 +62,13 @@ def table_metadata(name: str) -> dict[str, Any]:
 
 
 def preview(warehouse: Warehouse, table: str) -> dict[str, dg.MetadataValue[Any]]:
-    """Metadata of a materialization: the newest rows of its table, without personal data."""
+    """Metadata of a materialization: the newest rows of the table, without personal data."""
     records = [dg.TableRecord(row) for row in summaries.preview(warehouse, table)]
     return {"preview": dg.MetadataValue.table(records)} if records else {}
 
 
 def cost(client: ZipchatClient) -> dict[str, int | float]:
-    """What a step cost, for the Plots tab."""
+    """Metadata of a materialization: what the step cost."""
     return {
         "requests": client.requests,
         "requests_refused": client.refused,
@@ -77,13 +77,13 @@ def cost(client: ZipchatClient) -> dict[str, int | float]:
 
 
 def window_days(context: dg.AssetExecutionContext) -> list[str]:
-    """The partitions of this run in order, as ISO dates."""
+    """The partitions of this run, in order, as ISO dates."""
     return sorted(context.partition_keys)
 
 
 def add_partition_metadata(
     context: dg.AssetExecutionContext, counts: dict[str, dict[str, int]]
 ) -> None:
-    """Give each partition of the run its own metadata: day → name → number."""
+    """Give each partition of the run its own metadata, from day → name → number."""
     for day in window_days(context):
         context.add_asset_metadata(counts.get(day, {}), partition_key=day)
