@@ -1,7 +1,5 @@
 """Everything wired together: the code location that Dagster loads."""
 
-import os
-
 import dagster as dg
 
 from zipchat_dagster.assets import ASSETS
@@ -18,22 +16,21 @@ from zipchat_dagster.resources import (
 )
 from zipchat_dagster.schedules import SCHEDULES
 from zipchat_dagster.sensors import SENSORS
-from zipchat_dagster.settings import Settings
+from zipchat_dagster.settings import Settings, load_settings
 from zipchat_dagster.write_back import WRITE_BACK_JOBS
 
 
 def zipchat(settings: Settings) -> ZipchatResource:
-    """What the setting ZIPCHAT_API names: the real API, the sandbox, or a replay."""
+    """What ZIPCHAT_API selects: the real API, the sandbox, or a replay."""
+    chat_id = str(settings.chat_id or "")  # the first run reports a missing one
     if settings.api == "sandbox":
-        return SandboxResource(chat_id=settings.chat_id, start_date=settings.start_date)
+        # Any number will do: the chat is invented.
+        return SandboxResource(chat_id=chat_id or "1", start_date=str(settings.start_date))
     if settings.api == "replay":
-        return ReplayResource(
-            chat_id=settings.chat_id, replay_database=str(settings.replay_database)
-        )
+        return ReplayResource(chat_id=chat_id, replay_database=str(settings.replay_database))
     return ZipchatResource(
-        # Without a key the project can be looked at; the first run asks for it by name.
-        api_key=dg.EnvVar("ZIPCHAT_API_KEY") if "ZIPCHAT_API_KEY" in os.environ else "",
-        chat_id=settings.chat_id,
+        api_key=dg.EnvVar("ZIPCHAT_API_KEY") if settings.has_api_key else "",
+        chat_id=chat_id,
         base_url=settings.base_url,
         budget_database=str(settings.budget_database),
         concurrency=settings.concurrency,
@@ -41,7 +38,7 @@ def zipchat(settings: Settings) -> ZipchatResource:
     )
 
 
-settings = Settings.from_environment()
+settings = load_settings()
 
 defs = dg.Definitions(
     assets=ASSETS,
@@ -56,17 +53,14 @@ defs = dg.Definitions(
             timezone=settings.timezone,
             published_database=str(settings.published_database or ""),
         ),
-        # The address may hold a secret, as the key does.
         "notifier": Notifier(
-            webhook_url=dg.EnvVar("ZIPCHAT_WEBHOOK_URL")
-            if "ZIPCHAT_WEBHOOK_URL" in os.environ
-            else ""
+            webhook_url=dg.EnvVar("ZIPCHAT_WEBHOOK_URL") if settings.has_webhook_url else ""
         ),
         "metric_settings": MetricSettings(
             business_hours=settings.business_hours,
             response_target_seconds=settings.response_target_seconds,
         ),
     },
-    # A process per step costs seconds on a small machine, and the steps follow one another anyway.
+    # A process per step costs seconds on a small machine, and the steps run one by one anyway.
     executor=dg.in_process_executor,
 )

@@ -1,9 +1,9 @@
-"""`make demo` and `make dev`: the project on the sandbox, for who has no key yet.
+"""`make demo` and `make dev`: the project on the sandbox, if you have no key yet.
 
 `python -m zipchat_dagster.demo` materializes the last seven days of every asset through Dagster
 and prints the escalation metrics. `python -m zipchat_dagster.demo dev` starts Dagster's UI and
-daemon, on what ZIPCHAT_API says (in the environment or in `.env`); unless it is set, on the real
-API when there is a key, and on the sandbox otherwise.
+daemon. It uses the source in ZIPCHAT_API (from the environment or `.env`). If that is not set, it
+uses the real API if there is a key, and otherwise the sandbox.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from tempfile import TemporaryDirectory
 
 import dotenv
 
+from zipchat_dagster.client import SettingError
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
-from zipchat_dagster.settings import PROJECT
+from zipchat_dagster.settings import PROJECT, Settings
 
 DAYS = 7
 DEMO_DATABASE = PROJECT / "data" / "demo.duckdb"
@@ -34,15 +35,18 @@ def main() -> int:
 
 
 def demo() -> int:
-    """Sandbox → Dagster → DuckDB → a printed table, and the sandbox is gone again."""
+    """Sandbox → Dagster → DuckDB → a printed table."""
     _remove(DEMO_DATABASE)
     now = datetime.now(UTC)
     days = [f"{now - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(DAYS))]
     chat = generate(seed=1, conversations=900, days=30, now=now)
-    # Windows of 5 seconds instead of 60, so that pacing can be watched without waiting for it.
+    # Windows of 5 seconds instead of 60, so that you can watch the pacing without waiting long.
     sandbox = Sandbox(chat=chat, limit=120, window=5, pagination="meta")
     print(f"1. A sandbox plays the Zipchat API with {len(chat.conversations)} conversations.")
     with serve(sandbox) as url, TemporaryDirectory() as dagster_home:
+        # The demo is the same for everybody, whatever settings are in the environment.
+        for name in [name for name in os.environ if name.startswith("ZIPCHAT_")]:
+            del os.environ[name]
         os.environ |= sandbox_environment(url, DEMO_DATABASE) | {
             "ZIPCHAT_START_DATE": f"{now - timedelta(days=30):%Y-%m-%d}",
             "DAGSTER_HOME": dagster_home,
@@ -54,7 +58,7 @@ def demo() -> int:
             return 1
         seconds = time.monotonic() - started
     stats = sandbox.stats()
-    print("\n3. What support did in these days (all conversations; more in the table):\n")
+    print("\n3. What support did on these days (all conversations; more in the table):\n")
     print(_metrics_table())
     print(
         f"\n{stats['requests']} requests, {stats['refused']} of them refused, {seconds:.0f} s."
@@ -69,28 +73,38 @@ def demo() -> int:
 
 def dev() -> int:
     """`dagster dev` on this project, until Ctrl-C."""
-    environment: dict[str, str | None] = {**dotenv.dotenv_values(PROJECT / ".env"), **os.environ}
-    environment |= {"DAGSTER_HOME": environment.get("DAGSTER_HOME") or str(PROJECT)}
+    dotenv_values = dotenv.dotenv_values(PROJECT / ".env").items()
+    environment = {name: value for name, value in dotenv_values if value is not None} | os.environ
+    environment["DAGSTER_HOME"] = environment.get("DAGSTER_HOME") or str(PROJECT)
+    try:
+        settings = Settings.from_environment(environment)
+    except SettingError as error:
+        print(error, file=sys.stderr)
+        return 1
     command = [
-        # The successor it recommends, `dg dev`, is a tool of development, not of this package.
+        # The successor it recommends, `dg dev`, is a development tool, not part of this package.
         *(sys.executable, "-W", "ignore:Function `dev_command` is superseded"),
         *("-m", "dagster", "dev", "-m", "zipchat_dagster.definitions", "-d", str(PROJECT)),
         *sys.argv[2:],
     ]
-    api = (environment.get("ZIPCHAT_API") or "").strip()
-    if api or (environment.get("ZIPCHAT_API_KEY") or "").strip():
-        used = f"ZIPCHAT_API={api}" if api not in ("", "real") else "The real API"
-        print(f"{used} is used{_base_url_note(environment)}.", flush=True)
+    if environment.get("ZIPCHAT_API", "").strip() or settings.has_api_key:
+        source = {
+            "real": f"The real API at {settings.base_url}",
+            "sandbox": "The sandbox",
+            "replay": f"A replay of {settings.replay_database}",
+        }[settings.api]
+        print(f"{source} is used, with the database {_shown(settings.database)}.", flush=True)
         return _run(command, environment)
     now = datetime.now(UTC)
     chat = generate(seed=1, conversations=900, days=DEV_DAYS, now=now)
-    # A server, not ZIPCHAT_API=sandbox: it has a rate limit, changes while one looks on, and keeps
+    # A server, not ZIPCHAT_API=sandbox: it has a rate limit, changes while you watch, and keeps
     # what is written back.
     _remove(DEV_DATABASE)
     with serve(Sandbox(chat=chat, mutate_every=20)) as url:
         print(
             "No ZIPCHAT_API_KEY in the environment or .env: the SANDBOX is used, with invented data"
-            f" of the last {DEV_DAYS} days,\nin {_shown(DEV_DATABASE)} (made anew at each start).",
+            f" of the last {DEV_DAYS} days,\nin {_shown(DEV_DATABASE)}, which starts empty each"
+            " time.",
             flush=True,
         )
         start = {"ZIPCHAT_START_DATE": f"{now - timedelta(days=DEV_DAYS):%Y-%m-%d}"}
@@ -110,17 +124,22 @@ def sandbox_environment(url: str, database: Path) -> dict[str, str]:
 
 
 def _materialize(days: list[str]) -> bool:
-    # The environment is set by now, and the definitions read it when they are imported.
+    # Imported here because the definitions read the environment when they are imported.
     import dagster as dg
 
     from zipchat_dagster.definitions import defs
 
+    first, last = days[0], days[-1]
     result = defs.resolve_job_def("sync_job").execute_in_process(
         instance=dg.DagsterInstance.get(),
-        run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
+        run_config={
+            # By default the report covers 30 days, most of which would be missing here.
+            "ops": {"escalation_report": {"config": {"first": first, "last": last}}},
+            "loggers": {"console": {"config": {"log_level": "INFO"}}},
+        },
         tags={
-            "dagster/asset_partition_range_start": days[0],
-            "dagster/asset_partition_range_end": days[-1],
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": last,
         },
         raise_on_error=False,
     )
@@ -134,30 +153,25 @@ def _metrics_table() -> str:
 
 
 def _remove(database: Path) -> None:
-    """The sandbox's data moves with the clock: what an earlier one left would not fit."""
+    """The sandbox's data moves with the clock, so what an earlier one left would not fit."""
     for file in database.parent.glob(f"{database.stem}.*"):
         if file.is_file():
             file.unlink()
 
 
-def _run(command: list[str], environment: dict[str, str | None]) -> int:
-    known = {name: value for name, value in environment.items() if value is not None}
-    # Dagster puts the .env of the folder it is started in over the environment: over the sandbox's.
+def _run(command: list[str], environment: dict[str, str]) -> int:
+    # Dagster reads the .env of the folder it is started in, which would override the sandbox's
+    # settings.
     with TemporaryDirectory() as folder_without_env:
-        process = subprocess.Popen(command, env=known, cwd=folder_without_env)
-        # Who stops us stops Dagster's processes too; left alone, they would go on.
+        process = subprocess.Popen(command, env=environment, cwd=folder_without_env)
+        # Otherwise Dagster's processes would go on after this one is stopped.
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # The terminal has told Dagster too.
+            # The terminal has sent it to Dagster too.
             process.wait()
             return 0
-
-
-def _base_url_note(environment: dict[str, str | None]) -> str:
-    url = environment.get("ZIPCHAT_BASE_URL")
-    return f" at {url}" if url else ""
 
 
 def _shown(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Days: what a partition is, and which of them a run is for."""
+"""Days: what a partition is, and whether a run is for the newest ones."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from zipchat_dagster.settings import Settings
+from zipchat_dagster.settings import load_settings
 
+_settings = load_settings()
 
-def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
-    """Days in ZIPCHAT_TIMEZONE from ZIPCHAT_START_DATE on, today included, so that hourly runs
-    keep today fresh."""
-    return dg.DailyPartitionsDefinition(
-        start_date=settings.start_date, timezone=settings.timezone, end_offset=1
-    )
-
-
-daily = daily_partitions(Settings.from_environment())
+# Including today, so that hourly runs keep it fresh.
+daily = dg.DailyPartitionsDefinition(
+    start_date=str(_settings.start_date), timezone=_settings.timezone, end_offset=1
+)
 
 
 def is_live(context: dg.AssetExecutionContext) -> bool:
-    """Whether a run keeps the newest data fresh (today, or yesterday's close): such runs may
-    spend what ZIPCHAT_RESERVE holds back. Everything else is a backfill."""
+    """Whether a run is for today, or closes yesterday. Such runs may use what ZIPCHAT_RESERVE keeps
+    back; everything else is a backfill."""
     if not context.has_partition_key and not context.has_partition_key_range:
         return True
     window = context.partition_time_window

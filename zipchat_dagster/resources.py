@@ -1,4 +1,4 @@
-"""The resources: the API in its three variants, the database, and what the metrics need to know."""
+"""The resources: the API in its three variants, the database, and settings of the metrics."""
 
 from __future__ import annotations
 
@@ -7,58 +7,66 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import duckdb
-import httpx
 from dagster_duckdb import DuckDBResource
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from zipchat_dagster.client import (
     BASE_URL,
+    MalformedAnswerError,
     NotFoundError,
     SettingError,
     UnauthorizedError,
+    UnexpectedStatusError,
     UnprocessableError,
+    UnreachableError,
     ZipchatClient,
     ZipchatError,
-    check_chat_id,
 )
+from zipchat_dagster.client.options import CONCURRENCY, check_chat_id, checked
 from zipchat_dagster.partitions import is_live
 from zipchat_dagster.replay import ReplayTransport
-from zipchat_dagster.sandbox import BASE_URL as SANDBOX_URL
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, grow
+from zipchat_dagster.settings import RESERVE, TIMEZONE, check_database_name
 from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
+
+Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext
 
 
 class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers
     """The Zipchat Backend API of one chat, paced by its rate limit."""
 
     api_key: str = Field(
+        default="",
         repr=False,  # repr() of a resource would print it
         description="Key of the Backend API (zc-…): Settings > Integrations in Zipchat.",
     )
     chat_id: str = Field(description="The chat's number, as in its address in Zipchat.")
     base_url: str = Field(
-        default=BASE_URL, description="Where the API is; plain http for loopback only."
+        default=BASE_URL, description="Where the API is. Plain HTTP is accepted for loopback only."
     )
     budget_database: str = Field(
-        description="SQLite file through which all programs on this machine share the rate limit."
+        default="",
+        description=(
+            "SQLite file through which all programs on this machine share the rate limit. Without"
+            " it, this process has the limit to itself."
+        ),
     )
     concurrency: int = Field(
-        default=8,
+        default=CONCURRENCY,
         description=(
-            "Reads in flight (1 to 128); raised by itself where the API's latency is so long that"
-            " the window could not be spent otherwise."
+            "Reads in flight, 1 to 128. Raised automatically when the API responds so slowly that"
+            " the rate limit could not be used up otherwise."
         ),
     )
     reserve: float = Field(
-        default=0.25,
+        default=RESERVE,
         description=(
-            "Fraction of each rate-limit window (0 to 0.9) that backfills leave to live runs,"
-            " until the window's last tenth."
+            "Fraction of each rate-limit window, 0 to 0.9, that backfills leave to live runs until"
+            " the last tenth of the window."
         ),
     )
 
@@ -67,81 +75,64 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         """Where the records come from, for logs and metadata."""
         return self.base_url
 
-    def transport(
-        self, log: logging.Logger | logging.LoggerAdapter[Any]
-    ) -> httpx.BaseTransport | None:
-        """What requests go through; None: the network."""
-        return None
-
     @property
     def chat(self) -> int:
-        """The chat's number, checked; ends the step where it is none."""
+        """The chat's number. Fails the step if it is missing or malformed."""
+        if not self.chat_id.strip():
+            raise _failure(
+                "ZIPCHAT_CHAT_ID is not set. It is the number in the address of your chat in"
+                " Zipchat."
+            )
         try:
-            return check_chat_id(self.chat_id)
+            return checked("ZIPCHAT_CHAT_ID", check_chat_id, self.chat_id)
         except SettingError as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from None
+            raise _failure(str(error)) from None
 
     @contextmanager
-    def client(
-        self,
-        context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext,
-    ) -> Iterator[ZipchatClient]:
-        """A client that logs to the run. What the API or a setting makes impossible ends the
-        step with one clear sentence; what repeating it cannot mend is not repeated by Dagster."""
+    def client(self, context: Context) -> Iterator[ZipchatClient]:
+        """A client that logs to the run. An error of the API or in a setting fails the step with
+        one clear sentence; Dagster retries the step only if that may help."""
         client: ZipchatClient | None = None
         try:
-            transport = self.transport(context.log)
             context.log.info(f"Reading from {self.source}.")
-            client = ZipchatClient(
-                transport=transport,
-                api_key=self.api_key,
-                chat_id=self.chat_id,
-                base_url=self.base_url,
-                # Where nothing leaves the process, there is no limit to share.
-                budget_path=None if transport else Path(self.budget_database),
-                concurrency=self.concurrency,
-                # A check asks once, about the newest there is, whatever its run is for; and
-                # somebody waits for a write.
-                reserve=self.reserve
-                if isinstance(context, dg.AssetExecutionContext) and not is_live(context)
-                else 0.0,
-                logger=context.log,
+            client = self._new_client(
+                context.log,
+                # Checks send one request, and somebody waits for a write.
+                may_use_reserve=not isinstance(context, dg.AssetExecutionContext)
+                or is_live(context),
             )
             with client:
                 yield client
         except ZipchatError as error:
-            raise dg.Failure(
-                description=str(error),
-                allow_retries=client is not None and _may_pass(client, error),
+            has_answered = client is not None and client.has_answered
+            raise _failure(
+                f"{error}{_settings_to_check(error, has_answered)}",
+                allow_retries=_may_pass(error, has_answered),
             ) from None
 
-
-def _may_pass(client: ZipchatClient, error: ZipchatError) -> bool:
-    """Whether the step may succeed in some minutes: the API has answered, and is down now."""
-    match error:
-        case ApiDownError():
-            return True
-        case SettingError() | UnauthorizedError() | NotFoundError() | UnprocessableError():
-            return False
-        case _:
-            return client.has_answered
-
-
-class OfflineResource(ZipchatResource):
-    """What stands in the API's place inside this process: no key, no request, no waiting."""
-
-    api_key: str = Field(default=DEFAULT_KEY, repr=False, description="The sandbox's own key.")
-    base_url: str = Field(default=SANDBOX_URL, description="A name: no request leaves the process.")
-    budget_database: str = Field(default="", description="Not used: there is no limit to share.")
-    concurrency: int = Field(default=64, description="Reads that are stored in one go, about.")
-    reserve: float = Field(default=0.0, description="Not used: nobody else spends anything.")
+    def _new_client(self, log: logging.Logger, *, may_use_reserve: bool) -> ZipchatClient:
+        if not self.api_key.strip():
+            raise _failure(
+                "ZIPCHAT_API_KEY is not set. Enable the Backend API under Settings > Integrations"
+                " in Zipchat, and put the key that it shows once (zc-…) into .env or the"
+                " environment."
+            )
+        return ZipchatClient(
+            api_key=self.api_key,
+            chat_id=self.chat,
+            base_url=self.base_url,
+            budget_path=Path(self.budget_database) if self.budget_database else None,
+            concurrency=self.concurrency,
+            reserve=0.0 if may_use_reserve else self.reserve,
+            logger=log,
+        )
 
 
-class SandboxResource(OfflineResource):
-    """An invented chat.
+class SandboxResource(ZipchatResource):
+    """An invented chat inside this process. Of the API's settings, it only uses `chat_id`.
 
-    It goes on with the clock, and is the same for every process that looks at one time. What is
-    written to it is gone with the client.
+    It goes on with the clock, and is the same for every process at the same time. What is written
+    to it is gone when the client is closed.
     """
 
     start_date: str = Field(description="The chat's first day at the latest, YYYY-MM-DD.")
@@ -150,66 +141,119 @@ class SandboxResource(OfflineResource):
     def source(self) -> str:
         return "the sandbox"
 
-    def transport(self, log: logging.Logger | logging.LoggerAdapter[Any]) -> httpx.BaseTransport:
+    def _new_client(self, log: logging.Logger, *, may_use_reserve: bool) -> ZipchatClient:
         since = datetime.fromisoformat(self.start_date).replace(tzinfo=UTC)
         chat = grow(seed=1, since=since, now=datetime.now(UTC), chat_id=self.chat)
-        return Sandbox(chat=chat, limit=None, pagination="meta").transport()
+        transport = Sandbox(chat=chat, limit=None, pagination="meta").transport()
+        return ZipchatClient(
+            api_key=DEFAULT_KEY, chat_id=self.chat, transport=transport, logger=log
+        )
 
 
-class ReplayResource(OfflineResource):
-    """What an earlier sync stored."""
+class ReplayResource(ZipchatResource):
+    """What an earlier sync stored. Of the API's settings, it only uses `chat_id`."""
 
-    replay_database: str = Field(description="The DuckDB file of that sync; it is only read.")
+    replay_database: str = Field(description="The DuckDB file of that sync. It is only read.")
 
     @property
     def source(self) -> str:
         return f"a replay of {self.replay_database}"
 
-    def transport(self, log: logging.Logger | logging.LoggerAdapter[Any]) -> httpx.BaseTransport:
-        return ReplayTransport(Path(self.replay_database), chat_id=self.chat, logger=log)
+    def _new_client(self, log: logging.Logger, *, may_use_reserve: bool) -> ZipchatClient:
+        transport = ReplayTransport(Path(self.replay_database), chat_id=self.chat, logger=log)
+        return ZipchatClient(
+            api_key="zc-replay", chat_id=self.chat, transport=transport, logger=log
+        )
+
+
+def _failure(description: str, *, allow_retries: bool = False) -> dg.Failure:
+    return dg.Failure(description=description, allow_retries=allow_retries)
+
+
+def _may_pass(error: ZipchatError, has_answered: bool) -> bool:
+    """Whether the step may succeed some minutes later: the API has answered, and is down now."""
+    match error:
+        case ApiDownError():
+            return True
+        case SettingError() | UnauthorizedError() | NotFoundError() | UnprocessableError():
+            return False
+        case _:
+            return has_answered
+
+
+def _settings_to_check(error: ZipchatError, has_answered: bool) -> str:
+    """The client's errors say what to check; this adds in which settings it is."""
+    match error:
+        case UnauthorizedError():
+            return " See ZIPCHAT_API_KEY."
+        case NotFoundError():
+            return " See ZIPCHAT_CHAT_ID and ZIPCHAT_BASE_URL."
+        case UnexpectedStatusError():
+            return " See ZIPCHAT_BASE_URL."
+        case UnreachableError() | MalformedAnswerError() if not has_answered:
+            return " See ZIPCHAT_BASE_URL."
+        case _:
+            return ""
 
 
 class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers
-    """What the metrics need to know of the shop."""
+    """What the metrics need to know about the shop."""
 
     business_hours: str = Field(
         default="",
         description=(
-            "When agents are there, in the chat's time zone, such as mon-fri 09:00-17:00, sat"
-            " 10:00-14:00. Without it the columns in business time are NULL."
+            "When agents are available, in the chat's time zone, such as mon-fri 09:00-17:00, sat"
+            " 10:00-14:00. Without it, the columns in business time are NULL."
         ),
     )
     response_target_seconds: float | None = Field(
         default=None,
-        description="Seconds within which a first response is in time; None: there is no target.",
+        description=(
+            "Seconds within which a first response counts as on time. Without it, the columns about"
+            " the target are NULL."
+        ),
     )
 
 
 class WarehouseResource(DuckDBResource):
     """The DuckDB file. `get_connection` waits for the file's lock first and always closes."""
 
-    timezone: str = Field(default="UTC", description="IANA name of the zone whose days count.")
+    timezone: str = Field(
+        default=TIMEZONE, description="IANA name of the time zone whose days are the partitions."
+    )
     published_database: str = Field(
         default="",
-        description="Where publish_job puts its read-only copy; beside the database unless set.",
+        description=(
+            "Where publish_job puts its read-only copy. By default it is beside the database."
+        ),
     )
+    _warehouse: Warehouse | None = PrivateAttr(default=None)
 
     @property
     def warehouse(self) -> Warehouse:
-        """The tables in this file."""
-        return Warehouse(Path(self.database), timezone=self.timezone)
+        """The tables in this file, the same object each time. Between its transactions the file is
+        closed, so nothing needs to be torn down."""
+        if self._warehouse is None:
+            path = _database(self.database)
+            self._warehouse = Warehouse(path, timezone=self.timezone)
+        return self._warehouse
 
     @property
     def published(self) -> Path:
         """Where the read-only copy of this file is."""
         database = Path(self.database)
-        # With an underscore: DuckDB names what it opens after the file up to its first dot, and in
-        # a catalog named zipchat it refuses `zipchat.users` as ambiguous.
         beside = database.with_name(f"{database.stem}_published{database.suffix}")
-        return Path(self.published_database) if self.published_database else beside
+        return _database(self.published_database) if self.published_database else beside
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection for a short piece of work; others wait until it is closed."""
         with self.warehouse.connection() as connection:
             yield connection
+
+
+def _database(path: str) -> Path:
+    try:
+        return check_database_name(Path(path))
+    except SettingError as error:
+        raise _failure(str(error)) from None

@@ -22,7 +22,7 @@ from zipchat_dagster.assets.common import LIVE
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
 from zipchat_dagster.jobs import checks_job, sync_job
 from zipchat_dagster.partitions import daily
-from zipchat_dagster.settings import Settings
+from zipchat_dagster.settings import load_settings
 
 # A run logs every half minute while it reads (sync.PROGRESS_EVERY), and whenever it waits for the
 # rate limit. Deriving tables afterwards takes minutes at most.
@@ -56,7 +56,7 @@ def hourly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg
     ),
 )
 def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    relist = {"relist_days": Settings.from_environment().relist_days}
+    relist = {"relist_days": load_settings().relist_days}
     return _catch_up(
         context,
         last=_day(context) - timedelta(days=1),

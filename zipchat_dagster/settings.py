@@ -1,185 +1,221 @@
-"""The settings, `ZIPCHAT_…`, read from the environment when the definitions are loaded.
+"""The settings, `ZIPCHAT_…`: read from the environment and checked when the definitions are loaded.
 
-The key is not among them: it stays an `EnvVar` of the resource. A malformed setting is named at
-once; a missing key or chat is named by the first run, so that the project can be looked at without.
+Malformed settings are reported together. A missing key or chat is only reported by the first run,
+so you can look around the project without them.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from zipchat_dagster.client import BASE_URL, SettingError
-from zipchat_dagster.warehouse.business_hours import BusinessHours
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
 
-T = TypeVar("T")
+from zipchat_dagster.client.errors import SettingError
+from zipchat_dagster.client.options import (
+    BASE_URL,
+    CONCURRENCY,
+    check_api_key,
+    check_base_url,
+    check_chat_id,
+    check_concurrency,
+    check_reserve,
+    shown,
+)
+from zipchat_dagster.notify import check_webhook_url
+from zipchat_dagster.warehouse.business_hours import BusinessHours
 
 Api = Literal["real", "sandbox", "replay"]
 
-DEFAULT_START_DATE: Final = "2024-01-01"
-
-# What is invented or replayed never gets into the real database by default.
+TIMEZONE: Final = "UTC"
+RESERVE: Final = 0.25
+# Invented or replayed data does not get into the real database unless you ask for it.
 DATABASES: Final[dict[Api, str]] = {
-    "real": "data/zipchat.duckdb",
+    "real": "data/warehouse.duckdb",
     "sandbox": "data/sandbox.duckdb",
     "replay": "data/replay.duckdb",
 }
+SCHEMA: Final = "zipchat"
 
 _PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 # Installed into another project, there is no project of ours around the package.
 PROJECT: Final = _PACKAGE_PARENT if (_PACKAGE_PARENT / "workspace.yaml").exists() else Path.cwd()
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Every setting but the key; see `.env.example` for what each means."""
+def check_database_name(path: Path) -> Path:
+    """Return the path of a database that is queried as `zipchat.<table>`.
 
-    api: Api
-    chat_id: str
-    base_url: str
-    database: Path
-    replay_database: Path | None
-    budget_database: Path
-    published_database: Path | None
-    start_date: str
-    timezone: str
-    concurrency: int
-    reserve: float
-    business_hours: str
-    response_target_seconds: float | None
-    relist_days: int
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read and check them; relative paths are taken from the project's folder.
-
-        Raises:
-            SettingError: one is malformed; the message names it.
-        """
-        read = _Reader(os.environ if environment is None else environment)
-        api = read("ZIPCHAT_API", _api, "real")
-        database = read("ZIPCHAT_DATABASE", _path, DATABASES[api])
-        replay_database = read("ZIPCHAT_REPLAY_DATABASE", _path_or_none, "")
-        if api == "replay":
-            _check_replay(replay_database, database)
-        return cls(
-            api=api,
-            chat_id=read("ZIPCHAT_CHAT_ID", str, "1" if api == "sandbox" else ""),
-            base_url=read("ZIPCHAT_BASE_URL", str, BASE_URL),
-            database=database,
-            replay_database=replay_database,
-            budget_database=read(
-                "ZIPCHAT_BUDGET_DATABASE", _path, str(database.parent / "budget.sqlite")
-            ),
-            published_database=read("ZIPCHAT_PUBLISHED_DATABASE", _path_or_none, ""),
-            start_date=read("ZIPCHAT_START_DATE", _start_date, DEFAULT_START_DATE),
-            timezone=read("ZIPCHAT_TIMEZONE", _timezone, "UTC"),
-            business_hours=read(
-                "ZIPCHAT_BUSINESS_HOURS",
-                _business_hours,
-                "",
-                "a list of hours such as mon-fri 09:00-17:00, sat 10:00-14:00",
-            ),
-            response_target_seconds=read(
-                "ZIPCHAT_RESPONSE_TARGET_SECONDS", _seconds, "", "a number of seconds such as 3600"
-            ),
-            concurrency=read("ZIPCHAT_CONCURRENCY", int, "8", "a whole number such as 8"),
-            reserve=read("ZIPCHAT_RESERVE", _fraction, "0.25", "a fraction such as 0.25"),
-            relist_days=read("ZIPCHAT_RELIST_DAYS", _days, "7", "a number of days from 0 to 365"),
-        )
-
-
-class _Reader:
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-
-    def __call__(self, name: str, parse: Callable[[str], T], default: str, kind: str = "") -> T:
-        text = self._environment.get(name, "").strip() or default
-        try:
-            return parse(text)
-        except SettingError as error:
-            raise SettingError(f"{name}: {error}") from None
-        except ValueError:
-            raise SettingError(f"{name}: “{text}” is not {kind}.") from None
-
-
-def _path(text: str) -> Path:
-    return PROJECT / Path(text).expanduser()
-
-
-def _path_or_none(text: str) -> Path | None:
-    return _path(text) if text else None
-
-
-def _api(text: str) -> Api:
-    for api in DATABASES:
-        if text == api:
-            return api
-    raise SettingError(f"“{text}” is no source. Write real, sandbox or replay.")
-
-
-def _check_replay(source: Path | None, database: Path) -> None:
-    if source is None:
+    Raises:
+        SettingError: DuckDB would give the database the name of its schema, `zipchat`.
+    """
+    if path.name.split(".")[0].lower() == SCHEMA:
         raise SettingError(
-            "ZIPCHAT_REPLAY_DATABASE is not set. With ZIPCHAT_API=replay, write the DuckDB file of"
-            " an earlier sync."
+            f"{path.name} would give the database the name of its schema, {SCHEMA}, so that DuckDB"
+            " refuses every query as ambiguous; use another file name, such as warehouse.duckdb (an"
+            " existing file can be renamed)."
         )
-    if source.resolve() == database.resolve():
-        raise SettingError(
-            f"ZIPCHAT_REPLAY_DATABASE: {source} is ZIPCHAT_DATABASE too. A replay is written into"
-            " another file than it is read from."
-        )
+    return path
 
 
-def _start_date(text: str) -> str:
-    try:
-        start = date.fromisoformat(text)
-    except ValueError:
-        raise SettingError(f"“{text}” is no date. Write one such as 2026-01-31.") from None
-    if start > datetime.now(UTC).date() + timedelta(days=1):  # some zone's tomorrow
-        raise SettingError(f"“{text}” lies in the future. Write the first day to sync.")
-    return start.isoformat()
+def _in_project(path: Path) -> Path:
+    return PROJECT / path.expanduser()
+
+
+def _day(text: str) -> date:
+    day = date.fromisoformat(text)
+    if day > datetime.now(UTC).date() + timedelta(days=1):  # tomorrow has begun in some zones
+        raise SettingError(f"“{text}” is in the future. Write the first day to sync.")
+    return day
 
 
 def _timezone(text: str) -> str:
     try:
         return ZoneInfo(text).key
-    except (KeyError, ValueError, OSError):
-        raise SettingError(
-            f"“{text}” is no time zone. Write an IANA name such as Europe/Berlin."
-        ) from None
+    except (KeyError, OSError):
+        raise ValueError(text) from None
 
 
 def _business_hours(text: str) -> str:
-    if text:
-        BusinessHours.parse(text, "UTC")
+    BusinessHours.parse(text, TIMEZONE)
     return text
 
 
-def _seconds(text: str) -> float | None:
-    if not text:
-        return None
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise ValueError(text)
-    return value
+File = Annotated[Path, AfterValidator(_in_project)]
+Database = Annotated[File, AfterValidator(check_database_name)]
 
 
-def _days(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 365:
-        raise ValueError(text)
-    return value
+class Settings(BaseModel):
+    """Every setting; docs/settings.md explains them.
+
+    A field's variable is its alias, or else `ZIPCHAT_` and the field's name in capitals. Its
+    description completes the error message “… is not …”.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=lambda name: f"ZIPCHAT_{name.upper()}",
+        hide_input_in_errors=True,
+    )
+
+    # Both are secrets and stay in the environment, where the resources read them.
+    has_api_key: Annotated[bool, BeforeValidator(lambda text: bool(check_api_key(text)))] = Field(
+        default=False, alias="ZIPCHAT_API_KEY"
+    )
+    has_webhook_url: Annotated[
+        bool, BeforeValidator(lambda text: bool(check_webhook_url(text)))
+    ] = Field(default=False, alias="ZIPCHAT_WEBHOOK_URL")
+
+    api: Api = Field(default="real", description="one of real, sandbox and replay")
+    chat_id: Annotated[int | None, BeforeValidator(check_chat_id)] = None
+    base_url: Annotated[str, AfterValidator(check_base_url)] = BASE_URL
+    concurrency: Annotated[int, AfterValidator(check_concurrency)] = Field(
+        default=CONCURRENCY, description="a whole number"
+    )
+    reserve: Annotated[float, AfterValidator(check_reserve)] = Field(
+        default=RESERVE, description="a fraction such as 0.25"
+    )
+
+    # The default of each depends on those above.
+    database: Database = Field(default=None, validate_default=True)
+    replay_database: File | None = Field(default=None, validate_default=True)
+    budget_database: File = Field(default=None, validate_default=True)
+    published_database: Database | None = None
+
+    start_date: Annotated[date, BeforeValidator(_day)] = Field(
+        default=date(2024, 1, 1), description="a day such as 2026-01-31"
+    )
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        default=TIMEZONE, description="a time zone's IANA name, such as Europe/Berlin"
+    )
+    relist_days: int = Field(
+        default=7, ge=0, le=365, description="a whole number of days from 0 to 365"
+    )
+    business_hours: Annotated[str, AfterValidator(_business_hours)] = Field(
+        default="", description="a list of hours such as mon-fri 09:00-17:00, sat 10:00-14:00"
+    )
+    response_target_seconds: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="a number of seconds such as 3600"
+    )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read and check them all. Relative paths start from the project's folder.
+
+        Raises:
+            SettingError: some are malformed; each has a line that names it and says what to write.
+        """
+        values = {name: text.strip() for name, text in environment.items() if text.strip()}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = [_sentence(one) for one in error.errors()]
+        raise SettingError("\n".join(lines))
+
+    @field_validator("database", mode="before")
+    @classmethod
+    def _database(cls, value: Any, info: ValidationInfo) -> Any:
+        return value or DATABASES[info.data.get("api", "real")]
+
+    @field_validator("database")
+    @classmethod
+    def _is_not_beside_the_former_default(cls, path: Path) -> Path:
+        former = path.with_name("zipchat.duckdb")
+        if path == PROJECT / DATABASES["real"] and former.exists() and not path.exists():
+            raise SettingError(
+                f"the default is {path} now, and {former} is still there. Rename it to {path.name},"
+                " with its .wal if there is one, or delete it to start with an empty database."
+            )
+        return path
+
+    @field_validator("replay_database")
+    @classmethod
+    def _replay_database(cls, source: Path | None, info: ValidationInfo) -> Path | None:
+        if info.data.get("api") != "replay":
+            return source
+        if source is None:
+            raise SettingError(
+                "ZIPCHAT_REPLAY_DATABASE is not set. With ZIPCHAT_API=replay, write the DuckDB file"
+                " of an earlier sync."
+            )
+        if "database" in info.data and source.resolve() == info.data["database"].resolve():
+            raise SettingError(
+                f"{source} is ZIPCHAT_DATABASE too. A replay is written to another file than it is"
+                " read from."
+            )
+        return source
+
+    @field_validator("budget_database", mode="before")
+    @classmethod
+    def _budget_database(cls, value: Any, info: ValidationInfo) -> Any:
+        return value or info.data.get("database", PROJECT / "any").with_name("budget.sqlite")
 
 
-def _fraction(text: str) -> float:
-    value = float(text)
-    if math.isnan(value):
-        raise ValueError(text)
-    return value
+@cache
+def load_settings() -> Settings:
+    """The settings of this process, read from its environment at the first call."""
+    return Settings.from_environment(os.environ)
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """What is wrong with one setting, after the name of its variable."""
+    name, problem = error["loc"][0], error.get("ctx", {}).get("error")
+    (field,) = (f for n, f in Settings.model_fields.items() if name in (n, f.alias))
+    if not isinstance(problem, SettingError):
+        return f"{field.alias}: {shown(error['input'])} is not {field.description}."
+    text = str(problem)
+    return text if text.startswith(str(field.alias)) else f"{field.alias}: {text}"

@@ -9,12 +9,10 @@ with ZipchatClient(api_key="zc-…", chat_id=1) as client:
 
 from zipchat_dagster.client.budget import Budget, Clock, SystemClock
 from zipchat_dagster.client.client import (
-    BASE_URL,
     LARGEST_MESSAGE_PAGE,
     LARGEST_PAGE,
     ConversationRead,
     ZipchatClient,
-    check_chat_id,
 )
 from zipchat_dagster.client.errors import (
     CallError,
@@ -34,6 +32,7 @@ from zipchat_dagster.client.errors import (
     ZipchatError,
 )
 from zipchat_dagster.client.listing import Listing, Page, requests_to_list
+from zipchat_dagster.client.options import BASE_URL, check_chat_id
 
 __all__ = [
     "BASE_URL",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import math
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import tenacity
@@ -33,25 +30,34 @@ from zipchat_dagster.client.errors import (
     NotFoundError,
     PageLoopError,
     Retry,
-    SettingError,
     UnreachableError,
     error_for,
     retry_after,
 )
 from zipchat_dagster.client.gather import Gathering
 from zipchat_dagster.client.listing import Ahead, Listing, Page
+from zipchat_dagster.client.options import (
+    BASE_URL,
+    CONCURRENCY,
+    MAX_IN_FLIGHT,
+    check_api_key,
+    check_base_url,
+    check_chat_id,
+    check_concurrency,
+    check_reserve,
+    checked,
+    proxy_for,
+)
 from zipchat_dagster.client.window import DOCUMENTED_LENGTH
 
 T = TypeVar("T")
 R = TypeVar("R")
 Json = dict[str, Any]
 
-BASE_URL: Final = "https://app.zipchat.ai/api/integrations/backend_api/v1"
 LARGEST_PAGE: Final = 100  # documented maximum of per_page
 LARGEST_MESSAGE_PAGE: Final = 200  # documented maximum of message_per_page
 SLOW: Final = 0.5  # seconds; answers that take longer are worth asking for ahead
 ATTEMPTS: Final = 5  # of one call, before its failure is believed
-MAX_IN_FLIGHT: Final = 128
 NEVER_SENT: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -111,19 +117,19 @@ class ZipchatClient:
         base_url: str = BASE_URL,
         budget_path: Path | None = None,
         reserve: float = 0.0,
-        concurrency: int = 8,
+        concurrency: int = CONCURRENCY,
         timeout: float = 30.0,
         transport: httpx.BaseTransport | None = None,
         clock: Clock | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
-        self.chat_id = check_chat_id(chat_id)
+        self.chat_id = checked("chat_id", check_chat_id, chat_id)
         self._chat = f"/chats/{self.chat_id}"
         self.clock = clock or SystemClock()
         self._logger = logger or logging.getLogger("zipchat_dagster")
-        self._concurrency = check_concurrency(concurrency)
-        key = check_api_key(api_key)
-        url = check_base_url(base_url)
+        self._concurrency = checked("concurrency", check_concurrency, concurrency)
+        key = checked("api_key", check_api_key, api_key)
+        url = checked("base_url", check_base_url, base_url)
         self._latency = 0.0  # seconds, a moving average
         self.has_answered = False  # with JSON, ever
         self._ahead = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="zipchat-ahead")
@@ -132,12 +138,12 @@ class ZipchatClient:
         self._budget = Budget(
             key,
             path=budget_path,
-            reserve=check_reserve(reserve),
+            reserve=checked("reserve", check_reserve, reserve),
             clock=self.clock,
             logger=self._logger,
         )
         limits = httpx.Limits(max_connections=MAX_IN_FLIGHT, max_keepalive_connections=32)
-        network = transport or httpx.HTTPTransport(limits=limits, proxy=_proxy(httpx.URL(url)))
+        network = transport or httpx.HTTPTransport(limits=limits, proxy=proxy_for(url))
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {key}", "Accept": "application/json"},
@@ -634,103 +640,3 @@ def _iso(at: datetime | None) -> str | None:
     if at.tzinfo is None:
         raise ValueError("since needs a time zone: datetime(…, tzinfo=UTC)")
     return at.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
-
-
-# Settings: each is checked before anything is sent.
-
-
-def check_api_key(value: str) -> str:
-    """The key without surrounding white space; SettingError if there is none to speak of."""
-    key = value.strip()
-    if not key:
-        raise SettingError(
-            "ZIPCHAT_API_KEY is not set. Enable the Backend API under Settings > Integrations in"
-            " Zipchat, and put the key that it shows once (zc-…) into .env or the environment."
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise SettingError(
-            "ZIPCHAT_API_KEY holds a character that no key has. Copy it again: zc- and what"
-            " follows."
-        )
-    return key
-
-
-def check_chat_id(value: int | str) -> int:
-    """The chat's number; SettingError if it is none."""
-    text = str(value).strip()
-    if not text:
-        raise SettingError(
-            "ZIPCHAT_CHAT_ID is not set. It is the number in the address of your chat in Zipchat."
-        )
-    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) == 0:
-        raise SettingError(
-            f"ZIPCHAT_CHAT_ID: {_shown(text)} is no chat id. It is a whole number, such as 1234."
-        )
-    return int(text)
-
-
-def check_base_url(value: str) -> str:
-    """The base URL without a trailing slash; SettingError if the key must not be sent there."""
-    text = value.strip().rstrip("/")
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    is_whole = url.scheme in ("http", "https") and re.fullmatch(r"[^\s%]+", url.host)
-    if not is_whole or url.query or url.fragment or not 0 < (url.port or 443) < 65536:
-        raise SettingError(
-            f"ZIPCHAT_BASE_URL: {_shown(text)} is no address. Write one such as {BASE_URL}."
-        )
-    if url.userinfo:
-        raise SettingError(
-            f"ZIPCHAT_BASE_URL holds a user name or a password. Write one such as {BASE_URL}."
-        )
-    if url.scheme == "http" and not _is_loopback(url.host):
-        raise SettingError(
-            f"ZIPCHAT_BASE_URL: {_shown(text)} would send the key unencrypted. Write https://;"
-            " plain http is for this machine only."
-        )
-    return text
-
-
-def _shown(text: str) -> str:
-    """A refused setting for its error, unless a secret may have been put in its place."""
-    is_secret = "zc-" in text or "@" in text
-    return "its value (not shown: it may hold a secret)" if is_secret else f"“{text}”"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _proxy(url: httpx.URL) -> httpx.Proxy | None:
-    """The proxy that the environment names for this address. httpx would look by itself if it chose
-    the transport."""
-    if _is_loopback(url.host) or proxy_bypass(url.host):
-        return None
-    proxies = getproxies()
-    named = proxies.get(url.scheme) or proxies.get("all")
-    try:
-        return httpx.Proxy(named) if named else None
-    except (ValueError, httpx.InvalidURL):  # the address may hold a password
-        raise SettingError(
-            f"{url.scheme.upper()}_PROXY is no address of a proxy. Write one such as"
-            " http://proxy.example.com:3128, or unset it."
-        ) from None
-
-
-def check_reserve(value: float) -> float:
-    """A fraction from 0 to 0.9; SettingError otherwise."""
-    if not 0 <= value <= 0.9:
-        raise SettingError(f"ZIPCHAT_RESERVE: {value} is not between 0 and 0.9.")
-    return value
-
-
-def check_concurrency(value: int) -> int:
-    """A number from 1 to MAX_IN_FLIGHT; SettingError otherwise."""
-    if not 1 <= value <= MAX_IN_FLIGHT:
-        raise SettingError(f"ZIPCHAT_CONCURRENCY: {value} is not between 1 and {MAX_IN_FLIGHT}.")
-    return value

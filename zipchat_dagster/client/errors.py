@@ -31,7 +31,7 @@ class ZipchatError(Exception):
     """Anything that this package raises about the Zipchat API."""
 
 
-class SettingError(ZipchatError):
+class SettingError(ZipchatError, ValueError):
     """A setting is missing or malformed. The message names it and says what to write."""
 
 
