@@ -25,7 +25,7 @@ from zipchat_dagster.client import (
     ZipchatClient,
     ZipchatError,
 )
-from zipchat_dagster.client.options import CONCURRENCY, check_chat_id, checked
+from zipchat_dagster.client.options import CONCURRENCY, check_api_key, check_chat_id, checked
 from zipchat_dagster.partitions import is_live
 from zipchat_dagster.replay import ReplayTransport
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, grow
@@ -78,11 +78,6 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
     @property
     def chat(self) -> int:
         """The chat's number. Fails the step if it is missing or malformed."""
-        if not self.chat_id.strip():
-            raise _failure(
-                "ZIPCHAT_CHAT_ID is not set. It is the number in the address of your chat in"
-                " Zipchat."
-            )
         try:
             return checked("ZIPCHAT_CHAT_ID", check_chat_id, self.chat_id)
         except SettingError as error:
@@ -111,14 +106,8 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
             ) from None
 
     def _new_client(self, log: logging.Logger, *, may_use_reserve: bool) -> ZipchatClient:
-        if not self.api_key.strip():
-            raise _failure(
-                "ZIPCHAT_API_KEY is not set. Enable the Backend API under Settings > Integrations"
-                " in Zipchat, and put the key that it shows once (zc-…) into .env or the"
-                " environment."
-            )
         return ZipchatClient(
-            api_key=self.api_key,
+            api_key=checked("ZIPCHAT_API_KEY", check_api_key, self.api_key),
             chat_id=self.chat,
             base_url=self.base_url,
             budget_path=Path(self.budget_database) if self.budget_database else None,

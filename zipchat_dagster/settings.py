@@ -157,13 +157,15 @@ class Settings(BaseModel):
         """Read and check them all. Relative paths start from the project's folder.
 
         Raises:
-            SettingError: some are malformed; each has a line that names it and says what to write.
+            SettingError: some are malformed. A line for each names it and says what to write.
         """
         values = {name: text.strip() for name, text in environment.items() if text.strip()}
         try:
             return cls.model_validate(values)
         except ValidationError as error:
             lines = [_sentence(one) for one in error.errors()]
+        if len(lines) > 1:
+            lines.insert(0, f"{len(lines)} settings are malformed:")
         raise SettingError("\n".join(lines))
 
     @field_validator("database", mode="before")
@@ -189,8 +191,7 @@ class Settings(BaseModel):
             return source
         if source is None:
             raise SettingError(
-                "ZIPCHAT_REPLAY_DATABASE is not set. With ZIPCHAT_API=replay, write the DuckDB file"
-                " of an earlier sync."
+                "not set. With ZIPCHAT_API=replay, write the DuckDB file of an earlier sync."
             )
         if "database" in info.data and source.resolve() == info.data["database"].resolve():
             raise SettingError(

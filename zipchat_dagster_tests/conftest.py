@@ -156,7 +156,7 @@ def _epoch(text: str | None) -> float | None:
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    return Warehouse(tmp_path / "zipchat.duckdb")
+    return Warehouse(tmp_path / "warehouse.duckdb")
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_twenty_runs_at_once_all_succeed(tmp_path: Path) -> None:
         )
     assert answer.stdout.strip() == str([0] * len(DAYS)), answer.stderr[-3000:]
     assert sandbox.stats()["refused"] == 0
-    Project(sandbox, Warehouse(tmp_path / "zipchat.duckdb")).assert_tables_agree()
+    Project(sandbox, Warehouse(tmp_path / "warehouse.duckdb")).assert_tables_agree()
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         done = instance.get_materialized_partitions(dg.AssetKey("escalation_metrics"))
     assert done == set(DAYS)

@@ -1,4 +1,4 @@
-"""What a step does about what the API does: which failures Dagster may repeat, and which not."""
+"""What a step does when the API fails, and what the resources share with the steps."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 
 from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.client import ZipchatClient
-from zipchat_dagster.resources import ZipchatResource
+from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Fault, Sandbox, generate, serve
 from zipchat_dagster.sync import ApiDownError
+from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Clock
 
 
@@ -33,7 +34,7 @@ def resource(sandbox: Sandbox, tmp_path: Path) -> Iterator[ZipchatResource]:
 
 
 def failure_of(resource: ZipchatResource, *calls: object) -> dg.Failure:
-    """What a step ends with that makes these calls: names of the client's methods, or an error."""
+    """How a step fails that makes these calls: names of the client's methods, or an error."""
     with (
         pytest.raises(dg.Failure) as raised,
         resource.client(dg.build_op_context()) as client,
@@ -46,7 +47,7 @@ def failure_of(resource: ZipchatResource, *calls: object) -> dg.Failure:
     return raised.value
 
 
-def test_an_api_that_goes_down_may_be_up_again_in_some_minutes(
+def test_a_step_is_retried_if_the_api_went_down(
     sandbox: Sandbox, resource: ZipchatResource
 ) -> None:
     sandbox.add_fault(Fault("500", endpoint="list", times=None))
@@ -56,22 +57,61 @@ def test_an_api_that_goes_down_may_be_up_again_in_some_minutes(
     assert failure_of(resource, "iter_users", ApiDownError("20 in a row")).allow_retries
 
 
-def test_what_repeating_cannot_mend_is_not_repeated(
-    sandbox: Sandbox, resource: ZipchatResource
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"api_key": ""}, "ZIPCHAT_API_KEY: not set. Enable the Backend API under Settings >"),
+        ({"api_key": "zc-another"}, "See ZIPCHAT_API_KEY."),
+        ({"chat_id": " "}, "ZIPCHAT_CHAT_ID: not set. It is the number in the address of your"),
+        ({"chat_id": "77"}, "See ZIPCHAT_CHAT_ID and ZIPCHAT_BASE_URL."),
+        ({"base_url": "http://127.0.0.1:9/api"}, "See ZIPCHAT_BASE_URL."),
+        (
+            {"concurrency": 500},
+            "concurrency: 500 is not between 1 and 128.",
+        ),  # a resource made without the settings
+    ],
+)
+def test_a_step_is_not_retried_for_a_wrong_setting_and_names_it(
+    resource: ZipchatResource, changes: dict[str, object], sentence: str
 ) -> None:
-    sandbox.key = "zc-another"
-    assert not failure_of(resource, "iter_users").allow_retries
-    nowhere = resource.model_copy(update={"base_url": "http://127.0.0.1:9/api"})
-    failure = failure_of(nowhere, "iter_users")
-    assert "Check ZIPCHAT_BASE_URL" in (failure.description or "")
+    failure = failure_of(resource.model_copy(update=changes), "iter_users")
+    assert sentence in (failure.description or "")
     assert not failure.allow_retries
-    without = resource.model_copy(update={"api_key": ""})
-    assert not failure_of(without, "iter_users").allow_retries
 
 
-def test_steps_that_ask_the_api_are_repeated_and_stand_in_its_pool() -> None:
+def test_steps_that_call_the_api_are_retried_and_are_in_its_pool() -> None:
     for asset in ASSETS:
-        asks = asset.key.path[-1] in {"users", "raw_conversations", "raw_messages"}
+        calls_api = asset.key.path[-1] in {"users", "raw_conversations", "raw_messages"}
         policy = asset.op.retry_policy
-        assert (policy is not None) == asks
-        assert asset.op.pool == ("zipchat_api" if asks else "zipchat_duckdb")
+        assert (policy is not None) == calls_api
+        assert asset.op.pool == ("zipchat_api" if calls_api else "zipchat_duckdb")
+
+
+def test_all_steps_of_a_run_share_one_warehouse(tmp_path: Path) -> None:
+    seen: list[Warehouse] = []
+
+    @dg.asset
+    def first(warehouse: WarehouseResource) -> None:
+        seen.extend([warehouse.warehouse, warehouse.warehouse])
+
+    @dg.asset(deps=[first])
+    def second(warehouse: WarehouseResource) -> None:
+        seen.append(warehouse.warehouse)
+        with warehouse.get_connection() as connection:
+            connection.execute("select 1")
+
+    resources = {"warehouse": WarehouseResource(database=str(tmp_path / "warehouse.duckdb"))}
+    assert dg.materialize([first, second], resources=resources).success
+    assert dg.materialize([first], resources=resources).success
+    one, same, shared, of_the_next_run, _ = seen
+    assert one is same is shared
+    assert of_the_next_run is not one
+
+
+def test_a_database_with_the_schemas_name_is_refused(tmp_path: Path) -> None:
+    refused = str(tmp_path / "zipchat.duckdb")
+    with pytest.raises(dg.Failure, match=r"^zipchat\.duckdb would give the database the name"):
+        _ = WarehouseResource(database=refused).warehouse
+    fine = str(tmp_path / "warehouse.duckdb")
+    with pytest.raises(dg.Failure, match="use another file name"):
+        _ = WarehouseResource(database=fine, published_database=refused).published

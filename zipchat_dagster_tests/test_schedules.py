@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 
+from zipchat_dagster import schedules
 from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.checks import CHECKS
 from zipchat_dagster.jobs import sync_job
@@ -19,6 +20,7 @@ from zipchat_dagster.notify import Notifier
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.schedules import SCHEDULES, daily_schedule, hourly_schedule
+from zipchat_dagster.settings import Settings
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, midnight
 
@@ -106,11 +108,11 @@ def test_the_daily_run_lists_the_last_days_again(monkeypatch: pytest.MonkeyPatch
     def relist(days: int) -> Mapping[str, Any]:
         return {"ops": {"raw_conversations": {"config": {"relist_days": days}}}}
 
-    monkeypatch.delenv("ZIPCHAT_RELIST_DAYS", raising=False)
     with dg.instance_for_test() as instance:
         assert config(daily_schedule) == relist(7)
         assert config(hourly_schedule) == {}
-        monkeypatch.setenv("ZIPCHAT_RELIST_DAYS", "30")
+        thirty = Settings.from_environment({"ZIPCHAT_RELIST_DAYS": "30"})
+        monkeypatch.setattr(schedules, "load_settings", lambda: thirty)
         assert config(daily_schedule) == relist(30)
 
 

@@ -91,7 +91,7 @@ def dagster(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     shutil.copy(PROJECT / "dagster.yaml", home)
     chat = generate(seed=8, conversations=80, days=10, now=NOW, max_messages=30)
     sandbox = Sandbox(chat=chat, limit=120, window=2, pagination="meta")
-    database = home / "zipchat.duckdb"
+    database = home / "warehouse.duckdb"
     mine = {name: value for name, value in os.environ.items() if not name.startswith("ZIPCHAT_")}
     log = home / "dagster.log"
     with serve(sandbox) as api_url, log.open("w") as output:

@@ -1,4 +1,4 @@
-"""The variants that ZIPCHAT_API chooses, as Dagster runs them: none but the real one asks anybody."""
+"""The variants that ZIPCHAT_API selects, as Dagster runs them: only the real one sends requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from zipchat_dagster_tests.conftest import NOW, Project, midnight
 from zipchat_dagster_tests.test_definitions import environment, materialize
 
 FIRST, LAST = f"{NOW - timedelta(days=3):%Y-%m-%d}", f"{NOW:%Y-%m-%d}"
-EVERYTHING = ("--select", "*", "--partition-range", f"{FIRST}...{LAST}")
+RAW = ("--select", "users,raw_conversations,raw_messages")
+DAYS = ("--partition-range", f"{FIRST}...{LAST}")
 SINCE = midnight(NOW - timedelta(days=3))
 UNTIL = midnight(NOW) + timedelta(days=1)
 
@@ -31,16 +32,16 @@ def project(warehouse: Warehouse) -> Project:
 
 @pytest.fixture
 def url(project: Project) -> Iterator[str]:
-    """Of the API that would be asked."""
+    """Of the API that no variant here may call."""
     with serve(project.sandbox) as url:
         yield url
 
 
 def run(home: Path, url: str, **changes: str) -> str:
-    """Materialize everything for four days; the log."""
+    """Materialize the raw assets for four days; returns the log."""
     home.mkdir(exist_ok=True)
     settings = environment(home, url, ZIPCHAT_API_KEY="", ZIPCHAT_START_DATE=FIRST, **changes)
-    answer = materialize(settings, *EVERYTHING)
+    answer = materialize(settings, *RAW, *DAYS)
     assert answer.returncode == 0, answer.stderr[-3000:]
     return answer.stderr
 
@@ -54,7 +55,7 @@ def metadata(home: Path, asset: str) -> dict[str, Any]:
 
 
 def rows(home: Path, name: str) -> set[tuple[Any, ...]]:
-    with Warehouse(home / "zipchat.duckdb").connection(read_only=True) as connection:
+    with Warehouse(home / "warehouse.duckdb").connection(read_only=True) as connection:
         return set(connection.execute(f"select payload::varchar from zipchat.{name}").fetchall())
 
 
@@ -77,10 +78,10 @@ def test_the_sandbox_is_the_same_chat_for_every_process(
     assert project.sandbox.stats()["requests"] == 0
 
 
-def test_what_the_sandbox_showed_stays_as_it_was() -> None:
+def test_the_sandboxs_past_does_not_change() -> None:
     since = NOW - timedelta(days=40)
     former = grow(seed=1, since=since, now=NOW - timedelta(days=2))
-    # Days later, and looked at by somebody who starts later.
+    # Two days later, for somebody with a later start date.
     chat = grow(seed=1, since=since + timedelta(days=2), now=NOW)
     assert former.users == chat.users
     for known in former.conversations.values():
@@ -101,7 +102,7 @@ def test_what_the_sandbox_showed_stays_as_it_was() -> None:
     assert chat.next_message_id > max(ids)
 
 
-def test_a_replay_makes_the_tables_anew_without_a_request(
+def test_a_replay_rebuilds_the_tables_without_a_request(
     tmp_path: Path, project: Project, url: str
 ) -> None:
     project.sync(since=SINCE, until=UNTIL)
@@ -136,38 +137,20 @@ def test_writing_back_into_a_replay_is_refused(tmp_path: Path, project: Project)
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("database", "chat_id", "sentence"),
     [
-        ({"ZIPCHAT_API": "fake"}, "ZIPCHAT_API: “fake” is no source. Write real, sandbox or"),
-        ({"ZIPCHAT_API": "replay"}, "ZIPCHAT_REPLAY_DATABASE is not set."),
-        (
-            {"ZIPCHAT_API": "replay", "ZIPCHAT_REPLAY_DATABASE": "/nowhere/zipchat.duckdb"},
-            "ZIPCHAT_REPLAY_DATABASE: /nowhere/zipchat.duckdb does not exist.",
-        ),
-        (
-            {"ZIPCHAT_API": "replay", "ZIPCHAT_REPLAY_DATABASE": "{home}/empty.duckdb"},
-            "holds no tables of zipchat_dagster",
-        ),
-        (
-            {"ZIPCHAT_API": "replay", "ZIPCHAT_REPLAY_DATABASE": "{home}/../{name}/zipchat.duckdb"},
-            "is ZIPCHAT_DATABASE too.",
-        ),
-        (
-            {
-                "ZIPCHAT_API": "replay",
-                "ZIPCHAT_REPLAY_DATABASE": "{home}/empty.duckdb",
-                "ZIPCHAT_CHAT_ID": "",
-            },
-            "ZIPCHAT_CHAT_ID is not set.",
-        ),
+        ("none.duckdb", "1", "none.duckdb does not exist."),
+        ("empty.duckdb", "1", "holds no tables of zipchat_dagster"),
+        ("empty.duckdb", "", "ZIPCHAT_CHAT_ID: not set."),
     ],
 )
-def test_a_wrong_choice_is_named_in_one_sentence(
-    tmp_path: Path, url: str, changes: dict[str, str], sentence: str
+def test_what_a_replay_lacks_is_reported_in_one_sentence(
+    tmp_path: Path, database: str, chat_id: str, sentence: str
 ) -> None:
     with Warehouse(tmp_path / "empty.duckdb").connection():
         pass
-    changes = {n: v.format(home=tmp_path, name=tmp_path.name) for n, v in changes.items()}
-    answer = materialize(environment(tmp_path, url, **changes), "--select", "users")
-    assert answer.returncode != 0
-    assert sentence in answer.stdout + answer.stderr
+    resource = ReplayResource(chat_id=chat_id, replay_database=str(tmp_path / database))
+    with pytest.raises(dg.Failure) as caught, resource.client(dg.build_op_context()):
+        pass
+    assert sentence in (caught.value.description or "")
+    assert not caught.value.allow_retries

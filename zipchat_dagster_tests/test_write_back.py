@@ -32,7 +32,7 @@ class Desk:
     ) -> None:
         self.sandbox = sandbox
         self.instance = instance
-        self.warehouse = Warehouse(path / "zipchat.duckdb")
+        self.warehouse = Warehouse(path / "warehouse.duckdb")
         self.project = Project(sandbox, self.warehouse)
         self.place = str(path), base_url
 
@@ -116,7 +116,7 @@ def job_of(name: str, path: str, base_url: str) -> dg.JobDefinition:
             base_url=base_url,
             budget_database=f"{path}/budget.sqlite",
         ),
-        "warehouse": WarehouseResource(database=f"{path}/zipchat.duckdb"),
+        "warehouse": WarehouseResource(database=f"{path}/warehouse.duckdb"),
     }
     return dg.Definitions(jobs=WRITE_BACK_JOBS, resources=resources).resolve_job_def(name)
 

@@ -37,11 +37,14 @@ def check_api_key(value: str) -> str:
     """Return the key without surrounding white space.
 
     Raises:
-        SettingError: it is empty, or contains what no HTTP header can. Its value is not shown.
+        SettingError: it is empty, or contains what no key does. Its value is not shown.
     """
     key = value.strip()
     if not key:
-        raise SettingError("it is empty. A key of the Backend API starts with zc-.")
+        raise SettingError(
+            "not set. Enable the Backend API under Settings > Integrations in Zipchat, and copy the"
+            " key, zc-…. It is shown only once."
+        )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise SettingError(
             "it contains a character that no key has. Copy the key again; it starts with zc-."
@@ -52,6 +55,8 @@ def check_api_key(value: str) -> str:
 def check_chat_id(value: int | str) -> int:
     """Return the chat's number; SettingError if it is not one."""
     text = str(value).strip()
+    if not text:
+        raise SettingError("not set. It is the number in the address of your chat in Zipchat.")
     if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) == 0:
         raise SettingError(f"{shown(text)} is not a chat id. It is a whole number, such as 1234.")
     return int(text)
@@ -84,7 +89,7 @@ def check_base_url(value: str) -> str:
 def check_reserve(value: float) -> float:
     """Return the fraction; SettingError unless it is from 0 to `LARGEST_RESERVE`."""
     if not 0 <= value <= LARGEST_RESERVE:
-        raise SettingError(f"{value} is not between 0 and {LARGEST_RESERVE}.")
+        raise SettingError(f"{value:g} is not between 0 and {LARGEST_RESERVE}.")
     return value
 
 

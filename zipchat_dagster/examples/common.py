@@ -7,8 +7,18 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from typing import TypeVar
 
-from zipchat_dagster.client import BASE_URL, SettingError, ZipchatClient, ZipchatError
+from zipchat_dagster.client import SettingError, ZipchatClient, ZipchatError
+from zipchat_dagster.client.options import (
+    BASE_URL,
+    check_api_key,
+    check_base_url,
+    check_chat_id,
+    checked,
+)
+
+T = TypeVar("T")
 
 
 def run(example: Callable[..., None], **arguments: Callable[[str], object]) -> None:
@@ -24,11 +34,15 @@ def run(example: Callable[..., None], **arguments: Callable[[str], object]) -> N
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with ZipchatClient(
-            api_key=os.environ.get("ZIPCHAT_API_KEY", ""),
-            chat_id=os.environ.get("ZIPCHAT_CHAT_ID", ""),
-            base_url=os.environ.get("ZIPCHAT_BASE_URL", "").strip() or BASE_URL,
+            api_key=_setting("ZIPCHAT_API_KEY", check_api_key),
+            chat_id=_setting("ZIPCHAT_CHAT_ID", check_chat_id),
+            base_url=_setting("ZIPCHAT_BASE_URL", check_base_url, default=BASE_URL),
         ) as client:
             example(client, **values)
     except ZipchatError as error:
         print(error, file=sys.stderr)
         sys.exit(2 if isinstance(error, SettingError) else 1)
+
+
+def _setting(name: str, check: Callable[[str], T], default: str = "") -> T:
+    return checked(name, check, os.environ.get(name, "").strip() or default)

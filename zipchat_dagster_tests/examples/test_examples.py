@@ -153,13 +153,13 @@ def test_a_missing_setting_is_named_in_one_sentence(service: Service, name: str)
     arguments = ["1" for _ in ARGUMENTS[name]]
     code, lines, errors = service.run(name, *arguments, ZIPCHAT_API_KEY="")
     assert (code, lines) == (2, [])
-    assert errors.startswith("ZIPCHAT_API_KEY is not set. ")
+    assert errors.startswith("ZIPCHAT_API_KEY: not set. ")
     assert errors.count("\n") == 1
 
 
 def test_other_settings_are_named_too(service: Service) -> None:
     code, _, errors = service.run("last_hour", ZIPCHAT_CHAT_ID="")
-    assert (code, errors.split(".")[0]) == (2, "ZIPCHAT_CHAT_ID is not set")
+    assert (code, errors.split(".")[0]) == (2, "ZIPCHAT_CHAT_ID: not set")
     code, _, errors = service.run("last_hour", ZIPCHAT_BASE_URL="http://app.zipchat.ai")
     assert (code, errors.split(":")[0]) == (2, "ZIPCHAT_BASE_URL")
 
