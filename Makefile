@@ -50,4 +50,4 @@ lock: .venv/ready ## update requirements.lock from pyproject.toml
 
 clean: ## remove the environment, caches, and the data of demo, dev and sandbox
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info \
-		data/demo[._]* data/dev[._]* data/sandbox[._]*
+		$(foreach name,demo dev sandbox,data/$(name).* data/$(name)_published.* data/$(name)_report.html)

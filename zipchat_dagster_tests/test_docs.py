@@ -29,7 +29,7 @@ CODE = "\n".join(
 
 
 def settings_in_code() -> set[str]:
-    return set(re.findall(r'"(ZIPCHAT_[A-Z_]+)"', CODE))
+    return {str(field.alias) for field in Settings.model_fields.values()}
 
 
 def settings_table() -> dict[str, str]:
