@@ -32,7 +32,7 @@ from zipchat_dagster.client.errors import (
     ZipchatError,
 )
 from zipchat_dagster.client.listing import Listing, Page, requests_to_list
-from zipchat_dagster.client.options import BASE_URL, check_chat_id
+from zipchat_dagster.client.options import BASE_URL
 
 __all__ = [
     "BASE_URL",
@@ -60,6 +60,5 @@ __all__ = [
     "UnreachableError",
     "ZipchatClient",
     "ZipchatError",
-    "check_chat_id",
     "requests_to_list",
 ]
