@@ -18,6 +18,7 @@ from zipchat_dagster.client import (
     MalformedAnswerError,
     NotFoundError,
     SettingError,
+    StatusError,
     UnauthorizedError,
     UnexpectedStatusError,
     UnprocessableError,
@@ -173,10 +174,10 @@ def _may_pass(error: ZipchatError, has_answered: bool) -> bool:
 def _settings_to_check(error: ZipchatError, has_answered: bool) -> str:
     """The client's errors say what to check; this adds in which settings it is."""
     match error:
+        case StatusError(status=404):
+            return " See ZIPCHAT_CHAT_ID and ZIPCHAT_BASE_URL."
         case UnauthorizedError():
             return " See ZIPCHAT_API_KEY."
-        case NotFoundError():
-            return " See ZIPCHAT_CHAT_ID and ZIPCHAT_BASE_URL."
         case UnexpectedStatusError():
             return " See ZIPCHAT_BASE_URL."
         case UnreachableError() | MalformedAnswerError() if not has_answered:
