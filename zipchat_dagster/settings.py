@@ -180,7 +180,7 @@ class Settings(BaseModel):
         if path == PROJECT / DATABASES["real"] and former.exists() and not path.exists():
             raise SettingError(
                 f"the default is {path} now, and {former} is still there. Rename it to {path.name},"
-                " with its .wal if there is one, or move it elsewhere to start with an empty database."
+                " with its .wal if there is one, or move it away to start with an empty database."
             )
         return path
 
