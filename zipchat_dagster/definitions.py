@@ -17,7 +17,7 @@ from zipchat_dagster.resources import (
 from zipchat_dagster.schedules import SCHEDULES
 from zipchat_dagster.sensors import SENSORS
 from zipchat_dagster.settings import Settings, load_settings
-from zipchat_dagster.write_back import WRITE_BACK_JOBS
+from zipchat_dagster.write_back_jobs import WRITE_BACK_JOBS
 
 
 def zipchat(settings: Settings) -> ZipchatResource:

@@ -1,4 +1,4 @@
-"""The jobs that sync, check and estimate. Those that write to Zipchat are in `write_back.py`."""
+"""The jobs that sync, check and estimate. `write_back_jobs.py` has those that write to Zipchat."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo

@@ -64,6 +64,7 @@ def test_no_module_imports_itself_through_others() -> None:
         ("zipchat_dagster.sync", {"dagster"}),
         ("zipchat_dagster.estimate", {"dagster"}),
         ("zipchat_dagster.readers", {"dagster"}),
+        ("zipchat_dagster.write_back", {"dagster"}),
     ],
 )
 def test_libraries_do_not_import_what_they_must_not_know(name: str, foreign: set[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from zipchat_dagster.resources import ReplayResource, WarehouseResource
 from zipchat_dagster.sandbox import Sandbox, generate, grow, serve
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.write_back import hand_back_job
+from zipchat_dagster.write_back_jobs import hand_back_job
 from zipchat_dagster_tests.conftest import NOW, Project, midnight
 from zipchat_dagster_tests.test_definitions import environment, materialize
 

@@ -197,3 +197,16 @@ select
 from zipchat.raw_conversations as conversation
 left join zipchat.message_coverage as coverage
     on coverage.chat_id = conversation.chat_id and coverage.conversation_id = conversation.conversation_id;
+
+-- grain: one row per attempt to send a message to a customer, recorded before it is sent
+create table if not exists zipchat.write_back_attempts (
+    chat_id bigint, -- the chat
+    conversation_id bigint, -- raw_conversations.conversation_id
+    text_hash varchar, -- of the text and its conversation, keyed with the API key: it does not reveal the text
+    run_id varchar, -- the Dagster run that tried
+    root_run_id varchar, -- the run that it re-executes, else itself
+    newest_message_id bigint, -- the conversation's newest message before the attempt
+    attempted_at timestamptz, -- when, by the server's clock
+    outcome varchar, -- sent, refused, or unknown, which it is until an answer shows otherwise
+    message_id bigint -- raw_messages.message_id, once sent
+);
