@@ -416,6 +416,16 @@ def test_a_message_that_never_arrives_can_be_sent_again_on_request(desk: Desk, k
     assert desk.replies(number) == [TEXT]
 
 
+def test_send_again_does_not_let_the_same_run_send_twice_however_late(desk: Desk) -> None:
+    number = desk.converse(taken_by=ANN)
+    desk.sandbox.add_fault(Fault("503", method="POST"))
+    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
+    run = desk.run("send_reply", **config, send_again=True)
+    desk.clock.sleep(2 * 24 * 3600)
+    assert f"Run {run.run_id} tried to send this text" in desk.again(run).failure
+    assert desk.requests() == (0, 1)
+
+
 def test_reads_that_fail_are_reported_with_an_unknown_outcome(desk: Desk) -> None:
     number = desk.converse(taken_by=ANN)
     desk.sandbox.add_fault(Fault("lost_write", method="POST"))

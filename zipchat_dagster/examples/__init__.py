@@ -1,4 +1,4 @@
-"""The examples of the Backend API's documentation, as short programs.
+"""The examples in the documentation of the Backend API, as short programs.
 
     python -m zipchat_dagster.examples.latest_conversations
     python -m zipchat_dagster.examples.last_hour

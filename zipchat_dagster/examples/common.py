@@ -1,4 +1,4 @@
-"""What the examples share: settings from the environment, arguments, and errors in a sentence."""
+"""What the examples share: settings from the environment, arguments, errors as one sentence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 def run(example: Callable[..., None], **arguments: Callable[[str], object]) -> None:
     """Call `example` with a client and its command-line `arguments` (name → type).
 
-    Exits with 2 when a setting or an argument is missing or malformed, with 1 when a call failed.
+    Exits with 2 if a setting or an argument is missing or malformed, and with 1 if a call fails.
     """
     parser = argparse.ArgumentParser(description=example.__doc__)
     for name, kind in arguments.items():

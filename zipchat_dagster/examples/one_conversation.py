@@ -13,7 +13,7 @@ def one_conversation(client: ZipchatClient, conversation_id: int) -> None:
     conversation = client.get_conversation(conversation_id)
     print(f"Conversation {conversation['id']}, {conversation['channel']}")
     for message in conversation["messages"]:
-        # As a JSON string: what a customer wrote may hold anything, line breaks too.
+        # As a JSON string, since a customer's text may contain anything, such as line breaks.
         text = json.dumps(message["message"], ensure_ascii=False)
         print(message["created_at"], message["role"], text)
 

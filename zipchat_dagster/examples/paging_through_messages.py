@@ -7,8 +7,8 @@ from zipchat_dagster.examples.common import run
 
 
 def paging_through_messages(client: ZipchatClient, conversation_id: int) -> None:
-    """Print when each message of a conversation came and from which side."""
-    # The client asks for page after page of 200 messages until it has them all, each once.
+    """Print when each message of a conversation was written, and by which side."""
+    # The client reads pages of 200 messages until it has them all, each once.
     messages = client.get_conversation(conversation_id)["messages"]
     for number, message in enumerate(messages, start=1):
         print(number, message["created_at"], message["role"])

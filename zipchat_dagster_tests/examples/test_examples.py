@@ -1,4 +1,4 @@
-"""Each example as its user runs it: a process of its own, against the sandbox over HTTP."""
+"""Each example as a user runs it: in a process of its own, against the sandbox over HTTP."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARGUMENTS = {
 
 
 class Service:
-    """A sandbox that is served, and the examples run on it."""
+    """A sandbox over HTTP, and runs of the examples against it."""
 
     def __init__(self, sandbox: Sandbox, base_url: str) -> None:
         self.sandbox = sandbox
@@ -38,7 +38,7 @@ class Service:
         }
 
     def run(self, name: str, *arguments: object, **settings: str) -> tuple[int, list[str], str]:
-        """(exit code, lines of output, errors); what is always true of both is checked here."""
+        """(exit code, lines of output, errors). Neither ever holds the key or a traceback."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("ZIPCHAT_")}
         done = subprocess.run(
             [sys.executable, "-m", f"zipchat_dagster.examples.{name}", *map(str, arguments)],
@@ -68,14 +68,14 @@ def service() -> Iterator[Service]:
         yield Service(sandbox, base_url)
 
 
-def test_every_example_is_in_the_package_s_description() -> None:
+def test_the_package_s_docstring_lists_every_example() -> None:
     assert examples.__doc__
-    told = {
+    documented = {
         line.split("examples.")[1]
         for line in examples.__doc__.splitlines()
         if line.strip().startswith("python -m")
     }
-    assert told == {" ".join([name, *arguments]) for name, arguments in ARGUMENTS.items()}
+    assert documented == {" ".join([name, *arguments]) for name, arguments in ARGUMENTS.items()}
     there = {path.stem for path in Path(examples.__file__).parent.glob("*.py")}
     assert there == {"__init__", "common", *ARGUMENTS}
 
@@ -131,21 +131,28 @@ def test_a_conversation_is_taken_over_answered_and_handed_back(service: Service)
     sent = conversation.messages[-1]
     assert lines == [
         f"Sent as message {sent.id}.",
-        f"Conversation {conversation.id} is with the AI again.",
+        f"As before, the AI has conversation {conversation.id}.",
     ]
     assert (sent.message, sent.sender_id, sent.manual_reply) == ("Hello 👋", user_id, True)
     assert (conversation.assignee_id, conversation.manual_reply_mode) == (None, False)
 
 
-def test_a_reply_that_is_refused_hands_the_conversation_back_too(service: Service) -> None:
-    conversation = service.chat.add_conversation(
-        at=datetime.now(UTC) - timedelta(hours=30), channel="whatsapp"
-    )
-    user_id = next(iter(service.chat.users))
-    code, _, errors = service.run("take_over_reply_hand_back", conversation.id, user_id, "Hello")
-    assert code == 1
-    assert "customer last messaged more than 24 hours ago" in errors
-    assert not conversation.manual_reply_mode
+@pytest.mark.parametrize("is_with_person", [True, False])
+@pytest.mark.parametrize(("channel", "code"), [("web", 0), ("whatsapp", 1)])
+def test_a_conversation_stays_with_whom_it_was_even_if_the_reply_is_refused(
+    service: Service, channel: str, code: int, *, is_with_person: bool
+) -> None:
+    at = datetime.now(UTC) - timedelta(hours=30)
+    conversation = service.chat.add_conversation(at=at, channel=channel)
+    colleague, user_id = list(service.chat.users)[:2]
+    if is_with_person:
+        service.chat.assign(conversation.id, colleague, at=at)
+    answer = service.run("take_over_reply_hand_back", conversation.id, user_id, "Hello")
+    assert answer[0] == code
+    assert ("customer last messaged more than 24 hours ago" in answer[2]) == (code == 1)
+    assert conversation.messages[-1].sender_id == (None if code else user_id)
+    expected = (colleague, True) if is_with_person else (None, False)
+    assert (conversation.assignee_id, conversation.manual_reply_mode) == expected
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
@@ -172,13 +179,13 @@ def test_a_missing_argument_is_named(service: Service, name: str) -> None:
     assert f"the following arguments are required: {wanted}" in errors
 
 
-def test_an_argument_that_is_no_number_is_named(service: Service) -> None:
+def test_an_argument_that_is_not_a_number_is_named(service: Service) -> None:
     code, _, errors = service.run("one_conversation", "x")
     assert code == 2
     assert "conversation_id: invalid int value: 'x'" in errors
 
 
-def test_what_the_api_refuses_is_said_in_one_sentence(service: Service) -> None:
+def test_what_the_api_refuses_is_reported_in_one_sentence(service: Service) -> None:
     code, lines, errors = service.run("one_conversation", 4)
     assert (code, lines) == (1, [])
     assert "“Conversation not found”" in errors
