@@ -24,9 +24,8 @@ def take_over_reply_hand_back(
         # Even if something failed, so that the customer is not left without an answer.
         if is_with_ai:
             client.hand_back(conversation_id)
-    print(
-        f"As before, {'the AI' if is_with_ai else 'a person'} has conversation {conversation_id}."
-    )
+    owner = "the AI" if is_with_ai else "a person"
+    print(f"As before, {owner} has conversation {conversation_id}.")
 
 
 if __name__ == "__main__":

@@ -137,8 +137,10 @@ def test_a_conversation_is_taken_over_answered_and_handed_back(service: Service)
     assert (conversation.assignee_id, conversation.manual_reply_mode) == (None, False)
 
 
-@pytest.mark.parametrize("is_with_person", [True, False])
-@pytest.mark.parametrize(("channel", "code"), [("web", 0), ("whatsapp", 1)])
+@pytest.mark.parametrize(
+    ("channel", "is_with_person", "code"),
+    [("web", True, 0), ("whatsapp", True, 1), ("whatsapp", False, 1)],
+)
 def test_a_conversation_stays_with_whom_it_was_even_if_the_reply_is_refused(
     service: Service, channel: str, code: int, *, is_with_person: bool
 ) -> None:
