@@ -1,8 +1,8 @@
-"""Where failures are told: the one place that sends anything out.
+"""Where reports go: the only place that sends anything out.
 
-A `Report` holds what somebody needs in order to act, and nothing of a customer's: `sensors.py`
-makes it of ids, names of ours, and sentences that we wrote. To tell it elsewhere than by webhook,
-subclass `Notifier`, override `send`, and put it under `notifier` into the definitions.
+A `Report` contains what somebody needs in order to act, and no customer data: `sensors.py` builds
+it from ids, names of ours and sentences that we wrote. To report elsewhere than to a webhook,
+subclass `Notifier`, override `send`, and put it into the definitions as `notifier`.
 """
 
 import logging
@@ -17,22 +17,22 @@ from pydantic import Field
 
 from zipchat_dagster.client import SettingError
 
-TIMEOUT: Final = 4.0  # seconds, to connect and again for the answer
-PAUSES = (0.0, 0.5, 1.5)  # seconds before each attempt; the next tick of the sensor tries again
+TIMEOUT: Final = 4.0  # seconds, for connecting and again for the answer
+PAUSES = (0.0, 0.5, 1.5)  # seconds before each attempt; after the last, the next tick tries again
 THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
-# At INFO httpx logs the whole address of each request, and a webhook's address is its password.
+# At INFO, httpx logs the address of each request, and a webhook's address is its password.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
 class Report:
-    """One thing to tell.
+    """One failure or recovery.
 
     Attributes:
         kind: what happened.
-        key: the same for the same event, should it be told twice because an answer got lost.
-        text: a line for people; chat programs show it.
+        key: identifies the event, which is posted twice if the webhook's answer is lost.
+        text: a line for people, which chat programs show.
         facts: the same for programs, as JSON.
     """
 
@@ -43,26 +43,26 @@ class Report:
 
 
 class NotDeliveredError(Exception):
-    """The webhook did not take a report. The message never holds its address."""
+    """The webhook did not accept a report. The message does not contain its address."""
 
 
 class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers
-    """Tells reports in the log and, where there is one, to a webhook."""
+    """Sends reports to the log and, if there is one, to a webhook."""
 
     webhook_url: str = Field(
         default="",
         repr=False,  # such addresses are secrets
         description=(
             "Where reports are posted as JSON: text, kind, key and the facts. https, or plain http"
-            " on this machine. Without it they are only logged."
+            " on this machine. Without it, they are only logged."
         ),
     )
 
     def send(self, report: Report, log: logging.Logger) -> None:
-        """Tell one report, to the webhook first.
+        """Send one report, to the webhook first.
 
         Raises:
-            NotDeliveredError: not now; the sensor tries again at its next tick.
+            NotDeliveredError: the webhook did not accept it.
             SettingError: ZIPCHAT_WEBHOOK_URL is malformed.
         """
         if self.webhook_url:
@@ -75,7 +75,11 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic on
 
 
 def check_webhook_url(value: str) -> httpx.URL:
-    """The address; SettingError if it is none, or would be called unencrypted."""
+    """The address as a URL.
+
+    Raises:
+        SettingError: it is malformed, or would be called unencrypted. Its value is not shown.
+    """
     try:
         url = httpx.URL(value.strip())
     except httpx.InvalidURL:
@@ -83,8 +87,8 @@ def check_webhook_url(value: str) -> httpx.URL:
     is_safe = url.scheme == "https" or (url.scheme == "http" and url.host in THIS_MACHINE)
     if not is_safe or not url.host:
         raise SettingError(
-            "ZIPCHAT_WEBHOOK_URL (not shown: it may hold a secret) is no address to post to. Write"
-            " https://…; plain http is for this machine only."
+            "ZIPCHAT_WEBHOOK_URL (not shown: it may be a secret) is not an address to post to."
+            " Write https://…; plain http is accepted for this machine only."
         )
     return url
 
@@ -95,9 +99,9 @@ def _post(url: httpx.URL, payload: Mapping[str, Any]) -> None:
         try:
             response = httpx.post(url, json=payload, timeout=TIMEOUT, follow_redirects=False)
         except httpx.HTTPError as error:
-            what = type(error).__name__  # its text may hold the address
+            what = type(error).__name__  # its text may contain the address
             continue
         if response.is_success:
             return
         what = f"it answered {response.status_code}"
-    raise NotDeliveredError(f"The webhook at {url.host} did not take a report ({what}).") from None
+    raise NotDeliveredError(f"The webhook at {url.host} did not accept a report ({what}).")

@@ -1,12 +1,11 @@
-"""Sensors that tell what failed; off until they are switched on, as is the convention.
+"""Sensors that report failures. They are off until you switch them on.
 
-Both look at the runs that ended since they last looked, tell each failure once through the
-`Notifier`, and go on only as far as it was taken: a webhook that is down delays reports and loses
-none. That is why they are no `dg.run_failure_sensor`, which goes on to the next run when telling of
-one fails.
+Both look at the runs that ended since their last tick, and report each failure once through the
+`Notifier`. Their cursor advances only past what was delivered, so a webhook that is down delays
+reports and loses none. A `dg.run_failure_sensor` would skip a run whose report fails.
 
-What is told holds nothing of a customer's: ids, and sentences of our own errors and checks. Any
-other error is told by the name of its class, since its text may quote what it failed on.
+Reports contain no customer data: only ids, and sentences from our own errors and checks. Any other
+error is reported by the name of its class, because its text may quote the data it failed on.
 """
 
 import json
@@ -15,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, get_args
 
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
@@ -24,17 +23,20 @@ from zipchat_dagster.client import ZipchatError
 from zipchat_dagster.notify import NotDeliveredError, Notifier, Report
 from zipchat_dagster.warehouse.warehouse import WarehouseError
 
-T = TypeVar("T")
-
 RUNS_PER_TICK: Final = 100
-LONGEST_TICK: Final = 15.0  # seconds; after 60 Dagster gives a tick up and forgets how far it came
+LONGEST_TICK: Final = 15.0  # seconds; Dagster abandons a tick after 60, and its cursor is lost
 LONGEST_SENTENCE: Final = 300  # characters
-NAMED_AT_MOST: Final = 20  # failed steps, or entries of a list
+MOST_NAMED: Final = 20  # failed steps, or entries of a list
 
 EndOfRun = Literal[
     dg.DagsterEventType.RUN_FAILURE,
     dg.DagsterEventType.RUN_SUCCESS,
     dg.DagsterEventType.RUN_CANCELED,
+]
+# A run, and the names of the checks that were failing before it, to its reports and the names after
+# it. The same for the same arguments, so that a tick can continue where the last one stopped.
+ReportsOf = Callable[
+    [dg.DagsterInstance, dg.DagsterRun, Sequence[str]], tuple[list[Report], list[str]]
 ]
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
@@ -49,48 +51,33 @@ _IDS_OR_TIMES = re.compile(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description=(
-        "Tells each failed run of this code location once: job, run, days, failed steps and why;"
-        " in the log, and to ZIPCHAT_WEBHOOK_URL where it is set."
+        "Reports each failed run of this code location once, with its job, days, failed steps and"
+        " the reason: in the log, and to ZIPCHAT_WEBHOOK_URL if it is set."
     ),
 )
 def failed_runs_sensor(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
-    """What it does stands in its description, for the UI."""
+    """Its description in the UI says what it does."""
 
-    def the_run(run: dg.DagsterRun) -> list[dg.DagsterRun]:
-        return [run]
+    def reports(
+        instance: dg.DagsterInstance, run: dg.DagsterRun, failing: Sequence[str]
+    ) -> tuple[list[Report], list[str]]:
+        return [run_report(instance, run)], []
 
-    def report(run: dg.DagsterRun, failed: dg.DagsterRun, position: Position) -> Report:
-        return run_report(context.instance, failed)
-
-    return _tell(context, notifier, [dg.DagsterEventType.RUN_FAILURE], the_run, report)
+    return _report(context, notifier, [dg.DagsterEventType.RUN_FAILURE], reports)
 
 
 @dg.sensor(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description=(
-        "Tells each asset check that did not pass, once for each time that it was run, and once"
-        " that it passes again; in the log, and to ZIPCHAT_WEBHOOK_URL where it is set. What a run"
-        " checked is told when the run has ended."
+        "Reports each asset check that failed, once for each time that it ran, and once when it"
+        " passes again: in the log, and to ZIPCHAT_WEBHOOK_URL if it is set. Checks are reported"
+        " when their run has ended."
     ),
 )
 def failing_checks_sensor(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
-    """What it does stands in its description, for the UI."""
-
-    def evaluations(run: dg.DagsterRun) -> list[dg.AssetCheckEvaluation]:
-        records = context.instance.get_records_for_run(
-            run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
-        ).records
-        events = [record.event_log_entry.dagster_event for record in records]
-        return [event.asset_check_evaluation_data for event in events if event is not None]
-
-    def report(
-        run: dg.DagsterRun, found: dg.AssetCheckEvaluation, position: Position
-    ) -> Report | None:
-        is_news = not found.passed or _check_name(found) in position.failing
-        return check_report(run, found) if is_news else None
-
-    return _tell(context, notifier, get_args(EndOfRun), evaluations, report)
+    """Its description in the UI says what it does."""
+    return _report(context, notifier, get_args(EndOfRun), check_reports)
 
 
 SENSORS = [failed_runs_sensor, failing_checks_sensor]
@@ -98,61 +85,54 @@ SENSORS = [failed_runs_sensor, failing_checks_sensor]
 
 @dataclass
 class Position:
-    """How far a sensor came; its cursor.
+    """How far a sensor got: its cursor.
 
     Attributes:
-        after: the storage id of the event that ended the last run of which all is told.
-        told: how much of the run after it is told, where that was interrupted.
-        failing: the checks that were told as failing, and not yet as passing again.
+        after: the storage id of the event that ended the last run which is reported completely.
+        delivered: how many reports of the run after it were delivered.
+        failing: the names of the checks that were last reported as failing.
     """
 
     after: int
-    told: int = 0
+    delivered: int = 0
     failing: list[str] = field(default_factory=list)
 
-    def note(self, report: Report | None) -> None:
-        """One more is told, or was not worth it."""
-        self.told += 1
-        if report and report.kind != "run_failed":
-            name = report.facts["check"]
-            others = [other for other in self.failing if other != name]
-            self.failing = [*others, name] if report.kind == "check_failed" else others
 
-
-def _tell(
+def _report(
     context: dg.SensorEvaluationContext,
     notifier: Notifier,
     events: Sequence[EndOfRun],
-    items_of: Callable[[dg.DagsterRun], Sequence[T]],
-    report_of: Callable[[dg.DagsterRun, T, Position], Report | None],
+    reports_of: ReportsOf,
 ) -> dg.SkipReason:
-    """Tell what the runs that ended since the last tick give to report, as far as it is taken."""
+    """Report the runs that ended since the last tick, until a report cannot be delivered."""
     if not context.cursor:
         newest = max((_newest_end(context.instance, event) for event in events), default=0)
         context.update_cursor(json.dumps(asdict(Position(newest))))
-        return dg.SkipReason("Switched on: what fails from now on is told.")
-    position = Position(**json.loads(context.cursor))
+        return dg.SkipReason("Switched on. Failures are reported from now on.")
+    stored = json.loads(context.cursor)
+    position = Position(stored["after"], stored.get("delivered", 0), stored["failing"])
     deadline = time.monotonic() + LONGEST_TICK
     count = 0
     try:
-        for storage_id, run in _ended_runs(context, events, after=position.after):
-            for item in (items_of(run) if run else [])[position.told :]:
-                if time.monotonic() > deadline:
-                    return dg.SkipReason(f"{count} told; the rest at the next tick.")
-                assert run is not None
-                report = report_of(run, item, position)
-                if report:
+        for storage_id, run_id in _ended_runs(context.instance, events, after=position.after):
+            run = context.instance.get_run_by_id(run_id)
+            if run and _is_ours(context, run):
+                reports, failing = reports_of(context.instance, run, position.failing)
+                for report in reports[position.delivered :]:
+                    if time.monotonic() > deadline:
+                        return dg.SkipReason(f"{count} reported; the next tick goes on.")
                     notifier.send(report, context.log)
+                    position.delivered += 1
                     count += 1
-                position.note(report)
-            position.after, position.told = storage_id, 0
+                position.failing = failing
+            position.after, position.delivered = storage_id, 0
     except NotDeliveredError as error:
-        # Raised further, it would make Dagster forget what was told, and tell it again.
+        # If this failed the tick, Dagster would keep the old cursor, and all would be repeated.
         context.log.warning(f"{error} The report is kept for the next tick.")
-        return dg.SkipReason(f"{error} It is tried again at the next tick; {count} told before.")
+        return dg.SkipReason(f"{error} {count} reported before. The next tick tries again.")
     finally:
         context.update_cursor(json.dumps(asdict(position)))
-    return dg.SkipReason(f"{count} told." if count else "Nothing new to tell.")
+    return dg.SkipReason(f"{count} reported." if count else "Nothing new to report.")
 
 
 def _newest_end(instance: dg.DagsterInstance, event: EndOfRun) -> int:
@@ -161,22 +141,20 @@ def _newest_end(instance: dg.DagsterInstance, event: EndOfRun) -> int:
 
 
 def _ended_runs(
-    context: dg.SensorEvaluationContext, events: Sequence[EndOfRun], *, after: int
-) -> Iterator[tuple[int, dg.DagsterRun | None]]:
-    """(storage id, run) in the order in which they ended; None for a run that is not ours."""
-    instance = context.instance
+    instance: dg.DagsterInstance, events: Sequence[EndOfRun], *, after: int
+) -> list[tuple[int, str]]:
+    """(storage id of the event, run id) in the order in which the runs ended."""
     ended = []
     for event in events:
         wanted = dg.RunStatusChangeRecordsFilter(event, after_storage_id=after)
         page = instance.fetch_run_status_changes(wanted, limit=RUNS_PER_TICK, ascending=True)
         ended += [(record.storage_id, record.run_id) for record in page.records]
-    for storage_id, run_id in sorted(ended)[:RUNS_PER_TICK]:
-        run = instance.get_run_by_id(run_id)
-        yield storage_id, run if run and _is_ours(context, run) else None
+    return sorted(ended)[:RUNS_PER_TICK]
 
 
 def _is_ours(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
-    """Whether the run is of this code location; one from the command line does not say."""
+    """Whether the run is of this code location. Runs from the command line do not say, and count
+    as ours."""
     if run.remote_job_origin is None or context.code_location_origin is None:
         return True
     repository = run.remote_job_origin.repository_origin
@@ -186,29 +164,13 @@ def _is_ours(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
     )
 
 
-# What is told
+# What the reports say
 
 
 def run_report(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Report:
-    """A failed run: which steps, and why as far as that is ours to say."""
-    records = instance.get_records_for_run(
-        run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE
-    ).records
-    steps = []
-    for record in records[:NAMED_AT_MOST]:
-        event = record.event_log_entry.dagster_event
-        assert event is not None
-        data = event.step_failure_data
-        error_class, sentence = _explained(data.error)
-        metadata = data.user_failure_data.metadata if data.user_failure_data else {}
-        steps.append(
-            {
-                "step": event.step_key,
-                "error_class": error_class,
-                "error": sentence,
-                "metadata": _harmless({name: found.value for name, found in metadata.items()}),
-            }
-        )
+    """A failed run: which steps failed, and why."""
+    events = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)[:MOST_NAMED]
+    steps = [_step_facts(event) for event in events]
     reason = _reason(instance, run)
     days = _days(run)
     causes = [f"{s['step']}: {s['error'] or s['error_class']}" for s in steps] or [reason]
@@ -218,7 +180,7 @@ def run_report(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Report:
         key=f"run_failed:{run.run_id}",
         text=(
             f"{run.job_name}{f' for {days}' if days else ''} failed (run {run.run_id})."
-            f" {' '.join(causes)}{' Dagster tries it again.' if will_retry else ''}"
+            f" {' '.join(causes)}{' Dagster will retry it.' if will_retry else ''}"
         ),
         facts={
             "job": run.job_name,
@@ -231,12 +193,27 @@ def run_report(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Report:
     )
 
 
-def check_report(run: dg.DagsterRun, found: dg.AssetCheckEvaluation) -> Report:
-    """An evaluation of an asset check, failed or passed."""
+def check_reports(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, failing: Sequence[str]
+) -> tuple[list[Report], list[str]]:
+    """The checks of a run that failed, or pass again; and the names of all that fail after it."""
+    reports = []
+    still_failing = list(failing)
+    for event in _events(instance, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        found = event.asset_check_evaluation_data
+        name = _check_name(found)
+        if not found.passed or name in still_failing:
+            reports.append(_check_report(run, found))
+        others = [other for other in still_failing if other != name]
+        still_failing = others if found.passed else [*others, name]
+    return reports, still_failing
+
+
+def _check_report(run: dg.DagsterRun, found: dg.AssetCheckEvaluation) -> Report:
     name = _check_name(found)
     description = _masked(found.description or "")[:LONGEST_SENTENCE]
     metadata = {key: value.value for key, value in found.metadata.items()}
-    verdict = "passes again" if found.passed else "does not pass"
+    verdict = "passes again" if found.passed else "failed"
     return Report(
         kind="check_recovered" if found.passed else "check_failed",
         key=f"check:{name}:{run.run_id}",
@@ -264,13 +241,30 @@ def _days(run: dg.DagsterRun) -> str | None:
     return f"{first} to {last}" if first and last else run.tags.get("dagster/partition")
 
 
+def _events(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType
+) -> list[dg.DagsterEvent]:
+    records = instance.get_records_for_run(run.run_id, of_type=kind).records
+    events = [record.event_log_entry.dagster_event for record in records]
+    return [event for event in events if event is not None]
+
+
+def _step_facts(event: dg.DagsterEvent) -> dict[str, Any]:
+    data = event.step_failure_data
+    error_class, sentence = _explained(data.error)
+    metadata = data.user_failure_data.metadata if data.user_failure_data else {}
+    return {
+        "step": event.step_key,
+        "error_class": error_class,
+        "error": sentence,
+        "metadata": _harmless({name: found.value for name, found in metadata.items()}),
+    }
+
+
 def _reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Dagster's word for it, such as STEP_FAILURE, RUN_EXCEPTION (RuntimeError)."""
-    records = instance.get_records_for_run(
-        run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE
-    ).records
-    event = records[-1].event_log_entry.dagster_event if records else None
-    data = event.job_failure_data if event and event.event_specific_data else None
+    """Dagster's reason, such as STEP_FAILURE or RUN_EXCEPTION (RuntimeError)."""
+    events = _events(instance, run, dg.DagsterEventType.RUN_FAILURE)
+    data = events[-1].job_failure_data if events and events[-1].event_specific_data else None
     if data is None or data.failure_reason is None:
         return "UNKNOWN"
     is_in_step = data.first_step_failure_event is not None
@@ -279,10 +273,10 @@ def _reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
 
 
 def _explained(error: SerializableErrorInfo | None) -> tuple[str, str | None]:
-    """(class, first sentence) of an error; the sentence only where its class is ours."""
+    """(class, first sentence) of an error. The sentence is None unless the class is ours."""
     if error is None:
         return "unknown", None
-    # Dagster wraps what is raised in a step.
+    # Dagster wraps errors that a step raises.
     if error.cls_name == "DagsterExecutionStepExecutionError" and error.cause is not None:
         error = error.cause
     for ours in _own_errors():
@@ -295,27 +289,27 @@ def _explained(error: SerializableErrorInfo | None) -> tuple[str, str | None]:
 
 
 def _own_errors() -> Iterator[type[Exception]]:
-    pending: list[type[Exception]] = [dg.Failure, WarehouseError, ZipchatError]
+    yield dg.Failure
+    pending: list[type[Exception]] = [WarehouseError, ZipchatError]
     while pending:
         found = pending.pop()
         yield found
-        if found is not dg.Failure:
-            pending += found.__subclasses__()
+        pending += found.__subclasses__()
 
 
 def _masked(text: str) -> str:
-    """Ours hold none of these; the API's own words, quoted in them, might."""
+    """Our sentences contain neither, but may quote the API."""
     return _PHONE.sub("(phone number)", _E_MAIL.sub("(e-mail)", text))
 
 
 def _harmless(value: Any) -> Any:
-    """Numbers, ids and times of some metadata; every other text is left out."""
+    """The numbers, ids and times in metadata. Every other text is left out."""
     match value:
         case dict():
             kept = {str(name): _harmless(found) for name, found in value.items()}
             return {name: found for name, found in kept.items() if found not in (None, [], {})}
         case list() | tuple():
-            kept_items = [_harmless(found) for found in value[:NAMED_AT_MOST]]
+            kept_items = [_harmless(found) for found in value[:MOST_NAMED]]
             return [found for found in kept_items if found not in (None, [], {})]
         case bool() | int() | float():
             return value

@@ -1,4 +1,4 @@
-"""The sensors: each failure is told once, nothing is lost, and nothing of a customer's is told."""
+"""The sensors: each failure is reported once, none is lost, and no customer data is in a report."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ import dagster as dg
 import pytest
 
 from zipchat_dagster import notify, sensors
+from zipchat_dagster.assets.raw_messages import raw_messages
+from zipchat_dagster.checks.content import NO_CONVERSATION_WAS_SKIPPED
+from zipchat_dagster.checks.rules import checks_of
 from zipchat_dagster.client import NotFoundError, SettingError
 from zipchat_dagster.notify import Notifier, Report, check_webhook_url
-from zipchat_dagster.sandbox import generate
+from zipchat_dagster.resources import WarehouseResource
+from zipchat_dagster.sandbox import Fault, Sandbox, generate
 from zipchat_dagster.sensors import failed_runs_sensor, failing_checks_sensor
 from zipchat_dagster.sync import ApiDownError
+from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.warehouse import WarehouseError
+from zipchat_dagster_tests.conftest import NOW, Project
 
 E_MAIL = "ada.sample@example.com"
 TEXT = "The zip of the jacket broke."
@@ -27,7 +33,7 @@ PERSONAL = (E_MAIL, TEXT, "jacket", "Ada", "+49 151 2345678")
 
 
 class Outcome:
-    """What the asset and its check below do at their next run."""
+    """What the asset and the check below do in their next run."""
 
     error: Exception | None = None
     passed = True
@@ -63,21 +69,21 @@ DEFINITIONS = dg.Definitions(
 
 
 class Hook:
-    """A webhook on this machine, which answers as it is told to."""
+    """A webhook on this machine that answers with the given statuses."""
 
     def __init__(self) -> None:
-        self.taken: list[dict[str, Any]] = []
-        self.asked = 0
-        self.statuses: list[int] = []  # of the next answers; then 200
+        self.accepted: list[dict[str, Any]] = []
+        self.requests = 0
+        self.statuses: list[int] = []  # of the next answers, then 200
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                hook.asked += 1
+                hook.requests += 1
                 status = hook.statuses.pop(0) if hook.statuses else 200
                 if status == 200:
-                    hook.taken.append(json.loads(body))
+                    hook.accepted.append(json.loads(body))
                 self.send_response(status)
                 self.send_header("Location", "https://example.com/")
                 self.end_headers()
@@ -95,7 +101,7 @@ class Hook:
 
 
 class Daemon:
-    """Runs jobs, and ticks a sensor as the daemon does, keeping its cursor."""
+    """Runs jobs, and ticks a sensor as Dagster's daemon does, keeping its cursor."""
 
     def __init__(self, sensor: dg.SensorDefinition, hook: Hook, instance: dg.DagsterInstance):
         self.sensor, self.hook, self.instance = sensor, hook, instance
@@ -119,8 +125,8 @@ class Daemon:
         return self.run("check_job")
 
     def tick(self) -> list[dict[str, Any]]:
-        """What the webhook took in this tick."""
-        before = len(self.hook.taken)
+        """What the webhook accepted in this tick."""
+        before = len(self.hook.accepted)
         resources = {"notifier": Notifier(webhook_url=self.hook.url)}
         with dg.build_sensor_context(
             self.instance, self.cursor, resources=resources, definitions=DEFINITIONS
@@ -129,7 +135,7 @@ class Daemon:
         assert not tick.run_requests
         self.cursor = tick.cursor
         self.log += f"{tick.skip_message}\n"
-        return self.hook.taken[before:]
+        return self.hook.accepted[before:]
 
 
 @pytest.fixture
@@ -142,19 +148,16 @@ def hook(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
     yield hook
     hook.close()
     assert "hook-secret" not in caplog.text
-    for told in hook.taken:
-        assert not [word for word in PERSONAL if word in json.dumps(told, ensure_ascii=False)]
+    for report in hook.accepted:
+        assert not [word for word in PERSONAL if word in json.dumps(report, ensure_ascii=False)]
 
 
-@pytest.fixture(params=["ephemeral", "sqlite"])
-def instance(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[dg.DagsterInstance]:
-    """The default storage keeps the events of each run in a file of its own: ids differ."""
-    with (
-        dg.DagsterInstance.ephemeral()
-        if request.param == "ephemeral"
-        else dg.DagsterInstance.local_temp(
-            str(tmp_path), overrides={"telemetry": {"enabled": False}}
-        )
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """With the default storage, which keeps the events of each run in a file of its own, so their
+    ids are not those of the instance's events."""
+    with dg.DagsterInstance.local_temp(
+        str(tmp_path_factory.mktemp("home")), overrides={"telemetry": {"enabled": False}}
     ) as instance:
         yield instance
 
@@ -162,17 +165,21 @@ def instance(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[dg.Dagst
 # Failed runs
 
 
-def test_a_failed_run_is_told_once(hook: Hook, instance: dg.DagsterInstance) -> None:
+def test_a_failed_run_is_reported_once(hook: Hook, instance: dg.DagsterInstance) -> None:
     daemon = Daemon(failed_runs_sensor, hook, instance)
     daemon.run()
     assert daemon.tick() == []
     failure = dg.Failure("12 conversations could not be read. Try later.", {"named": [4, 5]})
     run_id = daemon.run(error=failure)
-    (told,) = daemon.tick()
-    assert told["kind"] == "run_failed"
-    assert told["key"] == f"run_failed:{run_id}"
-    assert (told["job"], told["run_id"], told["partition"]) == ("some_job", run_id, "2026-01-31")
-    assert told["steps"] == [
+    (report,) = daemon.tick()
+    assert report["kind"] == "run_failed"
+    assert report["key"] == f"run_failed:{run_id}"
+    assert (report["job"], report["run_id"], report["partition"]) == (
+        "some_job",
+        run_id,
+        "2026-01-31",
+    )
+    assert report["steps"] == [
         {
             "step": "some_messages",
             "error_class": "Failure",
@@ -180,18 +187,18 @@ def test_a_failed_run_is_told_once(hook: Hook, instance: dg.DagsterInstance) -> 
             "metadata": {"named": [4, 5]},
         }
     ]
-    assert told["text"] == (
+    assert report["text"] == (
         f"some_job for 2026-01-31 failed (run {run_id})."
         " some_messages: 12 conversations could not be read."
     )
     assert daemon.tick() == []
     runs = [daemon.run(error=ValueError()), daemon.run(), daemon.run(error=ValueError())]
-    assert [told["run_id"] for told in daemon.tick()] == [runs[0], runs[2]]
+    assert [report["run_id"] for report in daemon.tick()] == [runs[0], runs[2]]
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[dg.DagsterInstance]:
-    """An instance with a past: each daemon is switched on anew."""
+    """An instance in memory, with the runs of earlier tests. Each daemon starts after them."""
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
@@ -201,7 +208,7 @@ def failed_runs(hook: Hook, shared: dg.DagsterInstance) -> Daemon:
     return Daemon(failed_runs_sensor, hook, shared)
 
 
-def test_what_failed_before_the_sensor_was_switched_on_is_not_told(
+def test_what_failed_before_the_sensor_was_switched_on_is_not_reported(
     failed_runs: Daemon, hook: Hook
 ) -> None:
     failed_runs.run(error=ValueError())
@@ -234,23 +241,23 @@ def test_what_failed_before_the_sensor_was_switched_on_is_not_told(
         ),
     ],
 )
-def test_only_sentences_of_our_own_are_told(
+def test_only_our_own_sentences_are_reported(
     failed_runs: Daemon, error: Exception, error_class: str, sentence: str | None
 ) -> None:
     failed_runs.run(error=error)
-    (told,) = failed_runs.tick()
-    (step,) = told["steps"]
+    (report,) = failed_runs.tick()
+    (step,) = report["steps"]
     assert (step["error_class"], step["error"], step["metadata"]) == (error_class, sentence, {})
 
 
-def test_a_class_that_only_shares_our_name_is_not_ours(failed_runs: Daemon) -> None:
+def test_a_class_that_only_shares_a_name_with_ours_is_not_ours(failed_runs: Daemon) -> None:
     theirs = type("NotFoundError", (Exception,), {"__module__": "elsewhere"})
     failed_runs.run(error=theirs(TEXT))
-    (told,) = failed_runs.tick()
-    assert told["steps"][0]["error"] is None
+    (report,) = failed_runs.tick()
+    assert report["steps"][0]["error"] is None
 
 
-def test_a_run_that_fails_outside_of_its_steps_is_told(failed_runs: Daemon) -> None:
+def test_a_run_that_fails_outside_its_steps_is_reported(failed_runs: Daemon) -> None:
     @dg.resource
     def broken(context: dg.InitResourceContext) -> None:
         raise ValueError(TEXT)
@@ -264,10 +271,10 @@ def test_a_run_that_fails_outside_of_its_steps_is_told(failed_runs: Daemon) -> N
         needs_it()
 
     broken_job.execute_in_process(instance=failed_runs.instance, raise_on_error=False)
-    (told,) = failed_runs.tick()
-    assert told["job"] == "broken_job"
-    assert told["steps"] == []
-    assert told["reason"].startswith("RUN_EXCEPTION (Dagster")
+    (report,) = failed_runs.tick()
+    assert report["job"] == "broken_job"
+    assert report["steps"] == []
+    assert report["reason"].startswith("RUN_EXCEPTION (Dagster")
 
 
 # The webhook
@@ -277,30 +284,30 @@ def test_a_run_that_fails_outside_of_its_steps_is_told(failed_runs: Daemon) -> N
 def test_reports_wait_for_a_webhook_that_is_down(failed_runs: Daemon, status: int) -> None:
     runs = [failed_runs.run(error=ValueError()) for _ in range(3)]
     failed_runs.hook.statuses = [200, status, status]
-    assert [told["run_id"] for told in failed_runs.tick()] == runs[:1]
+    assert [report["run_id"] for report in failed_runs.tick()] == runs[:1]
     assert f"it answered {status}" in failed_runs.log
     assert "hook-secret" not in failed_runs.log
-    assert [told["run_id"] for told in failed_runs.tick()] == runs[1:]
+    assert [report["run_id"] for report in failed_runs.tick()] == runs[1:]
     assert failed_runs.tick() == []
 
 
-def test_a_webhook_that_stumbles_is_asked_again_at_once(failed_runs: Daemon) -> None:
+def test_a_webhook_that_fails_once_is_retried_at_once(failed_runs: Daemon) -> None:
     failed_runs.run(error=ValueError())
     failed_runs.hook.statuses = [503]
     assert len(failed_runs.tick()) == 1
-    assert failed_runs.hook.asked == 2
+    assert failed_runs.hook.requests == 2
 
 
-def test_a_webhook_that_is_not_there_loses_nothing(failed_runs: Daemon) -> None:
+def test_nothing_is_lost_while_there_is_no_webhook(failed_runs: Daemon) -> None:
     failed_runs.run(error=ValueError())
     there, failed_runs.hook.url = failed_runs.hook.url, "http://127.0.0.1:9/hook-secret"
     assert failed_runs.tick() == []
-    assert "The webhook at 127.0.0.1 did not take a report (ConnectError)" in failed_runs.log
+    assert "The webhook at 127.0.0.1 did not accept a report (ConnectError)" in failed_runs.log
     failed_runs.hook.url = there
     assert len(failed_runs.tick()) == 1
 
 
-def test_a_tick_ends_in_time_and_the_next_one_goes_on(
+def test_a_tick_ends_in_time_and_the_next_one_continues(
     failed_runs: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed_runs.run(error=ValueError())
@@ -319,7 +326,7 @@ def test_an_address_that_is_not_safe_is_refused(value: str) -> None:
     assert "example.com" not in str(refused.value)
 
 
-def test_addresses_that_are_safe() -> None:
+def test_safe_addresses_are_accepted_and_not_shown() -> None:
     for value in ("https://example.com/x", "http://localhost:80/x", "http://[::1]/x"):
         check_webhook_url(value)
     assert "hook-secret" not in repr(Notifier(webhook_url="https://example.com/hook-secret"))
@@ -334,7 +341,7 @@ def test_without_a_webhook_reports_are_logged(caplog: pytest.LogCaptureFixture) 
 # Failing checks
 
 
-def test_a_failing_check_is_told_once_for_each_time_it_ran(
+def test_a_failing_check_is_reported_each_time_it_runs_and_once_when_it_passes_again(
     hook: Hook, instance: dg.DagsterInstance
 ) -> None:
     daemon = Daemon(failing_checks_sensor, hook, instance)
@@ -351,24 +358,24 @@ def test_a_failing_check_is_told_once_for_each_time_it_ran(
             "day": "2026-01-31",
         },
     )
-    (told,) = daemon.tick()
-    assert told["kind"] == "check_failed"
-    assert told["check"] == "some_messages.no_conversation_was_skipped"
-    assert told["severity"] == "ERROR"
-    assert told["description"] == "2 conversations were skipped: 7, 8. (e-mail)"
-    assert told["metadata"] == {
+    (report,) = daemon.tick()
+    assert report["kind"] == "check_failed"
+    assert report["check"] == "some_messages.no_conversation_was_skipped"
+    assert report["severity"] == "ERROR"
+    assert report["description"] == "2 conversations were skipped: 7, 8. (e-mail)"
+    assert report["metadata"] == {
         "offenders": 2,
         "named": [7, 8],
         "rows": [{"offender": 7}],
         "day": "2026-01-31",
     }
-    assert told["run_id"] == run_id
+    assert report["run_id"] == run_id
     assert daemon.tick() == []
     runs = [daemon.check(), daemon.check()]
-    assert [told["run_id"] for told in daemon.tick()] == runs
+    assert [report["run_id"] for report in daemon.tick()] == runs
     daemon.check(passed=True)
     daemon.check(passed=True)
-    assert [told["kind"] for told in daemon.tick()] == ["check_recovered"]
+    assert [report["kind"] for report in daemon.tick()] == ["check_recovered"]
     assert daemon.tick() == []
 
 
@@ -377,13 +384,13 @@ def checks(hook: Hook, shared: dg.DagsterInstance) -> Daemon:
     return Daemon(failing_checks_sensor, hook, shared)
 
 
-def test_a_warning_is_told_too(checks: Daemon) -> None:
+def test_a_warning_is_reported_too(checks: Daemon) -> None:
     checks.check(severity=dg.AssetCheckSeverity.WARN)
-    (told,) = checks.tick()
-    assert told["severity"] == "WARN"
+    (report,) = checks.tick()
+    assert report["severity"] == "WARN"
 
 
-def test_a_recovery_that_the_webhook_did_not_take_is_told_later(checks: Daemon) -> None:
+def test_a_recovery_that_was_not_delivered_is_reported_later(checks: Daemon) -> None:
     checks.check()
     checks.hook.statuses = [500, 500]
     assert checks.tick() == []
@@ -391,17 +398,19 @@ def test_a_recovery_that_the_webhook_did_not_take_is_told_later(checks: Daemon) 
     checks.check(passed=True)
     checks.hook.statuses = [500, 500]
     assert checks.tick() == []
-    assert [told["kind"] for told in checks.tick()] == ["check_recovered"]
+    assert [report["kind"] for report in checks.tick()] == ["check_recovered"]
 
 
-def test_a_run_that_was_told_in_part_goes_on_where_it_was(checks: Daemon) -> None:
+def test_a_run_that_was_reported_in_part_continues_where_it_was(checks: Daemon) -> None:
+    passing: set[int] = set()
+
     @dg.multi_asset_check(
         specs=[dg.AssetCheckSpec(f"rule_{n}", asset=some_messages) for n in range(4)]
     )
     def rules() -> Iterator[dg.AssetCheckResult]:
         for n in range(4):
             yield dg.AssetCheckResult(
-                passed=n == 1, check_name=f"rule_{n}", asset_key=some_messages.key
+                passed=n in passing, check_name=f"rule_{n}", asset_key=some_messages.key
             )
 
     everything = dg.Definitions(
@@ -409,14 +418,39 @@ def test_a_run_that_was_told_in_part_goes_on_where_it_was(checks: Daemon) -> Non
         asset_checks=[rules],
         jobs=[dg.define_asset_job("rules_job", dg.AssetSelection.checks(rules))],
     )
-    everything.resolve_job_def("rules_job").execute_in_process(instance=checks.instance)
+    job = everything.resolve_job_def("rules_job")
+    job.execute_in_process(instance=checks.instance)
+    assert len(checks.tick()) == 4
+    passing.add(0)
+    job.execute_in_process(instance=checks.instance)
     checks.hook.statuses = [200, 500, 500]
     (first,) = checks.tick()
-    assert [told["check"][-6:] for told in [first, *checks.tick()]] == [
+    assert [report["check"][-6:] for report in [first, *checks.tick()]] == [
         "rule_0",
+        "rule_1",
         "rule_2",
         "rule_3",
     ]
+
+
+def test_a_conversation_that_cannot_be_read_is_reported(
+    checks: Daemon, warehouse: Warehouse
+) -> None:
+    sandbox = Sandbox(chat=generate(seed=5, conversations=3, days=1, now=NOW), limit=None)
+    broken = max(sandbox.chat.conversations)
+    sandbox.add_fault(Fault("500", endpoint="show", conversation_id=broken, times=None))
+    Project(sandbox, warehouse).sync()
+    check = checks_of(raw_messages, [NO_CONVERSATION_WAS_SKIPPED], name="raw_messages_checks")
+    definitions = dg.Definitions(
+        asset_checks=[check],
+        jobs=[dg.define_asset_job("skipped_job", dg.AssetSelection.checks(check))],
+        resources={"warehouse": WarehouseResource(database=str(warehouse.path))},
+    )
+    definitions.resolve_job_def("skipped_job").execute_in_process(instance=checks.instance)
+    (report,) = checks.tick()
+    assert report["check"] == "raw_messages.no_conversation_was_skipped"
+    assert report["severity"] == "ERROR"
+    assert report["description"] == f"1 conversations could not be read: {broken}."
 
 
 def test_the_sensors_are_off_until_they_are_switched_on() -> None:
@@ -427,8 +461,8 @@ def test_the_sensors_are_off_until_they_are_switched_on() -> None:
     dg.Definitions.validate_loadable(definitions)
 
 
-def test_the_words_above_are_those_of_the_sandbox() -> None:
-    """So that what must not be told is what the sandbox's customers write and are called."""
+def test_the_personal_words_above_are_those_of_the_sandbox() -> None:
+    """So these tests look for what the sandbox's customers write and are called."""
     chat = generate(seed=1, conversations=50, days=5, now=datetime.now(UTC))
     shown = repr(chat)
     assert "jacket broke" in shown
