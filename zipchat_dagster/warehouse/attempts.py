@@ -47,6 +47,8 @@ class Attempt:
 class Attempts:
     """A run's view of the attempts for one conversation.
 
+    Texts are compared as they are given: the caller removes what does not matter.
+
     Attributes:
         key: the API key, which keys the hash.
         root_run_id: the run that this one re-executes, possibly through others; else its own id.
