@@ -1,19 +1,17 @@
-"""The Backend API answered from what is stored, so that tables can be made anew without a request.
+"""The Backend API answered from what an earlier sync stored, to rebuild tables without a request.
 
-A `ReplayTransport` takes the network's place below the client, which notices nothing: it gets the
-stored payloads, with the fields that nobody knows, by the API's own filters and pages, and goes the
-same way with them into another database: with another time zone, newer code, a changed schema.
+`ReplayTransport` replaces the network below the client. It gives the stored payloads, with unknown
+fields, by the API's own filters and pages, so they go the usual way into another database.
 
-**A replay never claims more than is stored**, so that whoever goes on with the real API afterwards
-loses nothing:
+**A replay never claims more than is stored**, so a later sync from the real API misses nothing:
 
-- the server's clock stands at the moment up to which the stored list is complete;
-- a list from before the day from which it is complete is refused (422), and so is a conversation
-  whose messages are not all there; the answer says which, and the run names it;
-- conversations that were missing are so still: in no list, and 404.
+- the server's clock is the moment up to which the stored list is complete;
+- a list from before the day where the stored one begins is refused (422), and so is a conversation
+  whose messages are not all stored;
+- missing conversations stay missing: they are not listed, and answered with 404.
 
-Payloads are what came last, so earlier states of a conversation are not among them. Where its list
-and its show payload are of different times, the newer one's values stand in both.
+Only the latest payloads are stored. If a conversation's list and show payloads are of different
+times, both show the values of the newer one.
 """
 
 from __future__ import annotations
@@ -21,66 +19,60 @@ from __future__ import annotations
 import json
 import logging
 import math
-from bisect import bisect_left
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
-from threading import RLock
-from typing import Any, Final, TypeVar
+from threading import Lock
+from typing import Any, Final
 
 import duckdb
 import httpx
 
 from zipchat_dagster.client import SettingError
-from zipchat_dagster.sandbox.api import Refusal, Request, count_parameter, route, time_parameter
-from zipchat_dagster.warehouse import Transaction, Warehouse
-from zipchat_dagster.warehouse.store import SETTLING, ids
-
-T = TypeVar("T")
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.store import SETTLING
+from zipchat_dagster.warehouse.tables import sql
 
 Json = dict[str, Any]
 
-BLOCK: Final = 200  # conversations that are read together, as they were created
-MOST_BLOCKS: Final = 8  # kept in memory
-NO_LIMIT: Final = 1_000_000  # requests
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """One conversation of the index; times in Unix seconds."""
-
-    block: int
-    conversation_id: int
-    created_at: float
-    active_at: float
-    covered_from: float | None
-    covered_through: float | None
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """One conversation as it is stored: both payloads, and (created_at or None, message)."""
-
-    listed: Json
-    shown: Json
-    messages: list[tuple[float | None, Json]]
+_PATH: Final = re.compile(r"/chats/(\d+)/(conversations|users)(?:/(\d+))?$")
+_ROWS_AT_ONCE: Final = 10_000  # in memory, while they are copied
+_SCHEMA: Final = Path(__file__).with_suffix(".sql").read_text("utf-8")
+_COUNT: Final = "select count(*) from conversations where active_at >= ?"
+_LIST: Final = (
+    "select listed from conversations where active_at >= ?"
+    " order by active_at desc, conversation_id desc limit ? offset ?"
+)
+_SHOW: Final = (
+    "select shown, created_at, active_at, covered_from, covered_through"
+    " from conversations where conversation_id = ?"
+)
+_MESSAGES: Final = (
+    "select payload from messages where conversation_id = ? and coalesce(created_at >= ?, true)"
+    " order by created_at nulls last, message_id"
+)
+_HEADERS: Final = {
+    "X-RateLimit-Limit": "1000000",
+    "X-RateLimit-Remaining": "999999",
+    "X-RateLimit-Reset": "60",
+}
 
 
 class ReplayTransport(httpx.BaseTransport):
-    """Answers what the API would, from one chat's stored payloads. Thread-safe.
+    """Answers as the API would, from one chat's stored payloads. Thread-safe.
 
-    The file is opened for short moments only, so that syncs into it go on; what they bring after
-    this object was made is not replayed.
+    What is stored when this object is made is copied into a temporary SQLite database, which
+    answers many small queries faster than DuckDB. Syncs into the file go on meanwhile.
 
     Args:
         path: the DuckDB file of an earlier sync. It is only read.
-        logger: where it is told what cannot be replayed.
+        logger: where what cannot be replayed is logged.
 
     Raises:
-        SettingError: there is no such file, or no tables of this package in it.
+        SettingError: there is no such file, or it does not hold this package's tables.
         WarehouseError: it stays in use for too long.
     """
 
@@ -92,169 +84,161 @@ class ReplayTransport(httpx.BaseTransport):
                 f"ZIPCHAT_REPLAY_DATABASE: {path} does not exist. Write the DuckDB file of an"
                 " earlier sync."
             )
-        self._source = Warehouse(path)
         self._chat_id = chat_id
-        self._lock = RLock()
-        self._blocks: OrderedDict[int, dict[int, _Stored]] = OrderedDict()
+        self._lock = Lock()
+        # Without a name: a file that SQLite deletes in any case, even when the process is killed.
+        self._stored = sqlite3.connect("", check_same_thread=False)
         try:
-            ((self._complete_since, self._as_of, rejected, missing),) = self._query("replay_stock")
-            index = self._query("replay_index")
+            self._users, stock = self._copy(Warehouse(path))
         except (duckdb.CatalogException, duckdb.BinderException) as error:
+            self.close()
             raise SettingError(
                 f"ZIPCHAT_REPLAY_DATABASE: {path} holds no tables of zipchat_dagster as they are"
                 f" now ({str(error).splitlines()[0]}). Write the DuckDB file of an earlier sync."
             ) from None
-        entries = [_Entry(place // BLOCK, *row) for place, row in enumerate(index)]
-        self._entries = {entry.conversation_id: entry for entry in entries}
-        self._by_block = [entries[n : n + BLOCK] for n in range(0, len(entries), BLOCK)]
-        self._by_activity = sorted(entries, key=lambda e: (e.active_at, e.conversation_id))
+        self._complete_since, self._as_of, rejected, missing = stock
         if rejected or missing:
             logger.info(
                 f"Left out of the replay: {missing:,} conversations that are missing, and"
                 f" {rejected:,} records without a usable id."
             )
 
+    def close(self) -> None:
+        """Delete the copy."""
+        self._stored.close()
+
+    def _copy(self, source: Warehouse) -> tuple[dict[int, Json], tuple[Any, ...]]:
+        """Copy conversations and messages. Returns the users by id, and the row of replay_stock."""
+        self._stored.executescript(_SCHEMA)
+        with source.connection(read_only=True, purpose="replay") as connection:
+
+            def rows(name: str) -> Iterator[tuple[Any, ...]]:
+                found = connection.execute(sql(name), {"chat_id": self._chat_id})
+                while some := found.fetchmany(_ROWS_AT_ONCE):
+                    yield from some
+
+            self._stored.executemany(
+                "insert into conversations values (?, ?, ?, ?, ?, ?, ?)",
+                ((*row[:5], *_payloads(*row[5:])) for row in rows("replay_conversations")),
+            )
+            self._stored.executemany(
+                "insert into messages values (?, ?, ?, ?)", rows("replay_messages")
+            )
+            users = {user_id: json.loads(payload) for user_id, payload in rows("replay_users")}
+            (stock,) = rows("replay_stock")
+        return users, stock
+
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """The stored answer; 404 and 422 with the reason as the API's words."""
-        asked = route(Request(request.method, request.url.path, dict(request.url.params), {}, b""))
-        try:
-            status, body = 200, self._respond(asked)
-        except Refusal as refusal:
-            status, body = refusal.status, {"error": refusal.text}
+        """The stored answer, or 404 or 422 with the reason as the API's error."""
+        with self._lock:
+            try:
+                status, body = 200, self._respond(request)
+            except _RefusedError as error:
+                status, body = error.status, {"error": str(error)}
         now = self._as_of or datetime.now(UTC)
-        headers = {
-            "Date": formatdate(math.floor(now.timestamp()), usegmt=True),
-            "X-RateLimit-Limit": str(NO_LIMIT),
-            "X-RateLimit-Remaining": str(NO_LIMIT - 1),
-            "X-RateLimit-Reset": "60",
-        }
+        headers = {"Date": formatdate(math.floor(now.timestamp()), usegmt=True), **_HEADERS}
         return httpx.Response(status, headers=headers, json=body)
 
-    def _respond(self, request: Request) -> Json:
+    def _respond(self, request: httpx.Request) -> Json:
         if request.method != "GET":
-            raise Refusal(422, "This is a replay of stored data: nothing can be written.")
-        if request.endpoint is None:
-            raise Refusal(404, "Not found")
-        if request.chat_id != str(self._chat_id) or self._as_of is None:
-            raise Refusal(404, "Nothing of this chat is stored")
-        if request.endpoint == "list":
-            return self._list(request)
-        if request.endpoint == "show":
-            return self._show(request)
-        users = {user_id: json.loads(payload) for user_id, payload in self._query("replay_users")}
-        if request.endpoint == "users":
-            rows, pages = _page(list(users.values()), request, "page", "per_page", largest=100)
-            return {"users": rows, "meta": pages}
-        if request.id not in users:
-            raise Refusal(404, "User not found")
-        return {"user": users[request.id]}
+            raise _RefusedError(422, "This is a replay of stored data: nothing can be written.")
+        match = _PATH.search(request.url.path)
+        if match is None:
+            raise _RefusedError(404, "Not found")
+        chat_id, kind, record_id = match.groups()
+        if int(chat_id) != self._chat_id or self._as_of is None:
+            raise _RefusedError(404, "Nothing of this chat is stored")
+        parameters = request.url.params
+        if kind == "conversations":
+            if record_id is None:
+                return self._list(parameters)
+            return self._show(int(record_id), parameters)
+        if record_id is None:
+            part, meta = _page(parameters, len(self._users), largest=100)
+            return {"users": list(self._users.values())[part], "meta": meta}
+        if int(record_id) not in self._users:
+            raise _RefusedError(404, "User not found")
+        return {"user": self._users[int(record_id)]}
 
-    def _list(self, request: Request) -> Json:
-        since = time_parameter(request, "last_message_at_since")
+    def _list(self, parameters: httpx.QueryParams) -> Json:
+        since = _time(parameters.get("last_message_at_since"))
         if self._complete_since is None:
-            raise Refusal(422, "No listing of conversations was ever completed in this database")
+            raise _RefusedError(
+                422, "No listing of conversations was ever completed in this database"
+            )
         if since is None or since < self._complete_since:
-            raise Refusal(
+            raise _RefusedError(
                 422,
                 "The stored conversations are complete only from"
                 f" {self._complete_since:%Y-%m-%d %H:%M:%S} UTC on: materialize later days",
             )
-        first = bisect_left(self._by_activity, since.timestamp(), key=lambda e: e.active_at)
-        entries, pages = _page(
-            self._by_activity[first:][::-1], request, "page", "per_page", largest=100
-        )
-        stored = self._conversations(entries)
-        return {
-            "conversations": [stored[entry.conversation_id][0] for entry in entries],
-            "meta": pages,
-        }
+        begin = since.timestamp()
+        ((total,),) = self._stored.execute(_COUNT, (begin,))
+        part, meta = _page(parameters, total, largest=100)
+        rows = self._stored.execute(_LIST, (begin, part.stop - part.start, part.start))
+        return {"conversations": [json.loads(listed) for (listed,) in rows], "meta": meta}
 
-    def _show(self, request: Request) -> Json:
-        entry = self._entries.get(request.id or 0)
-        if entry is None:
-            raise Refusal(404, "Conversation not found")
-        since = time_parameter(request, "message_created_at_since")
-        begin = -math.inf if since is None else since.timestamp()
-        self._check_messages(entry, begin)
-        with self._lock:
-            stored = self._block(entry.block)[entry.conversation_id]
-        found = [message for at, message in stored.messages if at is None or at >= begin]
-        rows, pages = _page(found, request, "message_page", "message_per_page", largest=200)
-        return {"conversation": {**stored.shown, "messages": rows}, "meta": pages}
-
-    def _check_messages(self, entry: _Entry, begin: float) -> None:
-        """What the client will take as complete has to be so."""
+    def _show(self, conversation_id: int, parameters: httpx.QueryParams) -> Json:
+        since = _time(parameters.get("message_created_at_since"))
+        begin = None if since is None else since.timestamp()
+        found = self._stored.execute(_SHOW, (conversation_id,)).fetchone()
+        if found is None:
+            raise _RefusedError(404, "Conversation not found")
+        shown, created_at, active_at, covered_from, covered_through = found
         assert self._as_of is not None
-        begin = max(begin, entry.created_at)
-        end = min(entry.active_at, (self._as_of - SETTLING).timestamp())
-        is_held = (
-            entry.covered_from is not None
-            and entry.covered_through is not None
-            and entry.covered_from <= begin
-            and entry.covered_through >= end
+        first = created_at if begin is None else max(begin, created_at)
+        last = min(active_at, (self._as_of - SETTLING).timestamp())
+        is_covered = (
+            covered_through is not None and covered_from <= first <= last <= covered_through
         )
-        if begin <= end and not is_held:
-            raise Refusal(
+        if first <= last and not is_covered:
+            raise _RefusedError(
                 422,
                 "Not all messages of this conversation are stored in the database that is"
                 " replayed: sync the days of its messages there first",
             )
+        messages = self._stored.execute(_MESSAGES, (conversation_id, begin)).fetchall()
+        part, meta = _page(parameters, len(messages), largest=200, prefix="message_")
+        rows = [json.loads(payload) for (payload,) in messages[part]]
+        return {"conversation": {**json.loads(shown), "messages": rows}, "meta": meta}
 
-    # What is stored
 
-    def _block(self, number: int) -> dict[int, _Stored]:
-        """The conversations of a block by id, from memory where they were asked for lately."""
-        if number not in self._blocks:
-            entries = self._by_block[number]
-            messages: dict[int, list[tuple[float | None, Json]]] = {}
-            for conversation_id, at, payload in self._query("replay_messages", entries):
-                messages.setdefault(conversation_id, []).append((at, json.loads(payload)))
-            self._blocks[number] = {
-                conversation_id: _Stored(listed, shown, messages.get(conversation_id, []))
-                for conversation_id, (listed, shown) in self._conversations(entries).items()
-            }
-            while len(self._blocks) > MOST_BLOCKS:
-                self._blocks.popitem(last=False)
-        self._blocks.move_to_end(number)
-        return self._blocks[number]
-
-    def _conversations(self, entries: Sequence[_Entry]) -> dict[int, tuple[Json, Json]]:
-        """(as listed, as shown) by id."""
-        found = {}
-        for conversation_id, listed_text, shown_text, is_shown_last in self._query(
-            "replay_conversations", entries
-        ):
-            listed = json.loads(listed_text or shown_text)
-            shown = json.loads(shown_text or listed_text)
-            if is_shown_last:
-                listed = _refreshed(listed, shown)
-            else:
-                shown = _refreshed(shown, listed)
-            found[conversation_id] = (listed, shown)
-        return found
-
-    def _query(self, name: str, entries: Sequence[_Entry] = ()) -> list[tuple[Any, ...]]:
-        frames = {"wanted": ids(entry.conversation_id for entry in entries)}
-        with (
-            self._lock,
-            self._source.connection(read_only=True, purpose="replay") as connection,
-        ):
-            return Transaction(connection).execute(name, frames, chat_id=self._chat_id)
+class _RefusedError(Exception):
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def _page(
-    rows: Sequence[T], request: Request, page_name: str, per_page_name: str, *, largest: int
-) -> tuple[list[T], Json]:
-    """The rows of the page asked for, and what the API says about the others."""
-    number = count_parameter(request, page_name, 1)
-    size = min(count_parameter(request, per_page_name, largest // 2), largest)
-    pages = {
+    parameters: httpx.QueryParams, total: int, *, largest: int, prefix: str = ""
+) -> tuple[slice, Json]:
+    """Which of the rows the page holds, and what the API says about the others."""
+    number = int(parameters.get(f"{prefix}page", 1))
+    size = min(int(parameters.get(f"{prefix}per_page", largest // 2)), largest)
+    meta = {
         "current_page": number,
         "per_page": size,
-        "total_pages": math.ceil(len(rows) / size),
-        "total_count": len(rows),
+        "total_pages": math.ceil(total / size),
+        "total_count": total,
     }
-    return list(rows[(number - 1) * size : number * size]), pages
+    return slice((number - 1) * size, number * size), meta
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _payloads(
+    listed_text: str | None, shown_text: str | None, is_shown_last: bool
+) -> tuple[str, str]:
+    """A conversation as the list and as the show endpoint give it."""
+    listed = json.loads(listed_text or shown_text or "{}")
+    shown = json.loads(shown_text or listed_text or "{}")
+    if is_shown_last:
+        listed = _refreshed(listed, shown)
+    else:
+        shown = _refreshed(shown, listed)
+    return json.dumps(listed), json.dumps(shown)
 
 
 def _refreshed(record: Json, newer: Mapping[str, Any]) -> Json:

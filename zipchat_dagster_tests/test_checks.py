@@ -39,7 +39,7 @@ from zipchat_dagster.checks.recency import (
 from zipchat_dagster.checks.rules import Verdict, judged
 from zipchat_dagster.jobs import sync_job
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
-from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
+from zipchat_dagster.sandbox import DEFAULT_KEY, Request, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW
 
@@ -633,14 +633,12 @@ def test_a_conversation_that_cannot_be_read_stops_no_metrics_and_is_named(
     chat = generate(seed=3, conversations=5, days=2, now=NOW)
     sandbox = Sandbox(chat=chat, limit=None)
     bad = max(chat.conversations)
-    original = sandbox._show
 
-    def repeat(request: Any, conversation: Any) -> Any:
-        if conversation.id == bad:
-            return {"conversation": {"id": bad, "messages": "none"}}  # no list of messages
-        return original(request, conversation)
+    def without_messages(request: Request, payload: dict[str, Any]) -> dict[str, Any]:
+        is_bad = request.conversation_id == bad
+        return {"conversation": {"id": bad, "messages": "none"}} if is_bad else payload
 
-    sandbox._show = repeat  # type: ignore[method-assign]  # a server that is broken for one
+    sandbox.alter = without_messages
     with serve(sandbox) as url:
         built = Built(tmp_path / "chat.duckdb", sandbox, url, instance)
         outcome = built.run(dg.AssetSelection.assets(*TABLES), days=(NOW - timedelta(days=2), NOW))

@@ -17,8 +17,7 @@ from zipchat_dagster.client import PageLoopError
 from zipchat_dagster.estimate import MOST_REQUESTS, Estimate, estimate
 from zipchat_dagster.jobs import estimate_job
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
-from zipchat_dagster.sandbox import Sandbox, generate, serve
-from zipchat_dagster.sandbox.api import Request
+from zipchat_dagster.sandbox import Request, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, midnight
 from zipchat_dagster_tests.test_definitions import environment

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from zipchat_dagster.client import UnauthorizedError
-from zipchat_dagster.sandbox import Chat, Fault, generate
-from zipchat_dagster.sandbox.data import Conversation, Escalation, Message
+from zipchat_dagster.sandbox import Chat, Conversation, Escalation, Fault, Message, generate
 from zipchat_dagster.sync import sync_conversations
 from zipchat_dagster.warehouse import store
 from zipchat_dagster_tests.conftest import LOG

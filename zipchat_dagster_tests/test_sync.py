@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from zipchat_dagster.client import ListingUnsettledError, UnauthorizedError
 from zipchat_dagster.client.gather import BATCH_SIZE, MOST_BATCHES
-from zipchat_dagster.sandbox import Fault, Sandbox, generate
+from zipchat_dagster.sandbox import Fault, Request, Sandbox, generate
 from zipchat_dagster.sync import MOST_UNLISTED, ApiDownError
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, midnight
@@ -334,15 +334,14 @@ def test_bad_records_keep_their_payload_and_stop_nothing(project: Project) -> No
     conversation = next(iter(chat.conversations.values()))
     conversation.messages[0].message = "half a pair: \ud83d"
     conversation.channel = 7  # type: ignore[assignment]  # a field of the wrong type
-    original = project.sandbox._conversation
 
-    def odd(found: Any) -> Any:
-        payload = original(found)
-        if found is conversation:
-            payload |= {"last_escalated_at": "tomorrow", "surprise": {"a": [1]}}
+    def odd(_request: Request, payload: dict[str, Any]) -> dict[str, Any]:
+        for found in payload.get("conversations", [payload.get("conversation", {})]):
+            if found.get("id") == conversation.id:
+                found |= {"last_escalated_at": "tomorrow", "surprise": {"a": [1]}}
         return payload
 
-    project.sandbox._conversation = odd  # type: ignore[method-assign, assignment]  # a server that changed
+    project.sandbox.alter = odd
     project.sync()
     assert project.rows(
         "select channel, last_escalated_at, payload ->> 'last_escalated_at',"

@@ -16,8 +16,7 @@ import pytest
 from zipchat_dagster import write_back
 from zipchat_dagster.client import SystemClock, UnprocessableError
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
-from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Fault, Request, Sandbox, serve
-from zipchat_dagster.sandbox.data import Lead, User
+from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Fault, Lead, Request, Sandbox, User, serve
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.attempts import Attempts
 from zipchat_dagster.write_back import Reply

@@ -1,4 +1,4 @@
-"""The Zipchat Backend API played locally: for the demo, the tests, and whoever has no key.
+"""The Zipchat Backend API played locally: for the demo, for tests, and without a key.
 
     python -m zipchat_dagster.sandbox            # serves an invented chat on port 8765
 
@@ -9,12 +9,17 @@ or, in Python, over HTTP or without a socket:
     with serve(sandbox) as base_url: ...
     httpx.Client(base_url=BASE_URL, transport=sandbox.transport())
 
-`data` invents the chat and changes it, `api` answers requests, `server` puts that on a port.
-Each thing the API's documentation leaves open is an option of `Sandbox`; a `Fault` makes it fail.
+`chat` holds the records and changes them, `invent` makes them up. `api` answers requests, with
+`routing`, `limit`, `faults` and `records`, and `server` puts it on a port. `options` lists what the
+API's documentation leaves open and what can go wrong.
 """
 
-from zipchat_dagster.sandbox.api import BASE_PATH, DEFAULT_KEY, Answer, Fault, Request, Sandbox
-from zipchat_dagster.sandbox.data import Chat, generate, grow
+from zipchat_dagster.sandbox.api import DEFAULT_KEY, Answer, Sandbox
+from zipchat_dagster.sandbox.chat import Chat, Conversation, Escalation, Lead, Message, User
+from zipchat_dagster.sandbox.faults import Fault, FaultKind
+from zipchat_dagster.sandbox.invent import generate, grow
+from zipchat_dagster.sandbox.options import MessageOrder, Order, Pagination
+from zipchat_dagster.sandbox.routing import BASE_PATH, Request
 from zipchat_dagster.sandbox.server import HOST, serve
 
 # For `Sandbox.transport()`, which answers for any host.
@@ -26,9 +31,18 @@ __all__ = [
     "DEFAULT_KEY",
     "Answer",
     "Chat",
+    "Conversation",
+    "Escalation",
     "Fault",
+    "FaultKind",
+    "Lead",
+    "Message",
+    "MessageOrder",
+    "Order",
+    "Pagination",
     "Request",
     "Sandbox",
+    "User",
     "generate",
     "grow",
     "serve",

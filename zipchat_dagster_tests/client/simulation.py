@@ -111,7 +111,7 @@ class Simulation:
     def spend(self, number: int) -> None:
         """Another program sends that many requests now."""
         self.sandbox.spend(number)
-        self.others[self.sandbox._window_start] += number
+        self.others[self.sandbox.window_start] += number
 
     def _is_dead(self, process: Process) -> bool:
         return process.dies_after is not None and self.now >= self.started_at + process.dies_after
@@ -143,9 +143,9 @@ class Simulation:
     def _arrive(self, process: Process, permit: str, sent_at: float) -> None:
         if self._is_dead(process):
             return
-        before = self.sandbox._window_start
+        before = self.sandbox.window_start
         self.sandbox.spend(0)
-        if self.sandbox._window_start != before:
+        if self.sandbox.window_start != before:
             self.on_new_window()
         answer = self.sandbox.handle("GET", PATH, headers=HEADERS)
         if answer.status == 429:

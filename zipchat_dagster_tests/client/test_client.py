@@ -17,8 +17,15 @@ from zipchat_dagster.client import (
     ServerError,
 )
 from zipchat_dagster.client.gather import BATCH_SECONDS, BATCH_SIZE, FAILURE_SIZE, MOST_BATCHES
-from zipchat_dagster.sandbox import Fault, Request, Sandbox, generate
-from zipchat_dagster.sandbox.api import MessageOrder, Order, Pagination
+from zipchat_dagster.sandbox import (
+    Fault,
+    MessageOrder,
+    Order,
+    Pagination,
+    Request,
+    Sandbox,
+    generate,
+)
 from zipchat_dagster_tests.client.support import (
     KEY,
     NOW,

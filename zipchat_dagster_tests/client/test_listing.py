@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from zipchat_dagster.client import ListingUnsettledError, PageLoopError
 from zipchat_dagster.client.listing import MAX_PASSES, MAX_ROUNDS, Listing, next_page
-from zipchat_dagster.sandbox import BASE_URL, Request, Sandbox
-from zipchat_dagster.sandbox.api import Order, Pagination
+from zipchat_dagster.sandbox import BASE_URL, Order, Pagination, Request, Sandbox
 from zipchat_dagster_tests.client.support import KEY, NOW, Api, Clock, a_chat, a_client
 
 ORDERS = get_args(Order)

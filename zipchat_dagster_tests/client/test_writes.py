@@ -17,8 +17,7 @@ from zipchat_dagster.client import (
     UnreachableError,
     ZipchatError,
 )
-from zipchat_dagster.sandbox import Fault
-from zipchat_dagster.sandbox.api import FaultKind
+from zipchat_dagster.sandbox import Fault, FaultKind
 from zipchat_dagster_tests.client.support import NOW, Api, Script, a_client
 
 TOO_LATE = "Cannot send: customer last messaged more than 24 hours ago on a Meta channel"

@@ -12,8 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zipchat_dagster.sandbox import BASE_PATH, BASE_URL, Chat, Fault, Request, Sandbox, generate
-from zipchat_dagster.sandbox.api import FaultKind
+from zipchat_dagster.sandbox import (
+    BASE_PATH,
+    BASE_URL,
+    Chat,
+    Fault,
+    FaultKind,
+    Request,
+    Sandbox,
+    generate,
+)
 
 # 12 seconds into a minute of the clock.
 NOW = datetime(2026, 3, 4, 15, 30, 12, tzinfo=UTC)
@@ -298,24 +306,67 @@ def test_the_scheme_of_the_authorization_is_case_insensitive() -> None:
 
 def test_ids_can_be_strings_of_digits() -> None:
     api = Api(id_type="str")
-    (row,) = api.get("/conversations", per_page=1).json()["conversations"]
-    shown = api.get(f"/conversations/{row['id']}").json()["conversation"]
-    assert row["id"] == shown["id"] == str(int(row["id"]))
-    assert all(isinstance(message["id"], str) for message in shown["messages"])
+    conversation = next(c for c in api.chat.conversations.values() if c.lead)
+    api.chat.assign(conversation.id, api.user_id, at=NOW)
+    shown = api.get(f"/conversations/{conversation.id}").json()["conversation"]
+    assert shown["id"] == str(conversation.id)
+    assert shown["chat_id"] == "1"
+    assert shown["lead"]["id"] == str(conversation.lead and conversation.lead.id)
+    assert shown["assignee"]["id"] == str(api.user_id)
+    ids = [(message["id"], message["sender_id"]) for message in shown["messages"]]
+    assert ids == [(str(m.id), m.sender_id and str(m.sender_id)) for m in conversation.messages]
+    users = api.get("/users").json()["users"]
+    assert [user["id"] for user in users] == [str(user_id) for user_id in api.chat.users]
 
 
-def test_pages_can_be_smaller_than_asked_for() -> None:
-    api = Api(largest_page=50)
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "2026-03-04T15:30:12Z"),
+        ({"utc_offset": 5.5}, "2026-03-04T21:00:12+05:30"),
+        ({"milliseconds": 250}, "2026-03-04T15:30:12.250Z"),
+        ({"utc_offset": 0, "milliseconds": 7}, "2026-03-04T15:30:12.007+00:00"),
+    ],
+)
+def test_times_have_each_form_and_filters_take_it(options: dict[str, Any], expected: str) -> None:
+    api = Api(Chat(), **options)
+    path = f"/conversations/{api.conversation_id()}"
+    (row,) = api.get("/conversations", last_message_at_since=expected).json()["conversations"]
+    assert row["last_message_at"] == row["created_at"] == expected
+    shown = api.get(path, message_created_at_since=expected).json()["conversation"]["messages"]
+    assert [message["created_at"] for message in shown] == [expected]
+    later = (datetime.fromisoformat(expected) + timedelta(milliseconds=1)).isoformat()
+    assert api.ids(last_message_at_since=later) == []
+    shown = api.get(path, message_created_at_since=later).json()["conversation"]["messages"]
+    assert shown == []
+
+
+@pytest.mark.parametrize("pagination", ["none", "meta", "pagination"])
+def test_pages_can_be_smaller_than_asked_for(pagination: str) -> None:
+    api = Api(largest_page=50, pagination=pagination)
     assert len(api.ids(per_page=100)) == 50
     assert len(api.ids(per_page=100, page=3)) == 30
+    answer = api.get("/conversations", per_page=100).json()
+    stated = answer.get("meta") or answer.get("pagination")
+    assert stated is None or stated["per_page"] == 50
+    long = next(c for c in api.chat.conversations.values() if len(c.messages) > 200)
+    shown = api.get(f"/conversations/{long.id}", message_per_page=200).json()
+    assert len(shown["conversation"]["messages"]) == 50
 
 
-def test_totals_can_be_wrong() -> None:
-    api = Api(pagination="meta", total_error=1, totals_ignore_since=True)
-    since = (NOW - timedelta(days=1)).isoformat()
+@pytest.mark.parametrize("error", [1, -1])
+@pytest.mark.parametrize("ignores", [True, False])
+def test_totals_can_be_wrong(error: int, ignores: bool) -> None:
+    api = Api(pagination="meta", total_error=error, totals_ignore_since=ignores)
+    conversation = max(api.chat.conversations.values(), key=lambda c: c.last_message_at)
+    since = iso(conversation.last_message_at)
     page = api.get("/conversations", last_message_at_since=since).json()
-    assert page["meta"]["total_count"] == 131
-    assert len(page["conversations"]) < 100
+    total = 130 if ignores else len(page["conversations"])
+    assert page["meta"]["total_count"] == total + error
+    path = f"/conversations/{conversation.id}"
+    shown = api.get(path, message_created_at_since=since).json()
+    messages = conversation.messages if ignores else shown["conversation"]["messages"]
+    assert shown["meta"]["total_count"] == len(messages) + error
 
 
 def test_a_deleted_message_takes_the_activity_back() -> None:
@@ -551,12 +602,17 @@ def test_faults_strike_as_often_as_asked_and_only_where_asked() -> None:
 def test_each_kind_of_fault() -> None:
     api = Api()
 
-    def struck(kind: FaultKind) -> httpx.Response:
+    def struck(kind: Any) -> httpx.Response:
         api.sandbox.add_fault(Fault(kind))
         return api.get("/users")
 
     assert struck("500").json() == {"error": "Internal server error"}
-    assert struck("503").status_code == 503
+    assert [struck(kind).status_code for kind in ("403", "404", "500", "503")] == [
+        403,
+        404,
+        500,
+        503,
+    ]
     for kind in ("truncated", "not_json"):
         response = struck(kind)
         assert response.status_code == 200
@@ -568,6 +624,23 @@ def test_each_kind_of_fault() -> None:
         struck("disconnect")
     with pytest.raises(ValueError, match="kind must be one of"):
         Fault("503!")  # type: ignore[arg-type]
+
+
+def test_a_key_can_be_revoked_in_the_middle() -> None:
+    api = Api(faults=[Fault("403", after=2, times=None)])
+    statuses = [api.get(path).status_code for path in ("/users", "/conversations", "/users")]
+    assert [*statuses, api.get("/users").status_code] == [200, 200, 403, 403]
+
+
+def test_a_listed_conversation_can_be_broken_or_not_found() -> None:
+    api = Api()
+    broken, missing, sound = api.ids()[:3]
+    for kind, conversation_id in (("500", broken), ("404", missing)):
+        api.sandbox.add_fault(Fault(kind, conversation_id=conversation_id, times=None))  # type: ignore[arg-type]
+    assert api.ids()[:3] == [broken, missing, sound]
+    for _ in range(3):
+        found = [api.get(f"/conversations/{i}").status_code for i in (broken, missing, sound)]
+        assert found == [500, 404, 200]
 
 
 @pytest.mark.parametrize(("kind", "is_applied"), [("lost_write", True), ("disconnect", False)])
@@ -600,11 +673,15 @@ def test_a_share_of_requests_fails_in_passing() -> None:
     assert 60 < sum(result != "200" for result in outcomes) < 120
 
 
-def test_latency_is_slept_and_the_answer_is_of_before() -> None:
-    api = Api(latency=0.3, limit=1)
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [({"latency": 0.3}, 0.3), ({"latency": 0.3, "fault_rate": 1, "fault_kinds": ("slow",)}, 2.3)],
+)
+def test_latency_is_slept_after_the_answer_is_made(options: dict[str, Any], seconds: float) -> None:
+    api = Api(limit=1, **options)
     api.sandbox.sleep = lambda seconds: setattr(api.clock, "time", api.clock.time + seconds)
     assert parsedate_to_datetime(api.get("/users").headers["Date"]) == NOW
-    assert api.clock.time == pytest.approx(NOW.timestamp() + 0.3)
+    assert api.clock.time == pytest.approx(NOW.timestamp() + seconds)
 
 
 def test_the_chat_changes_between_requests() -> None:
@@ -619,11 +696,10 @@ def test_the_chat_changes_between_requests() -> None:
     assert len(api.ids(per_page=100, page=2)) == 28
     assert (asked[0].endpoint, asked[0].query["page"]) == ("list", "2")
 
-    api = Api(mutate_every=3, mutate_deletions=False)
-    version = api.chat.version
+    api = Api(mutate_every=3, mutate_kind="delete_conversation")
     for _ in range(9):
         api.get("/users")
-    assert api.chat.version >= version + 3
+    assert len(api.chat.deleted) == 3
 
 
 # -- counters and truth --------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from zipchat_dagster.sandbox import Fault, Sandbox, generate, serve
+from zipchat_dagster.sandbox import Chat, Fault, Sandbox, generate, serve
 from zipchat_dagster.sandbox.__main__ import main
 
 COMMAND = [sys.executable, "-m", "zipchat_dagster.sandbox"]
@@ -30,10 +30,8 @@ def served() -> Iterator[tuple[Sandbox, httpx.Client]]:
         yield sandbox, client
 
 
-def control(client: httpx.Client, method: str, name: str, **arguments: object) -> httpx.Response:
-    url = client.base_url.copy_with(path=f"/_sandbox/{name}")
-    body = arguments if method == "POST" else None
-    return httpx.request(method, url, json=body)
+def control(client: httpx.Client, name: str, **arguments: object) -> httpx.Response:
+    return client.post(client.base_url.copy_with(path=f"/_sandbox/{name}"), json=arguments)
 
 
 def test_it_answers_like_the_socketless_one(served: tuple[Sandbox, httpx.Client]) -> None:
@@ -50,12 +48,12 @@ def test_it_answers_like_the_socketless_one(served: tuple[Sandbox, httpx.Client]
 
 def test_the_date_is_the_sandboxs_alone(served: tuple[Sandbox, httpx.Client]) -> None:
     sandbox, client = served
-    control(client, "POST", "clock", offset=86_400)
+    control(client, "set", clock_offset=86_400)
     dates = client.get("/users").headers.get_list("date")
     assert len(dates) == 1
     assert abs(sandbox.server_time() - datetime.now(UTC).timestamp() - 86_400) < 10
     assert f"{sandbox.now():%d %b %Y}" in dates[0]
-    control(client, "POST", "clock", offset=0)
+    control(client, "set", clock_offset=0)
 
 
 def test_writes_arrive_with_their_body(served: tuple[Sandbox, httpx.Client]) -> None:
@@ -83,45 +81,85 @@ def test_connections_really_break(served: tuple[Sandbox, httpx.Client]) -> None:
     assert client.get("/users").status_code == 200
 
 
-def test_the_control_calls(served: tuple[Sandbox, httpx.Client]) -> None:
+def test_control_calls_look_inside_and_interfere(served: tuple[Sandbox, httpx.Client]) -> None:
     sandbox, client = served
-    control(client, "POST", "reset-stats")
+    control(client, "reset_stats")
     client.get("/users")
-    stats = control(client, "GET", "stats").json()
+    stats = control(client, "stats").json()
     assert (stats["requests"], stats["by_endpoint"]["users"]) == (1, 1)
-    truth = control(client, "GET", "truth").json()
+    truth = control(client, "truth").json()
     assert len(truth["conversations"]) == len(sandbox.chat.conversations)
-    assert set(truth["messages"]) == {str(id_) for id_ in sandbox.chat.conversations}
 
-    remaining = int(client.get("/users").headers["X-RateLimit-Remaining"])
-    control(client, "POST", "spend", n=10)
-    left = int(client.get("/users").headers["X-RateLimit-Remaining"])
-    # Unless a new window of the clock has begun in between.
-    assert left in (remaining - 11, 999)
+    control(client, "set", window_alignment="first_request", window=1e9)
+    control(client, "spend", requests=10)
+    assert int(client.get("/users").headers["X-RateLimit-Remaining"]) < 1000 - 10
 
-    assert control(client, "POST", "fault", kind="503", times=None).status_code == 200
+    control(client, "add_fault", kind="503", times=None)
     assert client.get("/users").status_code == 503
-    control(client, "DELETE", "faults")
+    control(client, "clear_faults")
     assert client.get("/users").status_code == 200
 
 
-def test_changes_by_control_call(served: tuple[Sandbox, httpx.Client]) -> None:
+def test_control_calls_change_the_chat(served: tuple[Sandbox, httpx.Client]) -> None:
     sandbox, client = served
-    assert len(control(client, "POST", "change", n=5).json()["changes"]) == 5
-    added = control(
-        client, "POST", "change/add_conversation", channel="email", lead={"id": 5, "email": "a@b.c"}
-    ).json()
-    conversation_id = added["id"]
+    assert len(control(client, "change", count=5).json()) == 5
+    lead = {"id": 5, "email": "a@b.c"}
+    conversation_id = control(client, "add_conversation", channel="email", lead=lead).json()["id"]
     shown = client.get(f"/conversations/{conversation_id}").json()["conversation"]
     assert (shown["channel"], shown["lead"]["email"]) == ("email", "a@b.c")
     arguments = {"conversation_id": conversation_id}
-    for kind in ("escalate", "resolve", "add_message", "delete_conversation"):
-        assert control(client, "POST", f"change/{kind}", **arguments).status_code == 200
+    for name in ("escalate", "resolve", "add_message", "delete_newest_message"):
+        assert control(client, name, **arguments).status_code == 200
+    assert control(client, "delete_conversation", **arguments).json() is None
     assert conversation_id in sandbox.chat.deleted
-    for kind in ("resolve", "fly", "version"):
-        assert control(client, "POST", f"change/{kind}", **arguments).status_code == 422
-    assert control(client, "POST", "fault", kind="gremlins").status_code == 422
-    assert control(client, "POST", "spend").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("escalate", {"conversation_id": 1}),
+        ("fly", {}),
+        ("version", {}),
+        ("handle", {"method": "GET", "path": "/"}),
+        ("spend", {}),
+        ("add_fault", {"kind": "gremlins"}),
+        ("set", {"order": "newest"}),
+        ("set", {"chat": None}),
+    ],
+)
+def test_impossible_control_calls_are_refused(
+    served: tuple[Sandbox, httpx.Client], name: str, arguments: dict[str, object]
+) -> None:
+    sandbox, client = served
+    assert control(client, name, **arguments).status_code == 422
+    assert sandbox.order == "desc"
+
+
+def test_nonsense_ends_the_connection_and_nothing_else(
+    served: tuple[Sandbox, httpx.Client],
+) -> None:
+    _, client = served
+    address = (client.base_url.host, client.base_url.port or 0)
+    for nonsense in (b"hello\r\n\r\n", b"GET / HTTP/1.1\r\ncontent-length: x\r\n\r\n"):
+        with socket.create_connection(address, timeout=5) as connection:
+            connection.sendall(nonsense)
+            assert connection.recv(100) == b""
+    assert client.get("/users").status_code == 200
+
+
+def test_several_chats_have_a_key_and_a_limit_each() -> None:
+    one, two = (
+        Sandbox(chat=Chat(chat_id=number), key=f"zc-{number}", limit=number) for number in (1, 2)
+    )
+    with serve(one, two) as base_url, httpx.Client() as client:
+
+        def status(chat_id: int, key: str) -> int:
+            headers = {"Authorization": f"Bearer {key}"}
+            return client.get(f"{base_url}/chats/{chat_id}/users", headers=headers).status_code
+
+        assert [status(1, "zc-1"), status(1, "zc-1")] == [200, 429]
+        assert [status(2, "zc-2"), status(2, "zc-1"), status(2, "zc-2")] == [200, 401, 429]
+        assert (one.stats()["requests"], two.stats()["requests"]) == (2, 3)
 
 
 def test_the_command_serves_until_terminated() -> None:
@@ -146,7 +184,7 @@ def test_the_command_serves_until_terminated() -> None:
         assert process.wait(10) == 0
 
 
-def test_a_taken_port_is_said_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_taken_port_is_reported_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["--port", str(port), "--conversations", "1"]) == 2
@@ -154,7 +192,9 @@ def test_a_taken_port_is_said_in_one_sentence(capsys: pytest.CaptureFixture[str]
     assert error == f"Cannot serve on 127.0.0.1:{port}: Address already in use.\n"
 
 
-@pytest.mark.parametrize("arguments", [["--port", "70000"], ["--order", "newest"]])
-def test_options_that_cannot_be_are_refused(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--port", "70000"], ["--order", "newest"], ["--fault", "{}"], ["--fault", "500"]]
+)
+def test_impossible_options_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(arguments)

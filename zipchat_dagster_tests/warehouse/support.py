@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from zipchat_dagster.sandbox import Chat, Sandbox
-from zipchat_dagster.sandbox.data import User
+from zipchat_dagster.sandbox import Chat, Sandbox, User
 from zipchat_dagster.sync import MessageResult
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zipchat_dagster.sandbox.data import Lead
+from zipchat_dagster.sandbox import Lead
 from zipchat_dagster.warehouse import store
 from zipchat_dagster_tests.warehouse.support import Story
 

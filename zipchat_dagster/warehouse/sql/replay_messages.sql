@@ -1,5 +1,4 @@
--- grain: one row per message of the conversations in `wanted`, oldest first; created_at in Unix seconds
-select conversation_id, epoch(created_at) as created_at, payload::varchar as payload
+-- grain: one row per message; created_at in Unix seconds
+select conversation_id, message_id, epoch(created_at) as created_at, payload::varchar as payload
 from zipchat.raw_messages
-where chat_id = $chat_id and conversation_id in (select conversation_id from wanted)
-order by raw_messages.created_at, message_id
+where chat_id = $chat_id

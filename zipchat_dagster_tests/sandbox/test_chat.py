@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import get_args
 
 import pytest
 
-from zipchat_dagster.sandbox.data import CHANNELS, Chat, Conversation, generate
+from zipchat_dagster.sandbox import Chat, Conversation, generate
+from zipchat_dagster.sandbox.chat import CHANNELS, ChangeKind
 
 NOW = datetime(2026, 3, 4, 15, 30, 12, 345678, tzinfo=UTC)
 
@@ -193,6 +195,13 @@ def test_random_changes_are_of_every_kind(deletions: bool) -> None:
     )
     for conversation in chat.conversations.values():
         assert conversation.last_message_at == conversation.messages[-1].created_at
+
+
+@pytest.mark.parametrize("kind", get_args(ChangeKind))
+def test_a_kind_of_change_can_be_chosen(kind: ChangeKind) -> None:
+    chat = generate(seed=1, conversations=100, days=10, now=NOW)
+    chat.delete_conversation(min(chat.conversations), at=NOW)
+    assert chat.change(Random(1), at=NOW, kind=kind) == kind
 
 
 def test_an_empty_chat_can_change() -> None:

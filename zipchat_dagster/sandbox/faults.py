@@ -1,0 +1,77 @@
+"""What can go wrong with a request, and which request it strikes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from zipchat_dagster.sandbox.routing import WRITES, Request
+
+FaultKind = Literal[
+    "403",
+    "404",
+    "500",
+    "503",
+    "slow",
+    "timeout",
+    "disconnect",
+    "truncated",
+    "not_json",
+    "lost_write",
+]
+# Faults that answer with a status and an error of the API's own form.
+ERRORS: Final[dict[str, str]] = {
+    "403": "Forbidden",
+    "404": "Conversation not found",
+    "500": "Internal server error",
+}
+
+
+@dataclass(slots=True)
+class Fault:
+    """A fault that strikes the next `times` matching requests (None: all of them).
+
+    A request matches if it has this `method` and this `endpoint`, names this conversation, and has
+    `path` in its path. What is None matches everything.
+
+    Args:
+        kind: "403", "404" and "500" answer with that status, "503" and "not_json" with HTML instead
+            of JSON. "timeout" never answers, and "disconnect" closes the connection. All of these
+            change nothing. "slow" answers after `Sandbox.slow_seconds`, "truncated" cuts the answer
+            in half, and "lost_write" carries out a write and then closes the connection.
+        endpoint: list, show, users, user, assignment or message.
+        after: so many matching requests are answered normally first.
+    """
+
+    kind: FaultKind
+    method: str | None = None
+    path: str | None = None
+    conversation_id: int | None = None
+    endpoint: str | None = None
+    times: int | None = 1
+    after: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(FaultKind):
+            raise ValueError(f"kind must be one of {get_args(FaultKind)}, not {self.kind!r}")
+
+    def strikes(self, request: Request) -> bool:
+        """Whether this request fails. Counts it if it matches."""
+        if not self._matches(request):
+            return False
+        if self.after:
+            self.after -= 1
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+    def _matches(self, request: Request) -> bool:
+        return (
+            self.times != 0
+            and self.method in (None, request.method)
+            and (self.path is None or self.path in request.path)
+            and self.conversation_id in (None, request.conversation_id)
+            and self.endpoint in (None, request.endpoint)
+            and (self.kind != "lost_write" or request.endpoint in WRITES)
+        )
