@@ -81,8 +81,8 @@ class ReplayTransport(httpx.BaseTransport):
     ) -> None:
         if not path.exists():
             raise SettingError(
-                f"ZIPCHAT_REPLAY_DATABASE: {path} does not exist. Write the DuckDB file of an"
-                " earlier sync."
+                f"ZIPCHAT_REPLAY_DATABASE: {path} does not exist. Give the path of the"
+                " DuckDB file of an earlier sync."
             )
         self._chat_id = chat_id
         self._lock = Lock()
@@ -94,7 +94,8 @@ class ReplayTransport(httpx.BaseTransport):
             self.close()
             raise SettingError(
                 f"ZIPCHAT_REPLAY_DATABASE: {path} holds no tables of zipchat_dagster as they are"
-                f" now ({str(error).splitlines()[0]}). Write the DuckDB file of an earlier sync."
+                f" now ({str(error).splitlines()[0]}). Give the path of the DuckDB file of an"
+                " earlier sync."
             ) from None
         self._complete_since, self._as_of, rejected, missing = stock
         if rejected or missing:

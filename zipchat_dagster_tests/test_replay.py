@@ -1,8 +1,9 @@
-"""A replay gives back what is stored, claims no more than that, and asks nobody."""
+"""A replay gives back what is stored, claims no more than that, and sends no request."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,18 @@ from zipchat_dagster.warehouse import Warehouse, derive
 from zipchat_dagster_tests.conftest import LOG, NOW, Clock, Project, midnight
 
 SINCE = midnight(NOW - timedelta(days=60))
-UNTIL = midnight(NOW) + timedelta(days=2)  # the clock of a test may go on past midnight
+UNTIL = midnight(NOW) + timedelta(days=2)  # a test's clock may pass midnight
 
 
 class Quick(Project):
-    """Many requests in flight, so that what they bring is stored in few batches."""
+    """With many requests in flight, whose answers are stored in few batches."""
 
     def client(self, **options: Any) -> ZipchatClient:
         return super().client(**{"concurrency": 100, **options})
 
 
 class Replay(Project):
-    """Like `Project`, with a replay of another one's database in the sandbox's place."""
+    """A project whose API is a replay of another project's database."""
 
     def __init__(self, source: Warehouse, target: Warehouse, *, chat_id: int = 1) -> None:
         self.source = source
@@ -47,20 +48,44 @@ class Replay(Project):
         )
 
 
-@pytest.fixture
-def project(warehouse: Warehouse) -> Project:
+def a_sandbox() -> Sandbox:
     """More than a page of conversations, some with more than a page of messages."""
-    chat = generate(seed=6, conversations=130, days=40, now=NOW)
-    return Quick(Sandbox(chat=chat, limit=None), warehouse)
+    return Sandbox(chat=generate(seed=6, conversations=104, days=40, now=NOW), limit=None)
+
+
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a complete sync, to be copied."""
+    path = tmp_path_factory.mktemp("synced") / "earlier.duckdb"
+    Quick(a_sandbox(), Warehouse(path)).sync(since=SINCE, until=UNTIL)
+    return path
 
 
 @pytest.fixture
-def replay(project: Project, tmp_path: Path) -> Replay:
-    return Replay(project.warehouse, Warehouse(tmp_path / "again.duckdb"))
+def project(synced: Path, tmp_path: Path) -> Project:
+    """A sandbox and a complete sync of it."""
+    copy = tmp_path / "earlier.duckdb"
+    shutil.copyfile(synced, copy)
+    return Quick(a_sandbox(), Warehouse(copy))
+
+
+@pytest.fixture
+def unsynced(warehouse: Warehouse) -> Project:
+    return Quick(a_sandbox(), warehouse)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "rebuilt.duckdb")
+
+
+@pytest.fixture
+def replay(project: Project, target: Warehouse) -> Replay:
+    return Replay(project.warehouse, target)
 
 
 def table(project: Project, name: str, *, leaving: tuple[str, ...] = ("observed_at",)) -> list[Any]:
-    """The rows of a table without the moments of observation."""
+    """The rows of a table, without the times of observation."""
     return project.rows(f"select * exclude ({', '.join(leaving)}) from zipchat.{name} order by all")
 
 
@@ -86,10 +111,8 @@ def assert_same_tables(project: Project, replay: Project) -> None:
 
 
 def test_a_replay_of_a_sync_gives_the_same_tables(project: Project, replay: Replay) -> None:
-    project.sync(since=SINCE, until=UNTIL)
-    asked = project.sandbox.stats()["requests"]
     replay.sync(since=SINCE, until=UNTIL)
-    assert project.sandbox.stats()["requests"] == asked
+    assert project.sandbox.stats()["requests"] == 0
     derive_all(project)
     derive_all(replay)
     assert_same_tables(project, replay)
@@ -97,10 +120,9 @@ def test_a_replay_of_a_sync_gives_the_same_tables(project: Project, replay: Repl
     assert requests == 2
 
 
-def test_states_that_changed_between_list_and_show_come_as_the_newer_has_them(
+def test_the_newer_of_list_and_show_payload_gives_the_state(
     project: Project, replay: Replay
 ) -> None:
-    project.sync(since=SINCE, until=UNTIL)
     project.sandbox.clock_offset = 60
     later = NOW + timedelta(seconds=30)
     chat = project.sandbox.chat
@@ -111,7 +133,7 @@ def test_states_that_changed_between_list_and_show_come_as_the_newer_has_them(
     user = next(iter(chat.users))
     chat.assign(listed.id, user, at=later)
     chat.assign(shown.id, user, at=later)
-    project.sync(since=midnight(NOW), until=UNTIL, refresh=True)  # the list tells of both
+    project.sync(since=midnight(NOW), until=UNTIL, refresh=True)  # the list shows both
     chat.assign(shown.id, None, at=later)
     project.sandbox.clock_offset = 120
     with project.client() as client:
@@ -121,8 +143,7 @@ def test_states_that_changed_between_list_and_show_come_as_the_newer_has_them(
     assert replay.rows(query) == project.rows(query)
 
 
-def test_fields_that_nobody_knows_come_back_as_they_were(project: Project, replay: Replay) -> None:
-    project.sync(since=SINCE, until=UNTIL)
+def test_unknown_fields_come_back_unchanged(project: Project, replay: Replay) -> None:
     with project.warehouse.connection() as connection:
         for name in ("raw_conversations", "raw_messages", "users"):
             connection.execute(
@@ -135,10 +156,9 @@ def test_fields_that_nobody_knows_come_back_as_they_were(project: Project, repla
         assert json.loads(stored[0]) == {"score": 0.25, "words": ["å", "😕"]}
 
 
-def test_what_is_missing_or_has_no_usable_id_is_left_out_and_counted(
+def test_missing_conversations_and_unusable_records_are_left_out_and_counted(
     project: Project, replay: Replay, caplog: pytest.LogCaptureFixture
 ) -> None:
-    project.sync(since=SINCE, until=UNTIL)
     gone = max(project.sandbox.chat.conversations)
     project.sandbox.chat.delete_conversation(gone, at=NOW)
     project.sandbox.clock_offset = 60
@@ -150,13 +170,12 @@ def test_what_is_missing_or_has_no_usable_id_is_left_out_and_counted(
     with caplog.at_level("INFO", "zipchat_dagster"):
         replay.sync(since=SINCE, until=UNTIL)
     assert "1 conversations that are missing, and 1 records without a usable id" in caplog.text
-    assert replay.rows("select count(*) from zipchat.raw_conversations") == [(129,)]
+    assert replay.rows("select count(*) from zipchat.raw_conversations") == [(103,)]
     with replay.client() as client, pytest.raises(NotFoundError):
         client.get_conversation(gone)
 
 
-def test_the_tables_are_made_anew_in_another_time_zone(project: Project, tmp_path: Path) -> None:
-    project.sync(since=SINCE, until=UNTIL)
+def test_tables_can_be_rebuilt_in_another_time_zone(project: Project, tmp_path: Path) -> None:
     replay = Replay(
         project.warehouse, Warehouse(tmp_path / "kiritimati.duckdb", timezone="Pacific/Kiritimati")
     )
@@ -166,23 +185,22 @@ def test_the_tables_are_made_anew_in_another_time_zone(project: Project, tmp_pat
     assert {kiritimati[i] - utc[i] for i in utc} == {0, 1}
 
 
-def test_the_source_may_be_synced_meanwhile(project: Project, replay: Replay) -> None:
-    project.sync(since=SINCE, until=UNTIL)
+def test_the_source_can_be_synced_meanwhile(project: Project, replay: Replay) -> None:
     with replay.client() as client:
         listing = iter(client.list_conversations(since=SINCE))
-        next(listing)
+        rows, _ = next(listing)
         project.sandbox.chat.add_conversation(at=project.sandbox.now())
-        project.sync(since=SINCE, until=UNTIL)  # waits for nobody
-        rest = [row for rows, _ in listing for row in rows]
-    assert rest
-    replay.sync(since=SINCE, until=UNTIL)
-    assert len(table(replay, "raw_conversations")) == 131
+        project.sync(since=SINCE, until=UNTIL)  # is not kept waiting for the file
+        ids = {row["id"] for rows, _ in [(rows, None), *listing] for row in rows}
+    assert len(ids) == 104
+    assert project.rows("select count(*) from zipchat.raw_conversations") == [(105,)]
 
 
 # No claim beyond what is stored
 
 
-def test_days_before_the_stored_list_are_refused(project: Project, replay: Replay) -> None:
+def test_days_before_the_stored_list_are_refused(unsynced: Project, target: Warehouse) -> None:
+    project, replay = unsynced, Replay(unsynced.warehouse, target)
     since = midnight(NOW - timedelta(days=10))
     project.sync(since=since, until=UNTIL)
     with pytest.raises(UnprocessableError, match=f"complete only from {since:%Y-%m-%d} 00:00:00"):
@@ -193,8 +211,9 @@ def test_days_before_the_stored_list_are_refused(project: Project, replay: Repla
 
 
 def test_conversations_whose_messages_were_never_read_are_named(
-    project: Project, replay: Replay
+    unsynced: Project, target: Warehouse
 ) -> None:
+    project, replay = unsynced, Replay(unsynced.warehouse, target)
     project.sync(since=SINCE, until=midnight(NOW - timedelta(days=20)))  # lists all of them
     _, result = replay.sync(since=SINCE, until=UNTIL)
     assert result.failures
@@ -203,21 +222,20 @@ def test_conversations_whose_messages_were_never_read_are_named(
     assert table(replay, "raw_messages") == table(project, "raw_messages")
 
 
-def test_going_on_with_the_real_api_after_a_replay_loses_nothing(
+def test_a_sync_from_the_api_after_a_replay_misses_nothing(
     project: Project, replay: Replay
 ) -> None:
-    project.sync(since=SINCE, until=UNTIL)
     replay.sync(since=SINCE, until=UNTIL)
     project.sandbox.clock_offset = 600
+    project.sandbox.mutate_deletions = False  # seen only by a complete list
     project.sandbox.change(60)
-    onwards = Quick(project.sandbox, replay.warehouse)
-    requests, _ = onwards.sync(since=SINCE, until=UNTIL)
+    later = Quick(project.sandbox, replay.warehouse)
+    requests, _ = later.sync(since=SINCE, until=UNTIL)
     assert requests < 80
-    onwards.assert_tables_agree(states=False)
+    later.assert_tables_agree(states=False)
 
 
 def test_writes_are_refused(project: Project, replay: Replay) -> None:
-    project.sync(since=SINCE, until=UNTIL)
     conversation_id = max(project.sandbox.chat.conversations)
     with replay.client() as client:
         with pytest.raises(UnprocessableError, match="a replay of stored data: nothing can be"):
@@ -230,11 +248,10 @@ def test_writes_are_refused(project: Project, replay: Replay) -> None:
     ("chat_id", "sentence"),
     [(77, "Check ZIPCHAT_CHAT_ID .77."), (1, "No listing of conversations was ever completed")],
 )
-def test_another_chat_or_an_unfinished_one_is_said(
-    project: Project, tmp_path: Path, chat_id: int, sentence: str
+def test_another_chat_and_an_unfinished_one_are_reported(
+    unsynced: Project, target: Warehouse, chat_id: int, sentence: str
 ) -> None:
-    with project.client() as client:
-        sync_users(client, project.warehouse)
-    replay = Replay(project.warehouse, Warehouse(tmp_path / "again.duckdb"), chat_id=chat_id)
+    with unsynced.client() as client:
+        sync_users(client, unsynced.warehouse)
     with pytest.raises(ZipchatError, match=sentence):
-        replay.sync(since=SINCE, until=UNTIL)
+        Replay(unsynced.warehouse, target, chat_id=chat_id).sync(since=SINCE, until=UNTIL)

@@ -1,7 +1,8 @@
 """Every option of the sandbox, in three groups.
 
-`Sandbox` takes them as keywords, the command line as flags of the same names. Tests may change them
-at any time, and the control call `/_sandbox/set` does so over HTTP.
+`Sandbox` takes them as keywords, and the command line as flags of the same names: it is made from
+the annotations, and the classes' docstrings are its headings. Tests may change options at any time,
+as the control call `/_sandbox/set` does over HTTP.
 """
 
 from __future__ import annotations

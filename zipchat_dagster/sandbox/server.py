@@ -2,7 +2,7 @@
 
 A control call is a request of any method for `/_sandbox/<name>`, with arguments as a JSON object in
 its body. It needs no key, does not count for the rate limit, and answers with JSON. `<name>` is a
-method of `Sandbox` (see CONTROLS) or, at the server's time, of its `Chat` (see CHANGES):
+method of `Sandbox` (see CONTROLS) or, at the server's time, of its `Chat` (see CHANGES), such as
 
     curl localhost:8765/_sandbox/stats
     curl localhost:8765/_sandbox/set -d '{"total_error": 1, "latency": 0.5}'

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from zipchat_dagster.sandbox import Chat, Fault, Sandbox, generate, serve
-from zipchat_dagster.sandbox.__main__ import main
+from zipchat_dagster.sandbox.__main__ import _parser, _sandbox, main
+from zipchat_dagster.sandbox.options import OPTIONS
 
 COMMAND = [sys.executable, "-m", "zipchat_dagster.sandbox"]
 
@@ -182,6 +183,18 @@ def test_the_command_serves_until_terminated() -> None:
         assert times == sorted(times)
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def test_the_command_has_every_option() -> None:
+    sandbox = _sandbox(_parser().parse_args(["--conversations", "1"]))
+    assert all(getattr(sandbox, option.name) == option.default for option in OPTIONS.values())
+    flags = ["--limit", "0", "--no-wrap", "--utc-offset", "-3.5", "--fault-kinds", "slow", "500"]
+    flags += ["--id-type", "str", "--largest-page", "50", "--fault", '{"kind": "403", "after": 9}']
+    sandbox = _sandbox(_parser().parse_args(["--conversations", "1", *flags]))
+    assert (sandbox.limit, sandbox.wrap, sandbox.utc_offset) == (None, False, -3.5)
+    assert (sandbox.id_type, sandbox.largest_page) == ("str", 50)
+    assert list(sandbox.fault_kinds) == ["slow", "500"]
+    assert sandbox.faults == [Fault("403", after=9)]
 
 
 def test_a_taken_port_is_reported_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
