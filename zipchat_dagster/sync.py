@@ -15,7 +15,6 @@ from typing import Final
 from zipchat_dagster.client import (
     CallError,
     ConversationRead,
-    IncompleteError,
     ListingUnsettledError,
     NotFoundError,
     PageLoopError,
@@ -219,7 +218,7 @@ def read_states(
                     pass
                 case UnauthorizedError() | RateLimitedError():
                     raise error
-                case CallError() | IncompleteError() | PageLoopError():
+                case CallError() | ListingUnsettledError() | PageLoopError():
                     log.warning(f"The state of conversation {i} could not be read: {error}")
                 case _:
                     raise error
@@ -382,7 +381,7 @@ def _sorted_out(
                 gone.append(item.conversation_id)
             case UnauthorizedError() | RateLimitedError():
                 raise outcome
-            case CallError() | IncompleteError() | PageLoopError():
+            case CallError() | ListingUnsettledError() | PageLoopError():
                 failures.append((item, str(outcome)))
             case _:
                 raise outcome

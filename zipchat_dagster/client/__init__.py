@@ -1,4 +1,4 @@
-"""The Zipchat Backend API as a Python client. It knows neither Dagster nor DuckDB.
+"""The Zipchat Backend API as a Python client. It uses neither Dagster nor DuckDB.
 
 from zipchat_dagster.client import ZipchatClient
 
@@ -16,7 +16,7 @@ from zipchat_dagster.client.client import (
 )
 from zipchat_dagster.client.errors import (
     CallError,
-    IncompleteError,
+    ChatNotFoundError,
     ListingUnsettledError,
     MalformedAnswerError,
     NotFoundError,
@@ -40,9 +40,9 @@ __all__ = [
     "LARGEST_PAGE",
     "Budget",
     "CallError",
+    "ChatNotFoundError",
     "Clock",
     "ConversationRead",
-    "IncompleteError",
     "Listing",
     "ListingUnsettledError",
     "MalformedAnswerError",

@@ -6,18 +6,18 @@
     │   ├── UnreachableError      no answer: connection refused, time-out, broken off
     │   ├── MalformedAnswerError  an answer that is not the documented JSON
     │   └── StatusError           an answer with an error status; carries the API's own words
-    │       ├── UnauthorizedError     401
-    │       ├── NotFoundError         404
+    │       ├── UnauthorizedError     401 or 403: the key is refused
+    │       │   └── ChatNotFoundError 404 for the chat as a whole
+    │       ├── NotFoundError         404 for a conversation or a user
     │       ├── UnprocessableError    422
     │       ├── RateLimitedError      429
     │       ├── ServerError           500 and above
-    │       └── UnexpectedStatusError anything else, redirects among them
+    │       └── UnexpectedStatusError anything else, such as a redirect
     ├── PageLoopError             pages that repeat themselves instead of advancing
-    ├── ListingUnsettledError     a list that moved faster than it could be read
-    └── IncompleteError           fewer records than the API says there are
+    └── ListingUnsettledError     a list that changed faster than it could be read
 
-No message holds the API key or anything of a customer's: a body that is not an error object of
-the API is described by its type and length, never quoted.
+No message contains the API key or a customer's data: a body that is not an error object of the
+API is described by its type and length, never quoted.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class ZipchatError(Exception):
 
 
 class SettingError(ZipchatError, ValueError):
-    """A setting is missing or malformed. The message names it and says what to write."""
+    """A setting is missing or malformed. The message says what to write instead."""
 
 
 class CallError(ZipchatError):
-    """A call failed. `method` and `path` say which, `detail` what happened."""
+    """A call failed. `method` and `path` say which one, `detail` says why."""
 
     def __init__(self, detail: str, *, method: str, path: str) -> None:
         super().__init__(f"{method} {path}: {detail}")
@@ -46,7 +46,7 @@ class CallError(ZipchatError):
 
 
 class UnreachableError(CallError):
-    """No whole answer came. `was_sent` is False when the request surely never left us."""
+    """No complete answer came. `was_sent` is False if the request certainly never left us."""
 
     def __init__(self, detail: str, *, method: str, path: str, was_sent: bool) -> None:
         super().__init__(detail, method=method, path=path)
@@ -58,41 +58,46 @@ class MalformedAnswerError(CallError):
 
 
 class StatusError(CallError):
-    """The API answered with an error status; `api_message` holds its own words, if it gave any."""
+    """The API answered with an error status; `api_message` is its own explanation, if it sent
+    one."""
 
     hint = ""
 
     def __init__(
         self, status: int, api_message: str | None, *, method: str, path: str, hint: str = ""
     ) -> None:
-        said = f"the API answered {status}" + (f" “{api_message}”" if api_message else "")
+        answer = f"the API answered {status}" + (f" “{api_message}”" if api_message else "")
         hint = hint or self.hint
-        super().__init__(said + (f". {hint}" if hint else ""), method=method, path=path)
+        super().__init__(answer + (f". {hint}" if hint else ""), method=method, path=path)
         self.status = status
         self.api_message = api_message
 
 
 class UnauthorizedError(StatusError):
-    """401: the key is missing, wrong or was revoked."""
+    """401 or 403: the key is missing, wrong, revoked, or not allowed to do this."""
 
     hint = (
-        "Check ZIPCHAT_API_KEY: the key begins with zc- and is shown once, under"
-        " Settings > Integrations > Backend API."
+        "Check the API key: it starts with zc- and is shown once, under Settings > Integrations >"
+        " Backend API."
     )
 
 
+class ChatNotFoundError(UnauthorizedError):
+    """404 for the chat: it does not exist, or the key has no access to it."""
+
+
 class NotFoundError(StatusError):
-    """404: no such chat for this key, or no such conversation or user in this chat."""
+    """404: the chat has no such conversation or user."""
 
 
 class UnprocessableError(StatusError):
-    """422: a parameter that the API refuses."""
+    """422: the API refuses a parameter."""
 
 
 class RateLimitedError(StatusError):
-    """429, again and again, although each window's end was waited for."""
+    """429, although the end of several windows was waited for."""
 
-    hint = "Other programs on this key seem to spend the whole budget."
+    hint = "Other programs seem to use up this key's whole rate limit."
 
 
 class ServerError(StatusError):
@@ -100,9 +105,9 @@ class ServerError(StatusError):
 
 
 class UnexpectedStatusError(StatusError):
-    """A status that the documentation does not know."""
+    """A status that the documentation does not mention."""
 
-    hint = "Check ZIPCHAT_BASE_URL: redirects are not followed, so that the key stays where it is."
+    hint = "Check the base URL. Redirects are not followed, so that the key stays where it is."
 
 
 class PageLoopError(ZipchatError):
@@ -110,33 +115,26 @@ class PageLoopError(ZipchatError):
 
 
 class ListingUnsettledError(ZipchatError):
-    """A list that kept moving. What was read is good, but nothing may be taken as complete."""
-
-
-class IncompleteError(ZipchatError):
-    """The API says that there are more records than it gave."""
+    """A list that kept changing. What was read is good, but it may not be all there is."""
 
 
 class Retry(Enum):
     """What to do after a failed call."""
 
     NEVER = "never"
-    READS = "reads only: nobody knows whether a write was carried out"
-    ALWAYS = "reads and writes: the call was surely not carried out"
+    READS = "reads only: a write may have been carried out"
+    ALWAYS = "reads and writes: the call was certainly not carried out"
 
 
-# 429 never reaches this table while the budget can wait for the window's end (see budget.py).
+# 429 gets here only after the budget has waited for several windows in vain (see budget.py).
 STATUSES: Mapping[int, tuple[type[StatusError], Retry]] = MappingProxyType(
     {
         401: (UnauthorizedError, Retry.NEVER),
+        403: (UnauthorizedError, Retry.NEVER),
         404: (NotFoundError, Retry.NEVER),
         408: (UnexpectedStatusError, Retry.READS),
         422: (UnprocessableError, Retry.NEVER),
         429: (RateLimitedError, Retry.NEVER),
-        500: (ServerError, Retry.READS),
-        502: (ServerError, Retry.READS),
-        503: (ServerError, Retry.READS),
-        504: (ServerError, Retry.READS),
     }
 )
 
@@ -151,11 +149,10 @@ def error_for(status: int) -> type[StatusError]:
 def retry_after(error: BaseException) -> Retry:
     """Whether the call that raised `error` may be sent again."""
     match error:
+        case ServerError() | MalformedAnswerError():
+            return Retry.READS
         case StatusError():
-            default = Retry.READS if isinstance(error, ServerError) else Retry.NEVER
-            return STATUSES.get(error.status, (None, default))[1]
+            return STATUSES.get(error.status, (None, Retry.NEVER))[1]
         case UnreachableError():
             return Retry.READS if error.was_sent else Retry.ALWAYS
-        case MalformedAnswerError():
-            return Retry.READS
     return Retry.NEVER

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
@@ -14,8 +13,7 @@ R = TypeVar("R")
 
 Outcome = tuple[T, R | Exception]
 
-# A batch is complete at whichever comes first. What is in an unfinished batch is what a killed
-# process has to ask for again.
+# A batch is complete at whichever comes first. A killed process loses what is in an unfinished one.
 BATCH_SIZE: Final = 500
 BATCH_SECONDS: Final = 1.0
 FAILURE_SIZE: Final = 25  # twenty make a batch, so that an API that is down is noticed soon
@@ -26,9 +24,11 @@ class Gathering(Generic[T, R]):
     """Calls `function` for each item on several threads. Iterate it once, from one thread.
 
     Yields lists of (item, result or the exception it raised), in the order of completion.
+    Abandoning the iteration starts no further calls, and does not wait for those under way.
 
     Args:
-        function: one call; whatever it raises becomes the outcome of its item.
+        function: one call. An Exception it raises becomes the outcome of its item; any other
+            BaseException ends the iteration.
         in_flight: how many calls may be under way now.
         size: how much a result adds to its batch.
         most_threads: the most that `in_flight` will ever allow.
@@ -97,24 +97,27 @@ class Gathering(Generic[T, R]):
         ):
             item = self._items.popleft()
             self._under_way += 1
-            self._pool.submit(self._function, item).add_done_callback(partial(self._done, item))
+            self._pool.submit(self._call, item)
 
-    def _done(self, item: T, future: Future[R]) -> None:
-        if future.cancelled():
-            return
-        error = future.exception()
-        with self._changed:
-            self._under_way -= 1
-            if error is not None and not isinstance(error, Exception):
+    def _call(self, item: T) -> None:
+        """One call, on a thread of the pool."""
+        outcome: R | Exception
+        try:
+            outcome = self._function(item)
+        except Exception as error:
+            outcome = error
+        except BaseException as error:
+            with self._changed:
                 self._fatal = error
                 self._changed.notify()
-                return
-            outcome = future.result() if error is None else error
+            return
+        with self._changed:
+            self._under_way -= 1
             if not self._waiting:
                 self._waiting_since = self._time()
             self._waiting.append((item, outcome))
             self._waiting_size += (
                 FAILURE_SIZE if isinstance(outcome, Exception) else self._size(outcome)
             )
-            self._call_next()
             self._changed.notify()
+            self._call_next()

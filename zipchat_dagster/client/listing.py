@@ -1,62 +1,65 @@
-"""Reading a list by page numbers without losing rows while it moves.
+"""Reading a list by page numbers without losing rows while the list changes.
 
-Page numbers count from the top of a list that changes between two requests: what is deleted above
-us, or jumps from above to below us, pulls unread rows over a page's edge, where they are never
-seen; what is inserted pushes rows down and shows them twice. Nothing in the answers says so. And
-nobody told us whether the list is ordered newest first, oldest first or by id. So:
+Page numbers count from the top of a list that changes between two requests. A row that is deleted
+above us, or jumps from above us to below, pulls unread rows over a page's edge, where they are
+never seen. A row that is inserted pushes others down, and they are seen twice. The answers do not
+show it, and the order of the list (newest first, oldest first, by id) is not documented. So:
 
-1. **Overlap.** Each page is asked for with a page number and a page size that make it begin a few
-   rows before the end of what was read. A row on it that was read before and has not changed since
-   joins the two: nothing slipped through between them, whatever the order. Without one we step
-   back and ask again from further up. A page size of 80 to 100 instead of 100 costs about a fifth
-   more pages, which are 1 % of all requests; a second pass would cost as many again and prove less.
-2. **Ties.** Rows of one second may stand in another order on each page, so rows of a second in
-   which a page ended do not join. Where a whole overlap is of such a second (a bulk import), there
-   is nothing else to go by: then many of its rows, all in the order of before, do.
-3. **Catch up.** What moved while we read has activity after we began. It is listed again from that
-   time on, until one page holds it all: a single page cannot move under itself. This is one more
-   request, and it is always spent: pages that stand still prove nothing, since a deletion and a
+1. **Overlap.** Each page is requested with a number and a size that make it begin a few rows before
+   the end of what was read. A row on it that was read before and has not changed since joins the
+   two: nothing slipped through between them, whatever the order. Without such a row we step back
+   and read from further up. Page sizes of 80 to 100 instead of 100 cost about a fifth more pages,
+   which are 1 % of all requests; a second pass would cost as many again and prove less.
+2. **Ties.** Rows of the same second may come in another order on each page, so rows of a second in
+   which a page ended do not join. Where a whole overlap falls into such a second (a bulk import),
+   there is nothing else to go by: then many of its rows do, if they kept their order.
+3. **Size.** The server's largest page may be smaller than the one requested. A first page that is
+   shorter than requested, and as long as the longest page of this server so far, is therefore
+   followed by another one, unless the answer states that there is none.
+4. **Total.** Where the API states a total and fewer distinct rows came, the list is read again.
+   When the same rows come twice, they are all there are, and the total counts something else. This
+   is logged and remembered, so that it is not paid for each time (see `Habits`).
+5. **Catch up.** What changed while we read was active after we began. It is listed again from that
+   time on, until one page holds it all: a single page cannot change under itself. This request
+   is always sent after more than one page, even if nothing seems to have changed: a deletion and a
    jump to the top cancel out.
-4. **Count.** Where the API states a total, fewer distinct rows than that mean another pass. When
-   that shows nothing new, the total counts something else; this is logged.
 
-The server's clock (`Date`) is the only one used. All is bounded: what is still moving then raises
-`ListingUnsettledError` after all rows were handed out, and nothing may be taken as complete.
+Only the server's clock (`Date`) is used. Everything is bounded: a list that still changes then
+raises `ListingUnsettledError` after all rows were handed out.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from zipchat_dagster.client.answers import identity
 from zipchat_dagster.client.errors import ListingUnsettledError, PageLoopError
 
 Record = dict[str, Any]
-Key = tuple[Any, Any]  # a record's id and activity
+Key = tuple[int | str, Any]  # a record's identity and activity
 
 OVERLAP: Final = 5  # rows; more changes than that between two requests cost a step back
 TIED_OVERLAP: Final = 20  # rows of one second that join pages when they keep their order
-LEAST_PAGE: Final = 20  # rows; a shorter page is the list's end, not a server's largest page
+LEAST_PAGE: Final = 10  # rows; no server's largest page is taken to be shorter, without a total
 MARGIN: Final = timedelta(seconds=30)  # a change may become visible after the second it bears
-MOST_IN_VAIN: Final = 4  # pages asked for ahead where no total tells how many there are
-MAX_PASSES: Final = 4  # whole passes when the API's total is not reached
-MAX_ROUNDS: Final = 8  # rounds of catching up
+MAX_PASSES: Final = 4  # over the whole list when the stated total is not reached
+MAX_ROUNDS: Final = 8  # of catching up
 MOST_PAGES: Final = 40  # of one pass, beyond four times what the distinct rows need
 MAX_STEPS_BACK: Final = 30  # in one pass, beyond one for every tenth page
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page as the API gave it; the last three only where it states them."""
+    """One page as the API gave it; the last two are None where the API does not state them."""
 
     rows: list[Record]
     observed_at: datetime  # the server's clock
     total: int | None = None
-    per_page: int | None = None
     is_last: bool | None = None
 
 
@@ -64,36 +67,60 @@ FetchPage = Callable[[int, int, datetime | None], Page]
 """(page number from 1, page size, since) → Page"""
 
 
-@dataclass(frozen=True)
-class Ahead:
-    """Pages asked for before they are needed. What joins two pages is that some rows stood still
-    all the while, so it does not matter which of the pages was asked for first."""
+class Habits:
+    """What the lists of one endpoint have taught a client about its server. Thread-safe.
 
-    submit: Callable[..., Future[Page]]  # takes what FetchPage takes, after the function itself
-    pages: Callable[[], int]  # how many may be under way now
+    Attributes:
+        longest: rows of the longest page so far. A shorter page was not cut by the server.
+        confirming: held while a list is read again because of its total, so that what the first
+            one shows spares the others their second reading.
+    """
+
+    def __init__(self) -> None:
+        self.longest = 0
+        self.confirming = threading.RLock()
+        # By whether `since` was sent: some totals ignore it. None: totals count something else.
+        self._surplus: dict[bool, int | None] = {False: 0, True: 0}
+
+    def expected(self, total: int | None, since: datetime | None) -> int | None:
+        """How many rows to expect where the API states `total`; None if there is no telling."""
+        surplus = self._surplus[since is not None]
+        return None if total is None or surplus is None else max(0, total - surplus)
+
+    def learn(self, total: int, rows: int, since: datetime | None) -> None:
+        """A list with this total showed so many rows, and the same ones when it was read again.
+
+        The first difference is expected from then on. A second, different one shows that totals
+        say nothing about the rows.
+        """
+        known = self._surplus[since is not None]
+        self._surplus[since is not None] = total - rows if known == 0 else None
 
 
 class Listing:
     """Every record of a list that was active at or after `since` (None: every record).
 
-    Iterate it once; it yields pages' rows as `(rows, observed_at)`, each record at least once and
-    again whenever it was seen changed. Afterwards:
+    Iterate it once. It yields pages as `(rows, observed_at)`, each record at least once, and again
+    whenever it was seen changed. Afterwards:
 
     - `as_of`: the server's time up to which the listing is complete: every record with activity
       in [since, as_of) was yielded. None until the iteration has ended.
-    - `seen`: id → `last_message_at` as last seen.
-    - `total`: the number of records as the API stated it last for the whole list, or None.
+    - `seen`: id → activity as last seen. For a record without a usable id, its content as text
+      takes the id's place.
+    - `total`: the number of records as the API stated it (the least, if it changed), or None.
 
     Args:
         fetch_page: how to get one page.
+        what: the records' name in logs and errors.
         since: lower bound of the activity, inclusive.
         page_size: the largest page the API gives.
-        activity_field: the field that moves a record within the list, None where none does.
-        ahead: how to ask for pages before they are needed, where answers are slow.
+        activity_field: the field with a record's time, None if it has none.
+        catches_up: whether to list again what was active while the list was read.
+        habits: what is known about the endpoint; it is added to.
 
     Raises while iterating:
-        ListingUnsettledError: it kept moving, or fewer records came than the API states, and not
-            the same ones each time.
+        ListingUnsettledError: it kept changing, or fewer records came than the API states, and
+            different ones each time.
         PageLoopError: the pages repeat themselves.
     """
 
@@ -101,88 +128,112 @@ class Listing:
         self,
         fetch_page: FetchPage,
         *,
+        what: str = "conversations",
         since: datetime | None = None,
         page_size: int = 100,
         activity_field: str | None = "last_message_at",
-        ahead: Ahead | None = None,
+        catches_up: bool = True,
+        habits: Habits | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
         self.as_of: datetime | None = None
-        self.seen: dict[Any, Any] = {}
+        self.seen: dict[int | str, Any] = {}
         self.total: int | None = None
         self._fetch_page = fetch_page
+        self._what = what
         self._since = since
         self._page_size = page_size
         self._activity_field = activity_field
-        self._ahead = ahead
+        self._catches_up = catches_up
+        self._habits = habits or Habits()
         self._logger = logger or logging.getLogger("zipchat_dagster")
 
     def __iter__(self) -> Iterator[tuple[list[Record], datetime]]:
-        for number in range(MAX_PASSES):
+        reading = yield from self._read()
+        if self._is_short():
+            with self._habits.confirming:
+                reading = yield from self._confirm(reading)
+        as_of = reading.began_at
+        if reading.pages > 1 and self._catches_up:
+            as_of = yield from self._catch_up(as_of)
+        self.as_of = as_of
+
+    def _read(self) -> Generator[tuple[list[Record], datetime], None, _Pass]:
+        """Read the list once. Returns the pass."""
+        reading = _Pass(self, since=self._since)
+        for rows, observed_at in reading:
+            self.total = reading.total
+            yield rows, observed_at
+        return reading
+
+    def _is_short(self) -> bool:
+        expected = self._habits.expected(self.total, self._since)
+        return expected is not None and len(self.seen) < expected
+
+    def _confirm(self, reading: _Pass) -> Generator[tuple[list[Record], datetime], None, _Pass]:
+        """Read again until the total is reached or the same rows came twice. Returns the last
+        pass."""
+        for _ in range(1, MAX_PASSES):
+            if not self._is_short():  # another listing may have learned why meanwhile
+                return reading
             known = len(self.seen)
-            reading = _Pass(self, since=self._since)
-            for rows, observed_at in reading:
-                self.total = reading.total
-                yield rows, observed_at
-            as_of = reading.began_at
-            if reading.pages > 1 and self._activity_field is not None:
-                as_of = yield from self._catch_up(as_of)
-            difference = f"The API states {reading.total} records and showed {len(self.seen)}"
-            if len(self.seen) >= reading.least_total:
-                self.as_of = as_of
-                return
-            if number and len(self.seen) == known:
-                # A total that counts something else, such as what is older than `since`.
-                self._logger.warning(f"{difference}, the same ones twice: taken as all there are.")
-                self.as_of = as_of
-                return
-            self._logger.info(f"{difference}; the list is read again.")
-        raise ListingUnsettledError(
-            f"{difference}, {MAX_PASSES} times in a row and others each time. What came is stored;"
-            " the list is not taken as complete, and the next run reads it again."
-        )
+            self._logger.info(f"{self._difference()}. The list is read again.")
+            reading = yield from self._read()
+            if self._is_short() and len(self.seen) == known:
+                self._logger.warning(
+                    f"{self._difference()}, the same ones twice: these are taken to be all there"
+                    " are. Such differences are accepted from now on."
+                )
+                self._habits.learn(self.total or 0, known, self._since)
+        if self._is_short():
+            raise _unsettled(
+                f"{self._difference()}, {MAX_PASSES} times in a row and different ones each time."
+            )
+        return reading
+
+    def _difference(self) -> str:
+        return f"The API states {self.total} {self._what} and returned {len(self.seen)}"
 
     def _catch_up(
         self, began_at: datetime
     ) -> Generator[tuple[list[Record], datetime], None, datetime]:
-        """List what was active since `began_at` until nothing moves. Returns complete as of."""
+        """List what was active since `began_at` until nothing changes. Returns complete as of."""
         for _ in range(MAX_ROUNDS):
             reading = _Pass(self, since=began_at - MARGIN)
             yield from reading
             if reading.pages == 1:
                 return reading.began_at
             # Too many for one page, such as a bulk import a moment ago. Newest first, whatever
-            # moves comes to the top; in the other orders, nothing jumps over us.
+            # changes comes to the top; in the other orders, nothing jumps over us.
             page = reading.fetch(1, self._page_size)
             yield page.rows, page.observed_at
             if set(reading.keys(page.rows)) == set(reading.top):
                 return reading.began_at
             began_at = reading.began_at
-        raise ListingUnsettledError(
-            f"more than {self._page_size} conversations a round were active while the list was"
-            f" read, {MAX_ROUNDS} rounds in a row. What came is stored; the list is not taken as"
-            " complete, and the next run reads it again."
+        raise _unsettled(
+            f"More than {self._page_size} {self._what} a round were active while the list was read,"
+            f" {MAX_ROUNDS} rounds in a row."
         )
 
 
 class _Pass:
-    """One pass over the list from its top; see the module's docstring, 1 and 2."""
+    """One pass over the list from its top; see the module's docstring, 1 to 3."""
 
     def __init__(self, listing: Listing, *, since: datetime | None) -> None:
         self.began_at: datetime
         self.pages = 0
         self.total: int | None = None
-        self.least_total = 0
         self.top: list[Key] = []  # the first page as it was at first
         self._listing = listing
         self._since = since
         self._size = listing._page_size
-        self._settled: dict[Any, tuple[Any, int]] = {}  # id → activity, place in order of reading
+        # Rows that are proven: all rows of the list up to them were seen.
+        self._settled: dict[int | str, tuple[Any, int]] = {}  # id → activity, order of reading
         self._edges: set[Any] = set()  # the activity of the last row of each proven page
         self._tail: list[Any] = []  # the activities of the last proven rows
         self._places = 0
+        self._may_be_all = False  # the first page, although it may have been cut as well
         self._read = 0  # rank of the last proven row
-        self._under_way: dict[tuple[int, int], Future[Page]] = {}
 
     def __iter__(self) -> Iterator[tuple[list[Record], datetime]]:
         wanted = OVERLAP
@@ -194,90 +245,81 @@ class _Pass:
             yield page.rows, page.observed_at
             if number == 1:
                 size = self._begin(page)
-            self._check_that_it_ends(page, number, size)
-            first_rank = (number - 1) * size
-            if number > 1 and not self._is_joined(page.rows):
-                steps_back += 1
-                if steps_back > MAX_STEPS_BACK + self.pages // 10:
-                    raise ListingUnsettledError(
-                        f"the list moved by more than {overlap} rows between two requests, or"
-                        f" rows of one second change places, {steps_back} times. What came is"
-                        " stored; the list is not taken as complete, and the next run reads it"
-                        " again."
-                    )
-                wanted *= 2
-                self._under_way.clear()
-                self._read = max(0, first_rank - (0 if page.rows else size))
-                continue
-            wanted = max(OVERLAP, wanted // 2)
-            if self._settle(page, first_rank, size):
+            elif self._repeats_the_first(page, number, size):
                 return
-            self._ask_ahead(self._overlap(wanted))
+            self._check_that_it_ends()
+            first_rank = (number - 1) * size
+            if number == 1 or self._is_joined(page.rows):
+                wanted = max(OVERLAP, wanted // 2)
+                if self._settle(page, first_rank, size):
+                    return
+                continue
+            steps_back += 1
+            if steps_back > MAX_STEPS_BACK + self.pages // 10:
+                raise _unsettled(
+                    f"The list of {self._listing._what} moved by more than {overlap} rows between"
+                    f" two requests, or rows of one second change places, {steps_back} times."
+                )
+            wanted *= 2
+            self._read = max(0, first_rank - (0 if page.rows else size))
 
     def fetch(self, number: int, size: int) -> Page:
         """One page, counted and noted as seen."""
-        asked = self._under_way.pop((number, size), None)
-        page = asked.result() if asked else self._listing._fetch_page(number, size, self._since)
+        page = self._listing._fetch_page(number, size, self._since)
         self.pages += 1
         if self.pages == 1:
             self.began_at = page.observed_at
             self.top = self.keys(page.rows)
         if page.total is not None:
-            known = page.total if self.total is None else self.least_total
-            self.least_total = min(page.total, known)
-            self.total = page.total
+            self.total = page.total if self.total is None else min(self.total, page.total)
+        habits = self._listing._habits
+        habits.longest = max(habits.longest, len(page.rows))
         self._listing.seen.update(self.keys(page.rows))
         return page
 
-    def _ask_ahead(self, overlap: int) -> None:
-        """Ask for the pages that come next if all stays where it is: as many as the API's total
-        tells of, else twice as many as the last time, so that few are asked for in vain."""
-        if self._listing._ahead is None:
-            return
-        most = self._listing._ahead.pages()
-        if self.total is None:
-            most = min(most, 2 * self.pages, MOST_IN_VAIN)
-        read = self._read
-        while len(self._under_way) < most and (self.total is None or read < self.total):
-            page = next_page(read, largest=self._size, overlap=overlap)
-            if page not in self._under_way:
-                self._under_way[page] = self._listing._ahead.submit(
-                    self._listing._fetch_page, *page, self._since
-                )
-            read = page[0] * page[1]
-
     def keys(self, rows: list[Record]) -> list[Key]:
-        """Each row's id and activity."""
+        """Each row's identity and activity."""
         field = self._listing._activity_field
-        return [(_plain(row.get("id")), _plain(row.get(field or ""))) for row in rows]
+        return [(identity(row), _plain(row.get(field or ""))) for row in rows]
 
     def _overlap(self, wanted: int) -> int:
         is_tied = self._listing._activity_field and self._edges.issuperset(self._tail)
         return min(max(wanted, TIED_OVERLAP if is_tied else 0), self._size // 4)
 
     def _begin(self, page: Page) -> int:
-        """Start from the top; learn the largest page, which may be smaller than asked for."""
+        """Start from the top. Returns the size of the pages, as far as the first one shows it."""
         self._settled.clear()
         self._edges.clear()
         shown = len(page.rows)
-        has_more = page.is_last is False or (page.total or 0) > shown
-        stated = shown if has_more else max(shown, page.per_page or self._size)
-        if stated >= LEAST_PAGE:
-            self._size = min(self._size, stated)
+        has_more = self._has_more(page, shown)
+        states_all = page.is_last or page.total == shown
+        is_as_long_as_any = shown >= max(LEAST_PAGE, self._listing._habits.longest)
+        self._may_be_all = shown < self._size and not has_more
+        if (has_more and shown) or (is_as_long_as_any and not states_all):
+            self._size = min(self._size, shown)
         return self._size
 
-    def _check_that_it_ends(self, page: Page, number: int, size: int) -> None:
+    def _has_more(self, page: Page, reached: int) -> bool:
+        """Whether the answer states that the list goes on after so many rows."""
+        expected = self._listing._habits.expected(page.total, self._since)
+        return page.is_last is False or (expected or 0) > reached
+
+    def _repeats_the_first(self, page: Page, number: int, size: int) -> bool:
+        """Whether a page shows that the first one was all there is, by repeating it."""
         keys = self.keys(page.rows)
-        if number > 1 and len(keys) == size and keys == self.top[:size]:
+        is_repeated = len(keys) >= size and keys[:size] == self.top[:size]
+        if is_repeated and not self._may_be_all:
             raise PageLoopError(
-                f"page {number} of {size} shows what page 1 showed: the list does not advance."
-                " Does the server understand `page`?"
+                f"page {number} of {size} {self._listing._what} shows what page 1 showed: the list"
+                " does not advance. Does the server read the page number?"
             )
+        return is_repeated
+
+    def _check_that_it_ends(self) -> None:
         if self.pages > MOST_PAGES + 4 * len(self._listing.seen) // self._size:
-            raise ListingUnsettledError(
-                f"the list grew as fast as it was read, for {self.pages} pages."
-                " What came is stored; the list is not taken as complete, and the next run"
-                " reads it again."
+            raise _unsettled(
+                f"The list of {self._listing._what} grew as fast as it was read, for"
+                f" {self.pages} pages."
             )
 
     def _is_joined(self, rows: list[Record]) -> bool:
@@ -307,7 +349,7 @@ class _Pass:
         reached = first_rank + len(keys)
         has_advanced = reached > self._read
         self._read = reached
-        if page.is_last is False or (page.total is not None and page.total > reached):
+        if self._has_more(page, reached):
             return len(keys) < size and not has_advanced
         return len(keys) < size or page.is_last is True
 
@@ -318,6 +360,12 @@ _UNREAD: Final = object()
 def _plain(value: Any) -> Any:
     """A value as a key: JSON's lists and objects cannot be one."""
     return repr(value) if isinstance(value, list | dict) else value
+
+
+def _unsettled(reason: str) -> ListingUnsettledError:
+    return ListingUnsettledError(
+        f"{reason} What was read is good, but the list is not taken as complete: read it again."
+    )
 
 
 def next_page(read: int, *, largest: int, overlap: int) -> tuple[int, int]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
 
 from zipchat_dagster.client import (
-    IncompleteError,
+    ChatNotFoundError,
+    ConversationRead,
     MalformedAnswerError,
     NotFoundError,
     PageLoopError,
     ServerError,
+    ZipchatClient,
 )
 from zipchat_dagster.client.gather import BATCH_SECONDS, BATCH_SIZE, FAILURE_SIZE, MOST_BATCHES
 from zipchat_dagster.sandbox import (
@@ -90,13 +93,6 @@ def test_fields_that_nobody_documented_are_kept() -> None:
     assert list(client.iter_conversations()) == [row]
 
 
-def test_records_without_a_usable_id_are_kept_too() -> None:
-    rows: list[dict[str, Any]] = [{"id": None, "n": 1}, {"id": None, "n": 2}, {"id": [3]}, {}]
-    client = a_client(Script({"conversations": rows, "users": rows}))
-    assert list(client.iter_conversations()) == rows
-    assert list(client.iter_users()) == rows
-
-
 def test_the_server_s_clock_is_taken_from_its_answers() -> None:
     api = Api(clock_offset=3600)
     list(api.client.iter_conversations())
@@ -112,12 +108,34 @@ def test_a_page_of_another_form_is_malformed(body: object) -> None:
     assert len(script.requests) == 1
 
 
-def test_a_wrong_chat_is_named_beside_the_api_s_own_words() -> None:
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: list(client.iter_conversations()),
+        lambda client: client.get_conversation(5),
+        lambda client: client.get_user(5),
+        lambda client: client.hand_back(5),
+        lambda client: client.send_message(5, message="Hi", sender_id=5),
+    ],
+    ids=["list", "conversation", "user", "assignment", "message"],
+)
+def test_a_wrong_chat_id_is_named_by_every_call(call: Callable[[ZipchatClient], object]) -> None:
     api = Api()
     client = a_client(api.sandbox.transport(), chat_id=99)
-    with pytest.raises(NotFoundError, match=r"“Chat not found”.*ZIPCHAT_CHAT_ID \(99\)") as caught:
-        list(client.iter_conversations())
+    with pytest.raises(ChatNotFoundError, match=r"Check the chat id \(99\)") as caught:
+        call(client)
     assert caught.value.api_message == "Chat not found"
+    assert api.requests <= 2
+
+
+def test_a_conversation_that_is_gone_is_not_taken_for_a_wrong_chat() -> None:
+    api = Api()
+    with pytest.raises(NotFoundError, match="“Conversation not found”"):
+        api.client.get_conversation(4)
+    assert api.requests == 2  # the users show that there is such a chat
+    with pytest.raises(NotFoundError):
+        api.client.get_conversation(4)
+    assert api.requests == 3
 
 
 # -- one conversation ----------------------------------------------------------------------------
@@ -141,7 +159,7 @@ def test_a_conversation_comes_with_its_messages_wrapped_or_bare(
 
 @pytest.mark.parametrize("message_order", MESSAGE_ORDERS)
 @pytest.mark.parametrize("pagination", PAGINATIONS)
-@pytest.mark.parametrize(("count", "pages"), [(199, 1), (200, 2), (201, 2), (400, 3), (450, 3)])
+@pytest.mark.parametrize(("count", "pages"), [(199, 1), (201, 2), (389, 2), (400, 3), (450, 3)])
 def test_all_message_pages_are_read_and_none_too_many(
     count: int, pages: int, pagination: str, message_order: str
 ) -> None:
@@ -149,9 +167,8 @@ def test_all_message_pages_are_read_and_none_too_many(
         messages = api.client.get_conversation(i)["messages"]
         expected = api.messages(i)
         assert messages == (expected if message_order == "asc" else expected[::-1])
-        # Only where nothing is stated does a full last page need another look.
-        is_full = count % 200 == 0 and pagination != "none"
-        assert api.requests == pages - is_full
+        # Unless the API states that there is no more, the first page needs another one.
+        assert api.requests == pages + (pagination == "none" and count < 200)
 
 
 @pytest.mark.parametrize("wrap", [True, False])
@@ -200,60 +217,171 @@ def test_without_a_date_header_our_own_clock_is_taken() -> None:
     assert client.read_conversation(1).observed_at == NOW
 
 
-def page_of(ids: range, **stated: Any) -> dict[str, Any]:
-    return {"conversation": {"id": 5, "messages": [{"id": i} for i in ids]}, **stated}
+@pytest.mark.parametrize("message_order", MESSAGE_ORDERS)
+@pytest.mark.parametrize("pagination", PAGINATIONS)
+def test_messages_that_are_deleted_between_two_pages_pull_none_out_of_sight(
+    pagination: str, message_order: str
+) -> None:
+    def delete(sandbox: Sandbox, request: Request) -> None:
+        if request.query["message_page"] == "2":
+            sandbox.before_request = None
+            messages = sandbox.chat.conversations[request.id or 0].messages
+            del messages[: 8 if message_order == "asc" else 0]
+            del messages[len(messages) - (8 if message_order == "desc" else 0) :]
+
+    options = {"pagination": pagination, "message_order": message_order}
+    with long_conversation(450, **options, before_request=delete) as (api, i):
+        shown = [m["id"] for m in api.client.get_conversation(i)["messages"]]
+        assert {m["id"] for m in api.messages(i)} <= set(shown)
+        assert len(shown) == len(set(shown))
 
 
-def test_fewer_messages_than_stated_are_asked_for_again_and_then_named() -> None:
-    script = Script(page_of(range(3), meta={"total_count": 4}))
-    with pytest.raises(IncompleteError, match="5: the API states 4 messages and gave 3"):
-        a_client(script).get_conversation(5)
-    assert len(script.requests) <= 4
-
-
-def test_a_total_that_ignores_since_costs_requests_and_no_messages() -> None:
-    def stated(ids: range) -> dict[str, Any]:
-        return page_of(ids, meta={"total_count": 4})
-
-    script = Script(stated(range(3, 4)), stated(range(0)), stated(range(4)))
-    messages = a_client(script).get_conversation(5, since=NOW)["messages"]
-    assert [m["id"] for m in messages] == [0, 1, 2, 3]
-
-
-def test_message_pages_that_are_smaller_than_asked_for_are_read_to_the_stated_total() -> None:
-    pages = [page_of(range(n, n + 100), meta={"total_count": 250}) for n in (0, 100)]
-    script = Script(*pages, page_of(range(200, 250), meta={"total_count": 250}))
-    assert len(a_client(script).get_conversation(5)["messages"]) == 250
+@pytest.mark.parametrize("pagination", PAGINATIONS)
+@pytest.mark.parametrize("largest", [10, 50, 199])
+def test_message_pages_that_are_smaller_than_requested_are_all_read(
+    largest: int, pagination: str
+) -> None:
+    with long_conversation(250, pagination=pagination, largest_page=largest) as (api, i):
+        assert api.client.get_conversation(i)["messages"] == api.messages(i)
 
 
 def test_a_total_of_something_else_ends_no_reading() -> None:
-    order = {"total": 2}  # not a count of messages
-    pages = [page_of(range(n, n + 200)) for n in (0, 200)]
-    for page in (*pages, last := page_of(range(400, 401))):
-        page["conversation"]["metadata"] = order
-    script = Script(*pages, last)
-    assert len(a_client(script).get_conversation(5)["messages"]) == 401
+    with long_conversation(401) as (api, i):
+        original = api.sandbox._conversation
+        order = {"metadata": {"total": 2}}  # not a count of messages
+        api.sandbox._conversation = lambda conversation: original(conversation) | order  # type: ignore[method-assign]
+        assert api.client.get_conversation(i)["messages"] == api.messages(i)
 
 
 @pytest.mark.parametrize("ids", [range(200), [None] * 200])
 def test_a_server_that_ignores_the_message_page_is_found_out(ids: Any) -> None:
-    script = Script(page_of(ids))
-    with pytest.raises(PageLoopError, match="message_page"):
+    script = Script({"conversation": {"id": 5, "messages": [{"id": i} for i in ids]}})
+    with pytest.raises(PageLoopError, match="messages of conversation 5 shows what page 1 showed"):
         a_client(script).get_conversation(5)
     assert len(script.requests) == 2
 
 
-def test_messages_without_ids_are_all_kept() -> None:
-    rows = [{"id": None, "message": "a"}, {"message": "b"}, {"id": {}, "message": "c"}]
-    client = a_client(Script({"conversation": {"id": 5, "messages": rows}}))
-    assert client.get_conversation(5)["messages"] == rows
+# -- totals --------------------------------------------------------------------------------------
+
+
+def read_all(api: Api, *, since: datetime | None) -> dict[int, ConversationRead]:
+    """Every conversation, several at once, and whether all messages since then came."""
+    reads = {}
+    for batch in api.client.gather(
+        lambda i: api.client.read_conversation(i, since=since), api.chat.conversations
+    ):
+        for i, read in batch:
+            assert isinstance(read, ConversationRead)
+            reads[i] = read
+            expected = [
+                m
+                for m in api.messages(i)
+                if since is None or datetime.fromisoformat(m["created_at"]) >= since
+            ]
+            assert read.messages == expected
+    return reads
+
+
+@pytest.mark.parametrize(
+    "options", [{"total_error": 1}, {"totals_ignore_since": True}, {"total_error": -1}], ids=str
+)
+@pytest.mark.parametrize("days", [None, 10])
+def test_totals_that_count_something_else_are_learned_once(
+    days: int | None, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    chat = generate(seed=1, conversations=80, days=20, now=NOW, max_messages=30)
+    api = Api(chat, pagination="meta", **options)
+    read_all(api, since=None if days is None else NOW - timedelta(days=days))
+    # Those in flight together learn it together: one more page each, two more readings in all.
+    assert api.requests <= 80 + 8 + 4
+    assert caplog.text.count("these are taken to be all there are") <= 2
+
+
+def test_a_total_that_is_never_reached_is_handed_on_as_stated() -> None:
+    api = Api(pagination="meta", total_error=1)
+    for read in read_all(api, since=None).values():
+        assert read.stated_messages == len(read.messages) + 1
+
+
+@pytest.mark.parametrize("total_error", [0, 1])
+def test_an_answer_that_is_cut_once_is_read_again(total_error: int) -> None:
+    api = Api(pagination="meta", total_error=total_error)
+    first, *others = [i for i, found in api.chat.conversations.items() if len(found.messages) > 1]
+    api.client.read_conversation(first)  # which shows what the totals are worth
+    original = api.sandbox._show
+    is_cut: set[int | None] = set()
+
+    def show(request: Request, conversation: Any) -> dict[str, Any]:
+        payload = original(request, conversation)
+        if request.id not in is_cut:
+            is_cut.add(request.id)
+            payload["conversation"]["messages"].pop()
+        return payload
+
+    api.sandbox._show = show  # type: ignore[method-assign]  # a server with a hiccup
+    for i in others:
+        assert api.client.read_conversation(i).messages == api.messages(i)
+
+
+# -- ids -----------------------------------------------------------------------------------------
+
+
+def test_ids_that_are_strings_of_digits_become_numbers() -> None:
+    api = Api(id_type="str")
+    user_id = api.user_id
+    i = api.chat.add_conversation(at=NOW).id
+    taken = api.client.assign(i, user_id)
+    assert (taken["id"], taken["assignee"]["id"]) == (i, user_id)
+    listing = api.client.list_conversations()
+    listed = {row["id"]: row for rows, _ in listing for row in rows}
+    assert listed.keys() == listing.seen.keys() == api.chat.conversations.keys()
+    leads = {c.lead.id for c in api.chat.conversations.values() if c.lead}
+    assert {row["lead"]["id"] for row in listed.values() if row["lead"]} == leads
+    assert api.client.get_user(user_id)["id"] == user_id
+    assert [user["id"] for user in api.client.iter_users()] == list(api.chat.users)
+    shown = api.client.get_conversation(i)
+    assert (shown["id"], shown["assignee"]["id"]) == (i, user_id)
+    assert [m["id"] for m in shown["messages"]] == [m["id"] for m in api.messages(i)]
+
+
+def test_a_sender_s_id_becomes_a_number() -> None:
+    client = a_client(Script({"id": "5", "messages": [{"id": "-7", "sender_id": "8"}]}))
+    assert client.get_conversation(5)["messages"] == [{"id": -7, "sender_id": 8}]
+
+
+UNUSABLE: list[Any] = [
+    None,
+    "",
+    "12a",
+    "٣",
+    "1.5",
+    1.5,
+    True,
+    [3],
+    {},
+    "9223372036854775808",
+    2**63,
+    -(2**64),
+]
+
+
+def test_what_cannot_be_an_id_is_left_as_it_is_and_ends_nothing() -> None:
+    rows = [{"id": value, "n": n} for n, value in enumerate([*UNUSABLE, "7", None])]
+    client = a_client(Script({"conversations": rows, "users": rows, "id": 5, "messages": rows}))
+    expected = [{**row, "id": 7} if row["id"] == "7" else row for row in rows]
+    listing = client.list_conversations()
+    assert {row["n"]: row for page, _ in listing for row in page} == dict(enumerate(expected))
+    assert [key for key in listing.seen if isinstance(key, int)] == [7]
+    assert len(listing.seen) == len(rows)
+    assert list(client.iter_users()) == expected
+    assert client.get_conversation(5)["messages"] == expected
 
 
 @pytest.mark.parametrize(
     "body", [[], 7, None, {"conversation": None}, {"conversation": {"id": 5}}, {"messages": [1]}]
 )
 def test_a_conversation_of_another_form_is_malformed(body: object) -> None:
-    with pytest.raises(MalformedAnswerError, match="conversations/5: the answer holds"):
+    with pytest.raises(MalformedAnswerError, match="conversations/5: the answer contains no"):
         a_client(Script(body)).get_conversation(5)
 
 
@@ -342,20 +470,31 @@ def test_gather_goes_on_with_calls_while_a_batch_is_stored() -> None:
 
 
 def test_gather_hands_out_what_is_done_before_slow_calls_end() -> None:
-    slow = threading.Event()
-    clock = Clock()
+    class Running(Clock):
+        def time(self) -> float:
+            self.now += BATCH_SECONDS / 2
+            return self.now
 
-    def call(item: str) -> str:
-        if item == "slow":
-            assert slow.wait(10)
-        clock.now += BATCH_SECONDS
+    slow = threading.Event()
+    calls = a_client(Script({}), clock=Running()).gather(
+        lambda item: item == "quick" or slow.wait(10), ["slow", "quick"]
+    )
+    assert next(calls) == [("quick", True)]
+    slow.set()
+    assert list(calls) == [[("slow", True)]]
+
+
+def test_what_is_not_an_ordinary_exception_ends_gathering() -> None:
+    def call(item: int) -> int:
+        if item == 3:
+            raise KeyboardInterrupt
         return item
 
-    order = []
-    for batch in a_client(Script({}), clock=clock).gather(call, ["slow", "quick", "quicker"]):
-        order += [item for item, _ in batch]
-        slow.set()
-    assert order[-1] == "slow"
+    client = a_client(Script({}), concurrency=1)
+    with pytest.raises(KeyboardInterrupt):
+        list(client.gather(call, range(10_000)))
+    with pytest.raises(RuntimeError, match="closed"):
+        client.get_user(1)
 
 
 def test_an_api_that_is_down_is_noticed_after_few_calls() -> None:

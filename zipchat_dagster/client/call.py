@@ -1,0 +1,192 @@
+"""One call: sent through the budget, retried where that may help, its answer decoded."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import httpx
+import tenacity
+
+from zipchat_dagster.client.answers import LONGEST_WORDS, Json, api_message, decoded
+from zipchat_dagster.client.budget import LONGEST_SLEEP, Budget, BudgetTransport, Clock, date_of
+from zipchat_dagster.client.errors import (
+    MalformedAnswerError,
+    Retry,
+    UnreachableError,
+    error_for,
+    retry_after,
+)
+
+ATTEMPTS: Final = 5  # in all, for one call
+NEVER_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+)
+
+
+class Caller:
+    """Sends calls to one base URL with one key. Thread-safe.
+
+    Args:
+        network: what to send requests through.
+        timeout: seconds for one answer.
+
+    Attributes:
+        has_answered: whether any call has succeeded.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str,
+        network: httpx.BaseTransport,
+        budget: Budget,
+        timeout: float,
+        clock: Clock,
+        logger: logging.Logger,
+    ) -> None:
+        self.has_answered = False
+        self._budget = budget
+        self._clock = clock
+        self._logger = logger
+        self._is_given_up = False
+        self._timed = _Timed(network, clock)
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {api_key}", "Accept": "application/json"},
+            timeout=timeout,
+            follow_redirects=False,
+            transport=BudgetTransport(self._timed, budget),
+        )
+
+    @property
+    def latency(self) -> float:
+        """Seconds that an answer takes, as a moving average; 0 before the first one."""
+        return self._timed.latency
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        json_body: Json | None = None,
+    ) -> tuple[Any, datetime]:
+        """Send one request, with retries. Returns the decoded body and the server's time (UTC).
+
+        Args:
+            query: parameters; those that are None are left out.
+
+        Raises:
+            CallError: as in `errors.py`.
+            RuntimeError: the client was closed.
+        """
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda error: self._may_retry(method, error)),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 0.5),
+            sleep=self._pause,
+            before_sleep=self._log_retry,
+            reraise=True,
+        )
+        return retrying(self._call_once, method, path, query, json_body)
+
+    def give_up(self) -> None:
+        """End pauses, and make calls that wait for the budget raise RuntimeError."""
+        self._is_given_up = True
+        self._budget.cancel()
+
+    def close(self) -> None:
+        """Give up, and close the connections and the budget."""
+        self.give_up()
+        self._http.close()
+
+    def _call_once(
+        self, method: str, path: str, query: Mapping[str, Any] | None, json_body: Json | None
+    ) -> tuple[Any, datetime]:
+        response = self._response(method, path, query, json_body)
+        if not response.is_success:
+            raise error_for(response.status_code)(
+                response.status_code, api_message(response), method=method, path=path
+            )
+        try:
+            body = decoded(response.content)
+        except (ValueError, RecursionError):
+            kind = response.headers.get("Content-Type", "no content type")[:LONGEST_WORDS]
+            raise MalformedAnswerError(
+                f"the answer is not JSON ({kind}, {len(response.content)} bytes)."
+                + ("" if self.has_answered else " Check the base URL."),
+                method=method,
+                path=path,
+            ) from None
+        self.has_answered = True
+        at = date_of(response)
+        return body, datetime.fromtimestamp(self._clock.time() if at is None else at, UTC)
+
+    def _response(
+        self, method: str, path: str, query: Mapping[str, Any] | None, json_body: Json | None
+    ) -> httpx.Response:
+        params = {name: value for name, value in (query or {}).items() if value is not None}
+        try:
+            return self._http.request(method, path, params=params, json=json_body)
+        except httpx.DecodingError:
+            raise MalformedAnswerError(
+                "the answer's compression is broken.", method=method, path=path
+            ) from None
+        except httpx.TransportError as error:
+            cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise UnreachableError(
+                f"no answer from {self._http.base_url.host} ({cause})."
+                + ("" if self.has_answered else " Check the base URL and the network."),
+                was_sent=not isinstance(error, NEVER_SENT),
+                method=method,
+                path=path,
+            ) from None
+
+    def _may_retry(self, method: str, error: BaseException) -> bool:
+        if not self.has_answered and isinstance(error, UnreachableError) and not error.was_sent:
+            return False  # a wrong address gets one clear sentence, not a row of retries
+        verdict = retry_after(error)
+        return verdict is Retry.ALWAYS or (verdict is Retry.READS and method == "GET")
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep in short pieces, so that giving up is quick."""
+        while seconds > 0 and not self._is_given_up:
+            self._clock.sleep(min(seconds, LONGEST_SLEEP))
+            seconds -= LONGEST_SLEEP
+
+    def _log_retry(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        pause = state.next_action.sleep if state.next_action else 0.0
+        self._logger.warning(
+            f"{str(error).rstrip('.')}. Retrying in {pause:.1f} s"
+            f" (attempt {state.attempt_number + 1} of {ATTEMPTS})."
+        )
+
+
+class _Timed(httpx.BaseTransport):
+    """Measures how long answers take, without the time spent waiting for the budget."""
+
+    def __init__(self, wrapped: httpx.BaseTransport, clock: Clock) -> None:
+        self.latency = 0.0
+        self._wrapped = wrapped
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        started = self._clock.time()
+        response = self._wrapped.handle_request(request)
+        seconds = max(0.0, self._clock.time() - started)
+        with self._lock:
+            self.latency += (seconds - self.latency) / (10 if self.latency else 1)
+        return response
+
+    def close(self) -> None:
+        self._wrapped.close()
