@@ -324,7 +324,7 @@ def test_an_escalation_that_no_message_follows_is_seen_by_listing_the_last_days_
 
 def test_a_wrong_key_ends_the_run_at_the_first_call(project: Project) -> None:
     project.sandbox.key = "zc-another"
-    with pytest.raises(UnauthorizedError, match="ZIPCHAT_API_KEY"):
+    with pytest.raises(UnauthorizedError, match="Check the API key"):
         project.sync()
     assert project.sandbox.stats()["requests"] == 1
 

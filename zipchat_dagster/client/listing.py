@@ -20,9 +20,9 @@ show it, and the order of the list (newest first, oldest first, by id) is not do
    When the same rows come twice, they are all there are, and the total counts something else. This
    is logged and remembered, so that it is not paid for each time (see `Habits`).
 5. **Catch up.** What changed while we read was active after we began. It is listed again from that
-   time on, until one page holds it all: a single page cannot change under itself. This request
-   is always sent after more than one page, even if nothing seems to have changed: a deletion and a
-   jump to the top cancel out.
+   time on, until one page holds it all: a single page cannot change under itself. A list of several
+   pages always takes this request, even if nothing seems to have changed: a deletion and a jump to
+   the top cancel out.
 
 Only the server's clock (`Date`) is used. Everything is bounded: a list that still changes then
 raises `ListingUnsettledError` after all rows were handed out.
@@ -154,7 +154,7 @@ class Listing:
             with self._habits.confirming:
                 reading = yield from self._confirm(reading)
         as_of = reading.began_at
-        if reading.pages > 1 and self._catches_up:
+        if self._catches_up and not reading.is_of_one_page:
             as_of = yield from self._catch_up(as_of)
         self.as_of = as_of
 
@@ -201,7 +201,7 @@ class Listing:
         for _ in range(MAX_ROUNDS):
             reading = _Pass(self, since=began_at - MARGIN)
             yield from reading
-            if reading.pages == 1:
+            if reading.is_of_one_page:
                 return reading.began_at
             # Too many for one page, such as a bulk import a moment ago. Newest first, whatever
             # changes comes to the top; in the other orders, nothing jumps over us.
@@ -262,6 +262,15 @@ class _Pass:
                 )
             wanted *= 2
             self._read = max(0, first_rank - (0 if page.rows else size))
+
+    @property
+    def is_of_one_page(self) -> bool:
+        """Whether nothing can have moved past us: the first page was all, or the next one shows it.
+
+        Had the first page been cut off after all, the rows below it would have left their places
+        before the next one was read, and be active after `began_at`.
+        """
+        return self.pages == 1 or (self._may_be_all and len(self._settled) == len(self.top))
 
     def fetch(self, number: int, size: int) -> Page:
         """One page, counted and noted as seen."""
