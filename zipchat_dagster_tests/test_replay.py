@@ -247,7 +247,7 @@ def test_writes_are_refused(project: Project, replay: Replay) -> None:
 
 @pytest.mark.parametrize(
     ("chat_id", "sentence"),
-    [(77, "Check ZIPCHAT_CHAT_ID .77."), (1, "No listing of conversations was ever completed")],
+    [(77, "Check the chat id .77."), (1, "No listing of conversations was ever completed")],
 )
 def test_another_chat_and_an_unfinished_one_are_reported(
     unsynced: Project, target: Warehouse, chat_id: int, sentence: str

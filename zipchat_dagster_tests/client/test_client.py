@@ -1,4 +1,4 @@
-"""Reading: every method against the sandbox, and answers in every shape that may come."""
+"""Reading: every method against the sandbox, and answers in every form that is possible."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_since_without_a_time_zone_is_refused_before_anything_is_sent() -> Non
     assert api.requests == 0
 
 
-def test_fields_that_nobody_documented_are_kept() -> None:
+def test_undocumented_fields_are_kept() -> None:
     row = {"id": 7, "last_message_at": "2026-01-01T00:00:00Z", "mood": {"today": ["fine"]}}
     client = a_client(Script({"conversations": [row], "weather": "sunny"}))
     assert list(client.iter_conversations()) == [row]
@@ -204,7 +204,7 @@ def test_a_message_that_arrives_between_two_pages_pushes_none_out(
         assert len(shown) == len(set(shown))
 
 
-def test_a_read_tells_the_server_s_time_and_the_stated_count() -> None:
+def test_a_read_has_the_server_s_time_and_the_stated_count() -> None:
     with long_conversation(3, pagination="meta", clock_offset=-50) as (api, i):
         read = api.client.read_conversation(i)
         assert read.observed_at == NOW - timedelta(seconds=50)

@@ -1,4 +1,4 @@
-"""What each failure becomes, what is tried again, and that nothing of the key shows."""
+"""Which error each failure becomes, what is retried, and that the key never shows."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_each_status_has_its_error_with_the_api_s_own_words(
 
 
 @pytest.mark.parametrize("error_key", ["error", "message"])
-def test_a_wrong_key_is_named_as_the_setting_to_check(error_key: str) -> None:
+def test_a_wrong_key_is_named_as_what_to_check(error_key: str) -> None:
     api = Api(error_key=error_key)
     client = a_client(api.sandbox.transport(), api_key="zc-wrong")
     with pytest.raises(
@@ -77,7 +77,7 @@ def test_a_wrong_key_is_named_as_the_setting_to_check(error_key: str) -> None:
 
 
 @pytest.mark.parametrize("error_key", ["error", "message"])
-def test_a_429_that_never_ends_is_given_up_with_the_api_s_own_words(error_key: str) -> None:
+def test_a_429_that_never_ends_fails_with_the_api_s_own_words(error_key: str) -> None:
     api = Api(limit=0, error_key=error_key)
     with pytest.raises(RateLimitedError, match="Other programs seem to use") as caught:
         api.client.get_user(1)
@@ -142,7 +142,7 @@ def test_a_body_that_is_compressed_wrongly_is_malformed() -> None:
         a_client(Wrong()).get_user(1)
 
 
-# -- what is tried again -------------------------------------------------------------------------
+# -- what is retried -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", PASSING)
@@ -163,7 +163,7 @@ def test_a_read_that_keeps_failing_fails_after_five_attempts(api: Api, kind: str
 
 
 @pytest.mark.parametrize("kind", PASSING)
-def test_pages_that_fail_in_passing_cost_a_listing_no_row(kind: str) -> None:
+def test_pages_that_fail_once_cost_a_listing_no_row(kind: str) -> None:
     api = Api(a_chat(300))
     ids: set[int] = set()
     for rows, _ in api.client.list_conversations():
@@ -173,7 +173,7 @@ def test_pages_that_fail_in_passing_cost_a_listing_no_row(kind: str) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 418, 422])
-def test_an_answer_that_would_be_the_same_again_is_not_asked_for_again(status: int) -> None:
+def test_a_status_that_would_stay_the_same_is_not_retried(status: int) -> None:
     script = Script(httpx.Response(status))
     with pytest.raises(StatusError):
         a_client(script).get_user(1)
@@ -181,13 +181,13 @@ def test_an_answer_that_would_be_the_same_again_is_not_asked_for_again(status: i
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 520])
-def test_a_status_that_passes_is_asked_for_again(status: int) -> None:
+def test_a_passing_status_is_retried(status: int) -> None:
     script = Script(httpx.Response(status), httpx.Response(status), USER)
     assert a_client(script).get_user(1) == {"id": 1}
     assert len(script.requests) == 3
 
 
-def test_an_address_that_never_answered_is_tried_once_and_said_in_one_sentence() -> None:
+def test_an_address_that_never_answered_is_tried_once_and_named_in_one_sentence() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))  # and nobody listens
         clock = Clock()
@@ -201,7 +201,7 @@ def test_an_address_that_never_answered_is_tried_once_and_said_in_one_sentence()
     assert str(caught.value).endswith("Check the base URL and the network.")
 
 
-def test_an_address_that_answered_before_is_tried_again() -> None:
+def test_an_address_that_answered_before_is_retried() -> None:
     script = Script(USER, httpx.ConnectError("refused"), USER)
     client = a_client(script)
     client.get_user(1)
@@ -209,7 +209,7 @@ def test_an_address_that_answered_before_is_tried_again() -> None:
     assert len(script.requests) == 3
 
 
-def test_a_retry_is_told_in_one_line(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_retry_is_logged_in_one_line(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     api.sandbox.add_fault(Fault("500"))
     api.client.get_user(api.user_id)
     (record,) = [r for r in caplog.records if r.name == "zipchat_dagster"]

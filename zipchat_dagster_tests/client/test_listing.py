@@ -1,4 +1,4 @@
-"""A list that moves while it is read loses no row, or says that it may have."""
+"""A list that changes while it is read loses no row, or the listing raises."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ COUNTS = [0, 1, 50, 51, 99, 100, 101, 200]
 class MovingApi(Api):
     """Makes up to `most` random changes before each request, `pace` seconds after the last.
 
-    `is_felt`: the client takes these for the time that an answer needs. It asks for pages ahead
-    then, in threads, so that the number of requests is not the same each time.
+    `is_felt`: the time passes on the client's clock too, as if answers took that long.
     """
 
     def __init__(
@@ -180,7 +179,7 @@ def test_a_deletion_and_a_jump_that_cancel_out_hide_nothing() -> None:
     assert lowest in ids_of(api.client.list_conversations())
 
 
-def test_what_becomes_active_meanwhile_is_handed_out_again_newer() -> None:
+def test_what_becomes_active_meanwhile_is_yielded_again_newer() -> None:
     api = Api(a_chat(300))
     moved = next(iter(api.chat.conversations))
     shown: list[str] = []
@@ -249,7 +248,7 @@ def test_ties_in_another_order_on_each_page_are_all_found_or_the_listing_raises(
         assert not api.there_all_along - found
 
 
-# -- servers that say odd things -----------------------------------------------------------------
+# -- servers with odd metadata ---------------------------------------------------------------------
 
 
 class ListServer(httpx.BaseTransport):
@@ -333,7 +332,7 @@ def test_a_list_without_any_activity_that_shrinks_above_us_is_read_again_from_fu
     ids=["none", "total", "next_page", "total_pages"],
 )
 @pytest.mark.parametrize("largest", [10, 25, 50, 99])
-def test_a_largest_page_that_is_smaller_than_asked_for_is_learned(
+def test_a_largest_page_that_is_smaller_than_requested_is_learned(
     largest: int, states: Callable[[int, int, int], dict[str, Any]]
 ) -> None:
     server = ListServer(rows(330), largest=largest, states=states)
@@ -384,7 +383,7 @@ def test_metadata_that_is_wrong_costs_requests_and_no_rows(
     assert server.requests <= 4 + 5 * math.ceil(count / 100)
 
 
-def test_a_total_that_ignores_since_is_told_and_believed_no_further(
+def test_a_total_that_ignores_since_is_logged_and_does_not_count(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = ListServer(rows(300))

@@ -1,4 +1,4 @@
-"""Writing: what the API says to each mistake, and that nothing is ever sent twice by accident."""
+"""Writing: how the API refuses each mistake, and that nothing is ever sent twice by accident."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_conversation_is_taken_over_answered_and_handed_back(wrap: bool) -> No
 
 
 @pytest.mark.parametrize("error_key", ["error", "message"])
-def test_assigning_says_what_the_api_says(error_key: str) -> None:
+def test_assigning_passes_on_the_api_s_own_words(error_key: str) -> None:
     api = Api(error_key=error_key)
     i = a_conversation(api)
     with pytest.raises(NotFoundError, match="“Conversation not found”"):
@@ -62,7 +62,7 @@ def test_assigning_says_what_the_api_says(error_key: str) -> None:
 
 
 @pytest.mark.parametrize("error_key", ["error", "message"])
-def test_sending_says_what_the_api_says(error_key: str) -> None:
+def test_sending_passes_on_the_api_s_own_words(error_key: str) -> None:
     api = Api(error_key=error_key)
     user_id = api.user_id
 
@@ -89,7 +89,7 @@ def test_sending_says_what_the_api_says(error_key: str) -> None:
 @pytest.mark.parametrize(
     "said", ["sender_id is required", "assignee_id is required (use null to assign to AI)"]
 )
-def test_what_our_own_calls_cannot_provoke_is_passed_on_as_well(said: str) -> None:
+def test_words_that_our_own_calls_cannot_provoke_are_passed_on_too(said: str) -> None:
     answer = httpx.Response(422, json={"error": said})
     with pytest.raises(UnprocessableError) as caught:
         a_client(Script(answer)).assign(1, 2)
