@@ -81,10 +81,10 @@ def ids_of(listing: Listing) -> set[int]:
     order=st.sampled_from(ORDERS),
     pagination=st.sampled_from(PAGINATIONS),
     shuffle_ties=st.booleans(),
-    largest_page=st.sampled_from([None, 10, 50, 99]),
+    largest_page=st.sampled_from([None, None, 10, 50]),
     days_back=st.sampled_from([None, 0, 3, 30]),
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_listing_has_every_conversation_that_was_there_all_along_or_raises(
     count: int,
     seed: int,
@@ -116,9 +116,7 @@ def test_a_listing_has_every_conversation_that_was_there_all_along_or_raises(
             and api.chat.conversations[i].last_message_at < listing.as_of
         }
         assert not active - found
-    pages = math.ceil(
-        len(api.chat.conversations | api.chat.deleted) / (options["largest_page"] or 100)
-    )
+    pages = math.ceil(len(api.chat.conversations | api.chat.deleted) / (largest_page or 100))
     assert api.requests <= MAX_PASSES * (1 + MAX_ROUNDS) * (42 + 5 * pages)
 
 
