@@ -15,10 +15,10 @@ from pydantic import Field, PrivateAttr
 
 from zipchat_dagster.client import (
     BASE_URL,
+    ChatNotFoundError,
     MalformedAnswerError,
     NotFoundError,
     SettingError,
-    StatusError,
     UnauthorizedError,
     UnexpectedStatusError,
     UnprocessableError,
@@ -174,7 +174,7 @@ def _may_pass(error: ZipchatError, has_answered: bool) -> bool:
 def _settings_to_check(error: ZipchatError, has_answered: bool) -> str:
     """The client's errors say what to check; this adds in which settings it is."""
     match error:
-        case StatusError(status=404):
+        case ChatNotFoundError():
             return " See ZIPCHAT_CHAT_ID and ZIPCHAT_BASE_URL."
         case UnauthorizedError():
             return " See ZIPCHAT_API_KEY."

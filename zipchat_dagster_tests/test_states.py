@@ -158,7 +158,7 @@ def test_thousands_of_old_open_escalations_do_not_eat_the_budget(tmp_path: Path)
         story.resolve(conversation_id)
     for _ in range(3):
         asked = states_only(story)
-        assert asked["list"] + asked["show"] <= 1 + 30
+        assert asked["list"] + asked["show"] <= 2 + 30
         read = {state.conversation_id for state in due[:30]}
         with story.warehouse.transaction() as transaction:
             due = store.due_states(transaction, chat_id=story.chat.chat_id, now=story.now)

@@ -247,9 +247,8 @@ def test_message_pages_that_are_smaller_than_requested_are_all_read(
 
 def test_a_total_of_something_else_ends_no_reading() -> None:
     with long_conversation(401) as (api, i):
-        original = api.sandbox._conversation
         order = {"metadata": {"total": 2}}  # not a count of messages
-        api.sandbox._conversation = lambda conversation: original(conversation) | order  # type: ignore[method-assign]
+        api.sandbox.alter = lambda _, answer: {"conversation": answer["conversation"] | order}
         assert api.client.get_conversation(i)["messages"] == api.messages(i)
 
 
