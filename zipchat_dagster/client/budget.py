@@ -259,7 +259,7 @@ class BudgetTransport(httpx.BaseTransport):
         answer = Answer(sent_at, sent_at)
         try:
             response = self._wrapped.handle_request(request)
-            answer = _answer(response, sent_at, self._budget.clock.time())
+            answer = answer_of(response, sent_at, self._budget.clock.time())
             return response
         finally:
             if answer.status is None:
@@ -272,7 +272,7 @@ class BudgetTransport(httpx.BaseTransport):
         self._budget.close()
 
 
-def _answer(response: httpx.Response, sent_at: float, received_at: float) -> Answer:
+def answer_of(response: httpx.Response, sent_at: float, received_at: float) -> Answer:
     headers = response.headers
     limit, remaining = _number(headers, "Limit"), _number(headers, "Remaining")
     retry_after = headers.get("Retry-After", "")

@@ -1,9 +1,11 @@
 """Many callers, one `Window` and a sandbox under one clock that jumps from event to event.
 
-Nothing sleeps and nothing runs in parallel, so that a run of minutes takes milliseconds and comes
-out the same each time. Between a permit and the call's arrival, and between that and its answer,
-pass `there` and `back` seconds; in a process one thread at a time asks for a permit, as in
-`Budget`.
+Nothing sleeps and nothing runs in parallel, so a run of minutes takes milliseconds and is the same
+each time. A call takes `there` seconds to arrive and its answer `back` seconds to return. In each
+process, one thread at a time asks for a permit, as in `Budget`.
+
+`KINDS` are the servers and surroundings that the window must cope with. The tests and
+`benchmarks/budget.py` run the same ones.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
-from zipchat_dagster.client.budget import LONGEST_SLEEP
-from zipchat_dagster.client.window import Answer, Window
+import httpx
+
+from zipchat_dagster.client.budget import LONGEST_SLEEP, answer_of
+from zipchat_dagster.client.window import Window
 from zipchat_dagster.sandbox import BASE_PATH, DEFAULT_KEY, Chat, Sandbox
 
 START = datetime(2026, 3, 4, 15, 30, tzinfo=UTC).timestamp()
@@ -42,7 +45,7 @@ class Process:
 
 
 class Simulation:
-    """`options` are the sandbox's; `phase` is how far into a window of the clock all begins."""
+    """`options` are the sandbox's; `phase` is how many seconds into a minute everything starts."""
 
     def __init__(
         self,
@@ -65,10 +68,10 @@ class Simulation:
         self.refused_at: list[float] = []
         self.others: Counter[float] = Counter()  # by the start of the window that they spent from
         self.sandbox = Sandbox(
-            chat=Chat(chat_id=1), clock=lambda: self.now, **{"limit": 120, "window": 5, **options}
+            chat=Chat(chat_id=1), clock=lambda: self.now, **{"limit": 120, "window": 60, **options}
         )
         self._events: list[tuple[float, int, Callable[[], None]]] = []
-        # Called when a call of ours is the first after a window's end, before it counts.
+        # Called when one of our calls is the first after a window's end, before it counts.
         self.on_new_window: Callable[[], None] = lambda: None
         self._order = itertools.count()
         self._permits = itertools.count()
@@ -82,7 +85,7 @@ class Simulation:
         heapq.heappush(self._events, (self.now + seconds, next(self._order), what))
 
     def run(self, seconds: float = 3600.0) -> Simulation:
-        """Until all calls are done, or so long."""
+        """Until all calls are done, or for that long."""
         until = self.started_at + seconds
         while self._events and self._events[0][0] <= until:
             self.now, _, what = heapq.heappop(self._events)
@@ -91,15 +94,18 @@ class Simulation:
 
     @property
     def windows(self) -> list[int]:
-        """What was spent of each window, by us and others, but for the first and the last."""
+        """What was spent of each window, by us and others, except the first and the last."""
         used = sorted(self._used().items())
         return [number for _, number in used[1:-1]]
 
     @property
     def cycle(self) -> float:
-        """Seconds from the beginning of a window to that of the next, on average."""
-        starts = sorted(self._used())
-        return (starts[-1] - starts[0]) / (len(starts) - 1)
+        """How long it took to spend as much as a window allows, in lengths of a window: 1.0 if
+        every window was spent and the next one started at once."""
+        used = sorted(self._used().items())
+        assert self.sandbox.limit is not None
+        spent = sum(min(number, self.sandbox.limit) for _, number in used[:-1])
+        return (used[-1][0] - used[0][0]) / (spent / self.sandbox.limit) / self.sandbox.window
 
     @property
     def done(self) -> int:
@@ -112,6 +118,13 @@ class Simulation:
         """Another program sends that many requests now."""
         self.sandbox.spend(number)
         self.others[self.sandbox.window_start] += number
+
+    def set_clock(self, seconds: float) -> None:
+        """Our clock is set ahead by so many seconds (or back), and nothing else changes."""
+        self.now += seconds
+        self.started_at += seconds
+        self.sandbox.clock_offset -= seconds
+        self._events = [(at + seconds, order, what) for at, order, what in self._events]
 
     def _is_dead(self, process: Process) -> bool:
         return process.dies_after is not None and self.now >= self.started_at + process.dies_after
@@ -133,8 +146,8 @@ class Simulation:
         process.is_asking = False
         process.threads -= 1
         process.calls -= 1
-        self.after(self._travel(self.there), lambda: self._arrive(process, permit, sent_at))
         sent_at = self.now
+        self.after(self._travel(self.there), lambda: self._arrive(process, permit, sent_at))
         self._wake(process)
 
     def _travel(self, seconds: float) -> float:
@@ -150,38 +163,85 @@ class Simulation:
         answer = self.sandbox.handle("GET", PATH, headers=HEADERS)
         if answer.status == 429:
             self.refused_at.append(self.now - self.started_at)
+        response = httpx.Response(answer.status, headers=self.headers(answer.headers))
         back = self._travel(self.back + answer.latency)
-        headers = self.headers(answer.headers)
-        self.after(back, lambda: self._settle(process, permit, sent_at, answer.status, headers))
+        self.after(back, lambda: self._settle(process, permit, sent_at, response))
 
     def _settle(
-        self, process: Process, permit: str, sent_at: float, status: int, headers: dict[str, str]
+        self, process: Process, permit: str, sent_at: float, response: httpx.Response
     ) -> None:
         if self._is_dead(process):
             return
-
-        def number(name: str) -> float | None:
-            return float(headers[name]) if name in headers else None
-
-        limit, remaining = number("X-RateLimit-Limit"), number("X-RateLimit-Remaining")
-        self.window.settle(
-            permit,
-            Answer(
-                sent_at,
-                self.now,
-                status=status,
-                date=parsedate_to_datetime(headers["Date"]).timestamp()
-                if "Date" in headers
-                else None,
-                limit=None if limit is None else int(limit),
-                remaining=None if remaining is None else int(remaining),
-                reset=number("X-RateLimit-Reset"),
-                retry_after=number("Retry-After"),
-            ),
-        )
+        self.window.settle(permit, answer_of(response, sent_at, self.now))
         process.threads += 1
-        if status == 429:
+        if response.status_code == 429:
             process.calls += 1
         else:
             process.done_at.append(self.now - self.started_at)
         self._wake(process)
+
+
+# Every kind of server and surroundings. Each makes a run from how far into a minute it starts.
+
+Kind = Callable[..., Simulation]  # (phase, window) → a run that is ready to start
+WINDOWS = 7  # of calls in each
+
+
+def _plain(phase: float, window: int, *, threads: int = 8, **options: Any) -> Simulation:
+    options = {"latency": 0.1, "clock_offset": -217.3, **options}
+    calls = WINDOWS * options.get("limit", 120)
+    return Simulation(Process(calls, threads=threads), phase=phase, window=window, **options)
+
+
+def _strangers_first(phase: float, window: int, **options: Any) -> Simulation:
+    """Other programs open every window, so that its beginning is not known."""
+    run = _plain(phase, window, **options)
+    run.on_new_window = lambda: run.spend(37)
+    return run
+
+
+def _backfill(phase: float, window: int, **options: Any) -> Simulation:
+    return Simulation(
+        Process(WINDOWS * 120, reserve=0.25), phase=phase, window=window, latency=0.1, **options
+    )
+
+
+def _killed(phase: float, window: int, **options: Any) -> Simulation:
+    """One of two processes is killed with its calls under way."""
+    victim = Process(10_000, threads=20, dies_after=1.3 * window + 0.05)
+    survivor = Process(WINDOWS * 120)
+    return Simulation(victim, survivor, phase=phase, window=window, latency=0.3, **options)
+
+
+def _clock_set(phase: float, window: int, *, seconds: float, **options: Any) -> Simulation:
+    run = _plain(phase, window, **options)
+    run.after(3.3 * window, lambda: run.set_clock(seconds))
+    return run
+
+
+def _without(*names: str) -> Callable[[dict[str, str]], dict[str, str]]:
+    return lambda headers: {k: v for k, v in headers.items() if k not in names}
+
+
+KINDS: dict[str, Kind] = {
+    f"{alignment}, {form}, {rounding}": partial(
+        _plain, window_alignment=alignment, reset_format=form, reset_rounding=rounding
+    )
+    for alignment in ("clock", "first_request")
+    for form in ("unix", "seconds")
+    for rounding in ("exact", "ceil", "floor")
+}
+for _alignment in ("clock", "first_request"):
+    for _name, _make in {
+        "slow answers": partial(_plain, latency=1.5, threads=128),
+        "no headers": partial(_plain, rate_limit_headers=False),
+        "no Date": partial(_plain, headers=_without("Date")),
+        "strangers open windows": _strangers_first,
+        "backfill with reserve": _backfill,
+        "process killed": _killed,
+        "clock set 400 s back": partial(_clock_set, seconds=-400.0),
+        "clock set 2 s back": partial(_clock_set, seconds=-2.0),
+        "clock set 2 s ahead": partial(_clock_set, seconds=2.0),
+        "clock set 400 s ahead": partial(_clock_set, seconds=400.0),
+    }.items():
+        KINDS[f"{_alignment}, {_name}"] = partial(_make, window_alignment=_alignment)
