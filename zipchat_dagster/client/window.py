@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 DOCUMENTED_LIMIT = 120
 DOCUMENTED_LENGTH = 60  # seconds
@@ -52,12 +53,21 @@ class Answer:
     retry_after: float | None = None  # seconds
 
 
+class _Stated(NamedTuple):
+    """What the headers of one response say of its window."""
+
+    reset: float  # identifies the window
+    tolerance: float  # seconds by which `reset` may differ within one
+    spent: int
+    left: float  # seconds, at most, from receiving the response to the window's end
+
+
 @dataclass
 class Window:
     """The state of one key's budget. Only `decide` and `settle` change it."""
 
     limit: int = DOCUMENTED_LIMIT
-    length: float = DOCUMENTED_LENGTH  # seconds, at most a few too many
+    length: float = DOCUMENTED_LENGTH  # seconds; what was left of the window when it was found
     spent: int = 0
     over_at: float = 0.0  # local: the window is certainly over; nothing is known after that
     reset: float = 0.0  # as stated, to tell windows apart; local if it was in seconds from now
@@ -74,11 +84,11 @@ class Window:
         """
         self._tidy(now)
         if now >= self.over_at:
-            ahead = max((at for at in self.permits.values() if at >= self.over_at), default=-math.inf)
+            ahead = max(self.permits.values(), default=-math.inf)
             return POLL if now - ahead < PROBE_PATIENCE else self._grant(permit, now)
         spent, over_at = self.spent, self.over_at
         if self.recent:
-            spent, over_at = len(self.recent), self.recent[0] + self.length + GRACE
+            spent, over_at = len(self.recent), self.recent[0] + DOCUMENTED_LENGTH + GRACE
         release_at = over_at - RELEASE * self.length
         reserved = min(math.ceil(self.limit * reserve), self.limit - 1) if now < release_at else 0
         room = self.limit - reserved - spent
@@ -87,11 +97,13 @@ class Window:
         if room > 0:
             return POLL  # calls under way may have been counted in `spent` already
         wait = (release_at if reserved and spent < self.limit else over_at) - now
-        return min(max(wait, POLL), 2 * self.length)
+        return max(wait, POLL)
 
     def settle(self, permit: str, answer: Answer) -> None:
         """Take a permit back, with what its response says."""
         self.permits.pop(permit, None)
+        if answer.received_at < answer.sent_at:
+            return  # our clock was set back meanwhile
         self._learn_offset(answer)
         self.limit = answer.limit or self.limit
         stated = self._stated(answer)
@@ -102,6 +114,7 @@ class Window:
                 self._begin(answer, stated)
             elif stated.reset < self.reset - stated.tolerance:
                 return  # a late response, from a window that is over
+            self.recent = []
             self.spent = max(self.spent, stated.spent)
             self.over_at = min(self.over_at, answer.received_at + stated.left + GRACE)
         if answer.status == TOO_MANY_REQUESTS:
@@ -110,10 +123,10 @@ class Window:
     def _tidy(self, now: float) -> None:
         if now < self.heard_at - IN_TRANSIT:
             # Our clock was set back, so the local times in here mean nothing any more.
-            self.over_at, self.heard_at, self.offset, self.recent = 0.0, now, None, []
-        for permit in [p for p, at in self.permits.items() if abs(now - at) >= PERMIT_LIFETIME]:
-            del self.permits[permit]
-        self.recent = [at for at in self.recent if now - at < self.length + GRACE]
+            self.over_at, self.heard_at, self.offset = 0.0, now, None
+            self.recent, self.permits = [], {}
+        self.permits = {p: at for p, at in self.permits.items() if now - at < PERMIT_LIFETIME}
+        self.recent = [at for at in self.recent if now - at < DOCUMENTED_LENGTH + GRACE]
 
     def _grant(self, permit: str, now: float) -> float:
         self.permits[permit] = now
@@ -121,7 +134,7 @@ class Window:
 
     def _learn_offset(self, answer: Answer) -> None:
         """The server's time was in [date, date + 1) at some time between sending and receiving."""
-        if answer.date is not None and answer.sent_at <= answer.received_at:
+        if answer.date is not None:
             low, high = answer.date - answer.received_at, answer.date + 1 - answer.sent_at
             if self.offset is None or self.offset > high:  # or one of the clocks was set
                 self.offset = low
@@ -151,24 +164,26 @@ class Window:
             left = reset - answer.date
         else:
             left = reset + rounding - self.offset - answer.received_at
-        if DOCUMENTED_LENGTH < left < DOCUMENTED_LENGTH + IN_TRANSIT:
+        if self.length <= DOCUMENTED_LENGTH < left < DOCUMENTED_LENGTH + IN_TRANSIT:
             left = DOCUMENTED_LENGTH  # the rest is rounding
-        return _Stated(reset, tolerance, spent, left) if 0 <= left <= LONGEST_LENGTH else None
+        took = answer.received_at - answer.sent_at  # the window may have ended meanwhile
+        is_credible = -took - 1 <= left <= LONGEST_LENGTH
+        return _Stated(reset, tolerance, spent, left) if is_credible else None
 
     def _begin(self, answer: Answer, stated: _Stated) -> None:
         """This is the first response of a window."""
-        self.reset, self.spent, self.recent = stated.reset, 0, []
+        self.reset, self.spent = stated.reset, 0
         self.over_at = math.inf
-        self.length = stated.left if stated.spent <= 1 else max(self.length, stated.left)
+        self.length = max(1.0, stated.left, self.length if stated.spent > 1 else 0.0)
         # What was sent long before has arrived in an earlier window, or its process died.
         sent_after = answer.sent_at - IN_TRANSIT
         self.permits = {p: at for p, at in self.permits.items() if at >= sent_after}
 
     def _count(self, answer: Answer) -> None:
         """A response without headers, or none at all."""
-        if self.recent or (answer.status is not None and answer.sent_at >= self.over_at):
+        if self.recent or (answer.status is not None and answer.received_at >= self.over_at):
             self.recent.append(answer.received_at)
-            self.over_at = answer.received_at + self.length + GRACE
+            self.over_at = answer.received_at + DOCUMENTED_LENGTH + GRACE
         else:
             self.spent += 1
 
@@ -177,14 +192,5 @@ class Window:
         self.spent = max(self.spent, self.limit)
         if self.recent or self.over_at <= answer.received_at:  # and nothing says when that is
             self.recent = []
-            self.over_at = answer.received_at + min(answer.retry_after or self.length, self.length)
-
-
-@dataclass(frozen=True)
-class _Stated:
-    """What the headers of one response say, in terms of this machine's clock."""
-
-    reset: float  # which window it is
-    tolerance: float  # seconds by which `reset` may differ within a window
-    spent: int
-    left: float  # seconds, at most, from receiving the response to the window's end
+            pause = answer.retry_after or DOCUMENTED_LENGTH
+            self.over_at = answer.received_at + min(pause, DOCUMENTED_LENGTH)

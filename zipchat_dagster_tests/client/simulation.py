@@ -139,7 +139,7 @@ class Simulation:
             return
         permit = f"p{next(self._permits)}"
         wait = self.window.decide(permit, now=self.now, reserve=process.reserve)
-        assert 0 <= wait <= 2 * self.window.length
+        assert 0 <= wait <= max(self.window.length, 60) + 10, (wait, self.window)
         if wait:
             self.after(min(wait, LONGEST_SLEEP), lambda: self._ask(process))
             return

@@ -1,4 +1,4 @@
-"""The budget: one SQLite file for all, and the transport that nothing gets around."""
+"""The budget: one SQLite file for all processes, and the transport that no call bypasses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pytest
 
 from zipchat_dagster.client.budget import LONGEST_SLEEP, MAX_REFUSALS, Budget, BudgetTransport
 from zipchat_dagster.client.errors import SettingError
-from zipchat_dagster.client.window import PERMIT_LIFETIME, Answer, Window
+from zipchat_dagster.client.window import PROBE_PATIENCE, Answer, Window
 from zipchat_dagster.sandbox import BASE_URL, DEFAULT_KEY, Chat, Fault, Sandbox, serve
 
 # 12.25 seconds into a minute of the clock.
@@ -30,7 +30,7 @@ USER = f"{BASE_URL}/chats/1/users/1"
 
 
 class Clock:
-    """Stands still until somebody sleeps."""
+    """Stands still until something sleeps."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -101,19 +101,19 @@ def test_another_key_has_another_window(bench: Bench) -> None:
         assert one.window().spent == 113
 
 
-def test_without_a_file_it_keeps_to_itself(bench: Bench) -> None:
+def test_without_a_file_nothing_is_shared(bench: Bench) -> None:
     with closing(Budget("zc-one")) as one, closing(Budget("zc-one")) as two:
         one.acquire()
         assert not two.window().permits
 
 
-def test_the_file_and_its_folder_are_made(tmp_path: Path) -> None:
+def test_the_file_and_its_folder_are_created(tmp_path: Path) -> None:
     path = tmp_path / "not" / "yet" / "budget.sqlite"
     Budget("zc-one", path=path).close()
     assert path.exists()
 
 
-def test_what_was_learned_is_there_after_a_restart(bench: Bench) -> None:
+def test_what_was_learned_survives_a_restart(bench: Bench) -> None:
     client, budget = bench.client()
     call(client, 3)
     known = budget.window()
@@ -123,15 +123,15 @@ def test_what_was_learned_is_there_after_a_restart(bench: Bench) -> None:
         assert again.window().spent == 3
 
 
-def test_permits_of_a_killed_process_do_not_hold_the_next_one_up(bench: Bench) -> None:
+def test_permits_of_a_killed_process_soon_stop_counting(bench: Bench) -> None:
     client, _ = bench.client()
+    bench.clock.now += 40
     call(client)
     with closing(bench.budget()) as killed:
         for _ in range(119):
             killed.acquire()
-    started = bench.clock.now
     assert call(client, 100) == [404] * 100
-    assert bench.clock.now - started <= PERMIT_LIFETIME + 1
+    assert bench.clock.now - NOW <= 40 + PROBE_PATIENCE + 0.1
 
 
 def test_threads_of_one_client_never_overspend(tmp_path: Path) -> None:
@@ -147,15 +147,15 @@ def test_threads_of_one_client_never_overspend(tmp_path: Path) -> None:
             assert (budget.requests, window.spent, window.permits) == (200, 200, {})
 
 
-def test_many_who_make_the_file_at_once_do_not_collide(tmp_path: Path) -> None:
-    for number in range(20):
+def test_creating_the_file_many_times_at_once_does_not_collide(tmp_path: Path) -> None:
+    for number in range(10):
         path = tmp_path / f"{number}.sqlite"
         together = threading.Barrier(6)
 
         def make(path: Path = path, together: threading.Barrier = together) -> str:
             together.wait()
             with closing(Budget("zc-one", path=path)) as budget:
-                return budget.window().probe or "fresh"
+                return "fresh" if budget.window() == Window() else "not fresh"
 
         with ThreadPoolExecutor(6) as pool:
             made = [pool.submit(make) for _ in range(6)]
@@ -182,16 +182,15 @@ with httpx.Client(transport=transport, headers=headers) as client, ThreadPoolExe
 """
 
 
-def test_processes_share_every_window_to_its_end(tmp_path: Path) -> None:
-    sandbox = Sandbox(chat=Chat(), limit=60, window=2)
+def test_processes_share_every_window(tmp_path: Path) -> None:
+    sandbox = Sandbox(chat=Chat(), limit=30, window=1)
     with serve(sandbox) as base_url:
-        command = [sys.executable, "-c", PROGRAM, base_url, str(tmp_path / "budget.sqlite"), "65"]
+        command = [sys.executable, "-c", PROGRAM, base_url, str(tmp_path / "budget.sqlite"), "25"]
         processes = [
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             for _ in range(3)
         ]
-        # All begin at once: one that is late to start leaves the others' window unspent.
-        for process in processes:
+        for process in processes:  # so that all of them begin at once
             assert process.stdout
             assert process.stdout.readline() == "ready\n"
         for process in processes:
@@ -199,14 +198,9 @@ def test_processes_share_every_window_to_its_end(tmp_path: Path) -> None:
             process.stdin.write("go\n")
             process.stdin.flush()
         outputs = [process.communicate()[0] for process in processes]
-    stats = sandbox.stats()
-    windows = [number for _, number in stats["windows"]]
-    # While the kind of server is being learned, one call may come too early.
-    assert all(re.fullmatch(r"\{404\} [01]\n", output) for output in outputs)
-    assert stats["refused"] <= 1
-    assert sum(windows) == 195 + stats["refused"]
-    assert len(windows) >= 4
-    assert min(windows[1:-1]) >= 0.97 * 60
+    assert outputs == ["{404} 0\n"] * 3
+    assert sandbox.stats()["refused"] == 0
+    assert sandbox.stats()["requests"] == 75
 
 
 # Refusals
@@ -273,14 +267,14 @@ def test_a_call_that_fails_gives_its_permit_back(bench: Bench) -> None:
 # Waiting
 
 
-def test_a_wait_is_told_once_and_counted(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wait_is_logged_once_and_counted(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "zipchat_dagster")
     client, budget = bench.client()
     call(client, 121)
     assert budget.waited_seconds == pytest.approx(sum(bench.clock.slept))
     assert 47 <= budget.waited_seconds <= 50
     (record,) = caplog.records
-    assert re.search(r"waiting 4\d s, going on at 15:31:0[01] UTC", record.getMessage())
+    assert re.search(r"waiting 4\d s, continuing at 15:31:0[01] UTC", record.getMessage())
     assert "120 requests so far" in record.getMessage()
     call(client, 120)
     assert len(caplog.records) == 2
@@ -288,7 +282,7 @@ def test_a_wait_is_told_once_and_counted(bench: Bench, caplog: pytest.LogCapture
     assert max(bench.clock.slept) <= LONGEST_SLEEP
 
 
-def test_a_wait_of_less_than_a_second_is_not_told(
+def test_a_wait_of_less_than_a_second_is_not_logged(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "zipchat_dagster")
@@ -312,7 +306,7 @@ def spent_budget(tmp_path: Path) -> Budget:
 
 
 @pytest.mark.parametrize("end", [Budget.cancel, Budget.close])
-def test_cancelling_or_closing_wakes_all_who_wait(
+def test_cancelling_or_closing_wakes_all_waiting_threads(
     tmp_path: Path, end: Callable[[Budget], None]
 ) -> None:
     budget = spent_budget(tmp_path)
@@ -332,7 +326,7 @@ def test_cancelling_or_closing_wakes_all_who_wait(
     budget.close()
 
 
-def test_an_answer_that_comes_after_closing_is_let_go(tmp_path: Path) -> None:
+def test_a_response_after_closing_is_ignored(tmp_path: Path) -> None:
     budget = Budget("zc-one", path=tmp_path / "budget.sqlite")
     permit = budget.acquire()
     budget.close()
@@ -367,7 +361,7 @@ def test_the_key_is_nowhere(bench: Bench, caplog: pytest.LogCaptureFixture) -> N
 def test_a_damaged_file_is_a_setting_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "budget.sqlite"
     path.write_bytes(content)
-    with pytest.raises(SettingError, match="ZIPCHAT_BUDGET_DATABASE") as error:
+    with pytest.raises(SettingError, match=r"^the budget file .* cannot be used") as error:
         Budget("zc-secret", path=path)
     assert str(path) in str(error.value)
     assert "zc-secret" not in str(error.value)
@@ -378,42 +372,29 @@ def test_a_file_that_is_damaged_later_is_a_setting_error_too(bench: Bench) -> No
     call(client)
     with closing(sqlite3.connect(bench.path)) as connection:
         connection.execute("drop table budget")
-    with pytest.raises(SettingError, match="ZIPCHAT_BUDGET_DATABASE"):
+    with pytest.raises(SettingError, match=r"^the budget file .* cannot be used"):
         call(client)
 
 
-def test_a_folder_that_cannot_be_made_is_a_setting_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_setting_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "budget.sqlite", tmp_path):
-        with pytest.raises(SettingError, match="ZIPCHAT_BUDGET_DATABASE"):
+        with pytest.raises(SettingError, match=r"^the budget file .* cannot be used"):
             Budget("zc-one", path=path)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda state: {**state, "of_a_later_version": 1},
-        lambda state: {name: value for name, value in state.items() if name != "spent"},
-        lambda state: [],
-        lambda state: "not an object",
-    ],
-)
-def test_a_row_of_another_version_starts_afresh(
-    bench: Bench, change: Callable[[dict[str, Any]], Any]
-) -> None:
+def old_row() -> str:
+    """As it was before windows were waited for to their latest end."""
+    state = {**vars(Window()), "shortest": 1, "longest": 3600, "on_clock": None, "opened": [1, 2]}
+    return json.dumps(state)
+
+
+@pytest.mark.parametrize("state", [old_row(), json.dumps({"limit": 9}), "[]", '"text"', "{"])
+def test_a_row_of_another_version_starts_afresh(bench: Bench, state: str) -> None:
     client, budget = bench.client()
     call(client, 5)
     with closing(sqlite3.connect(bench.path, isolation_level=None)) as connection:
-        (state,) = connection.execute("select state from budget").fetchone()
-        connection.execute("update budget set state = ?", [json.dumps(change(json.loads(state)))])
+        connection.execute("update budget set state = ?", [state])
     assert budget.window() == Window()
     assert call(client) == [404]
     assert budget.window().spent == 6
-
-
-def test_a_row_that_is_no_json_starts_afresh(bench: Bench) -> None:
-    client, budget = bench.client()
-    call(client)
-    with closing(sqlite3.connect(bench.path, isolation_level=None)) as connection:
-        connection.execute("update budget set state = '{'")
-    assert budget.window() == Window()
