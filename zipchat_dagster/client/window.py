@@ -144,13 +144,13 @@ class Window:
         self.heard_at = max(self.heard_at, answer.received_at)
 
     def _stated(self, answer: Answer) -> _Stated | None:
-        """What the headers say, None if they are missing or make no sense."""
+        """What the headers say. None: they are missing or make no sense."""
         reset = answer.reset
-        if reset is None or answer.remaining is None:
+        if reset is None or reset < 0 or answer.remaining is None:
             return None
         spent = max(0, self.limit - answer.remaining)
         reset = reset / 1000 if reset >= MILLISECONDS_FROM else reset
-        rounding = 0 if reset % 1 else 1  # nobody says which way a whole number was rounded
+        rounding = 0 if reset % 1 else 1  # a whole number may have been rounded down
         tolerance = 0.5
         if reset < UNIX_TIMES_FROM:
             left = reset + rounding
@@ -158,9 +158,9 @@ class Window:
             reset, tolerance = answer.sent_at + reset, 1.5
         elif self.offset is None or answer.date is None:
             left = DOCUMENTED_LENGTH  # counted from the first response, which is late enough
-        elif spent <= 1 and answer.status != TOO_MANY_REQUESTS:
-            # This call opened the window, or the clock did. Windows last whole seconds, so the
-            # reset and the date were cut alike, or the reset was rounded up.
+        elif spent <= 1:
+            # This call opened the window. Windows last whole seconds, so date and reset were cut
+            # alike, or the reset was rounded up. Windows of the clock end at whole seconds anyway.
             left = reset - answer.date
         else:
             left = reset + rounding - self.offset - answer.received_at
@@ -174,7 +174,7 @@ class Window:
         """This is the first response of a window."""
         self.reset, self.spent = stated.reset, 0
         self.over_at = math.inf
-        self.length = max(1.0, stated.left, self.length if stated.spent > 1 else 0.0)
+        self.length = max(1.0, stated.left)
         # What was sent long before has arrived in an earlier window, or its process died.
         sent_after = answer.sent_at - IN_TRANSIT
         self.permits = {p: at for p, at in self.permits.items() if at >= sent_after}

@@ -231,17 +231,20 @@ KINDS: dict[str, Kind] = {
     for form in ("unix", "seconds")
     for rounding in ("exact", "ceil", "floor")
 }
-for _alignment in ("clock", "first_request"):
-    for _name, _make in {
-        "slow answers": partial(_plain, latency=1.5, threads=128),
-        "no headers": partial(_plain, rate_limit_headers=False),
-        "no Date": partial(_plain, headers=_without("Date")),
-        "strangers open windows": _strangers_first,
-        "backfill with reserve": _backfill,
-        "process killed": _killed,
-        "clock set 400 s back": partial(_clock_set, seconds=-400.0),
-        "clock set 2 s back": partial(_clock_set, seconds=-2.0),
-        "clock set 2 s ahead": partial(_clock_set, seconds=2.0),
-        "clock set 400 s ahead": partial(_clock_set, seconds=400.0),
-    }.items():
-        KINDS[f"{_alignment}, {_name}"] = partial(_make, window_alignment=_alignment)
+_SURROUNDINGS: dict[str, Kind] = {
+    "slow answers": partial(_plain, latency=1.5, threads=128),
+    "no headers": partial(_plain, rate_limit_headers=False),
+    "no Date": partial(_plain, headers=_without("Date")),
+    "strangers open windows": _strangers_first,
+    "backfill with reserve": _backfill,
+    "process killed": _killed,
+    "clock set 400 s back": partial(_clock_set, seconds=-400.0),
+    "clock set 2 s back": partial(_clock_set, seconds=-2.0),
+    "clock set 2 s ahead": partial(_clock_set, seconds=2.0),
+    "clock set 400 s ahead": partial(_clock_set, seconds=400.0),
+}
+KINDS |= {
+    f"{alignment}, {name}": partial(start, window_alignment=alignment)
+    for alignment in ("clock", "first_request")
+    for name, start in _SURROUNDINGS.items()
+}

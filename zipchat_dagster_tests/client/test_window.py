@@ -146,10 +146,19 @@ def test_a_limit_other_than_the_documented_one_is_learned(limit: int) -> None:
     assert run.windows == [limit] * len(run.windows)
 
 
-def test_without_headers_two_bursts_never_meet_in_one_window() -> None:
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+def test_without_headers_two_bursts_never_meet_in_one_window(alignment: str) -> None:
     late = Process(100, threads=1)
-    burst = Process(500, threads=20, starts_after=45.0)
-    run = Simulation(late, burst, phase=20.0, rate_limit_headers=False, latency=0.4).run()
+    burst = Process(300, threads=20, starts_after=45.0)
+    run = Simulation(
+        late,
+        burst,
+        phase=20.0,
+        latency=0.4,
+        rate_limit_headers=False,
+        window_alignment=alignment,
+    ).run()
+    assert run.done == 400
     assert run.refused_at == []
 
 
@@ -282,6 +291,8 @@ def test_more_responses_tell_more_about_the_servers_clock() -> None:
     assert window.offset == pytest.approx(OFFSET, abs=0.01)
     window.settle("", answer(4.0, remaining=99, reset=60, date=START + OFFSET + 4.5))
     assert window.offset == pytest.approx(OFFSET + 0.5)
+    window.settle("", answer(1004.0, remaining=99, reset=1060))  # and they may drift apart
+    assert window.offset == pytest.approx(OFFSET + 0.3)
 
 
 # Late responses
