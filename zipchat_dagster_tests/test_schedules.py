@@ -124,10 +124,11 @@ def test_one_tick_catches_up_after_a_week_without_runs(tmp_path: Path) -> None:
     project = Project(sandbox, Warehouse(tmp_path / "warehouse.duckdb"))
     project.sync(since=midnight(stopped_at - timedelta(days=15)))
     with sandbox.lock:
+        synced_at = sandbox.now()
         sandbox.clock_offset = 0
         random = Random(5)
-        for minutes in range(0, int(WEEK.total_seconds() / 60), 60):
-            chat.change(random, at=stopped_at + timedelta(minutes=minutes), deletions=False)
+        for hours in range(7 * 24):
+            chat.change(random, at=synced_at + timedelta(hours=hours), deletions=False)
     with dg.instance_for_test() as instance, serve(sandbox) as url:
         report_finished(instance, f"{stopped_at:%Y-%m-%d}")
         (request,) = evaluate(instance).run_requests or []

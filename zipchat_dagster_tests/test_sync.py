@@ -102,9 +102,8 @@ def test_days_one_by_one_bring_the_same_as_one_range(tmp_path: Path, project: Pr
 
 
 def test_refresh_asks_for_everything_again(project: Project) -> None:
-    first, _ = project.sync()
-    again, result = project.sync(refresh=True)
-    assert again >= first - 1
+    project.sync()
+    _, result = project.sync(refresh=True)
     assert result.conversations == len(project.sandbox.chat.conversations)
     project.assert_tables_agree()
 
@@ -186,11 +185,13 @@ def test_a_conversation_that_failed_is_retried_by_a_run_of_today(project: Projec
     project.assert_tables_agree()
 
 
-def test_an_api_that_is_down_is_not_asked_for_every_conversation(project: Project) -> None:
+def test_an_api_that_is_down_is_not_asked_for_every_conversation(tmp_path: Path) -> None:
+    chat = generate(seed=4, conversations=150, days=21, now=NOW, max_messages=5)
+    project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "warehouse.duckdb"))
     project.sandbox.add_fault(Fault("503", endpoint="show", times=None))
     with pytest.raises(ApiDownError, match=r"conversations could not be read\. None was ever"):
         project.sync()
-    assert len(project.sandbox.stats()["shows"]) < 60
+    assert len(project.sandbox.stats()["shows"]) < 100
     project.sandbox.clear_faults()
     project.sync()
     project.assert_tables_agree()

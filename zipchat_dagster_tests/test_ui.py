@@ -239,7 +239,7 @@ def test_a_dry_run_from_the_launchpad_succeeds_and_writes_nothing(
     schema = page.get_by_role("code")
     expect(schema).to_contain_text("conversation_id: Int")
     expect(schema).to_contain_text("dry_run?: Bool")
-    expect(schema).to_contain_text("Check everything and say what would be done")
+    expect(schema).to_contain_text("Check everything and report what would be done")
     expect(page.get_by_text("No errors")).to_be_visible()
     screenshot("launchpad.png")
     launch.click()

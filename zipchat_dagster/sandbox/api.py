@@ -106,7 +106,6 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
     def __post_init__(self) -> None:
         self._check()
         self._random = Random(self.seed)
-        self._records = Records(self.chat, self)
         self._rate_limit = RateLimit(self, self.server_time)
         self._data_requests = 0
         self._sorted: list[Conversation] = []
@@ -155,6 +154,10 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
             return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
         return httpx.MockTransport(respond)
+
+    @property
+    def _records(self) -> Records:
+        return Records(self.chat, self)
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
