@@ -98,6 +98,7 @@ def store_conversations(
     transaction.execute("type_conversations", {"batch": batch}, chat_id=chat_id, timezone=timezone)
     transaction.execute("add_conversation_history")
     transaction.execute("merge_conversations")
+    transaction.execute("add_changed", table="observed", chat_id=chat_id)
 
 
 def store_reads(
@@ -226,10 +227,10 @@ def mark_not_found(
 ) -> None:
     """Mark conversations that answered 404 as missing; their rows stay."""
     if conversation_ids:
-        transaction.execute(
-            "mark_not_found", {"gone": ids(conversation_ids)}, chat_id=chat_id, at=at
-        )
-        transaction.execute("add_missing_history", {"gone": ids(conversation_ids)}, chat_id=chat_id)
+        gone = {"gone": ids(conversation_ids).assign(observed_at=at)}
+        transaction.execute("mark_not_found", gone, chat_id=chat_id, at=at)
+        transaction.execute("add_missing_history", gone, chat_id=chat_id)
+        transaction.execute("add_changed", gone, table="gone", chat_id=chat_id)
 
 
 def message_work(

@@ -187,12 +187,13 @@ class Warehouse:
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(sql("schema"))
-        stored = connection.execute(sql("stored_timezone")).fetchone()
+        stored = connection.execute(sql("stored_setting"), {"name": "timezone"}).fetchone()
         zone = {"timezone": self.timezone}
         if stored != (self.timezone,):
             for table in ("raw_conversations", "raw_messages"):
                 connection.execute(sql("redate").format(table=table), zone)
-            connection.execute(sql("store_timezone"), zone)
+            setting = {"name": "timezone", "value": self.timezone}
+            connection.execute(sql("store_setting"), setting)
 
 
 def _duckdb(path: Path) -> duckdb.DuckDBPyConnection:

@@ -67,7 +67,7 @@ def test_from_scratch_the_table_is_the_same(story: Story) -> None:
     before = set(story.rows("from zipchat.escalations"))
     with story.warehouse.connection() as connection:
         connection.execute("delete from zipchat.escalations")
-    assert rebuild_escalations(story.warehouse) == 3
+    assert rebuild_escalations(story.warehouse, from_scratch=True) == 3
     assert set(story.rows("from zipchat.escalations")) == before
     assert len(before) == 3
 

@@ -1,5 +1,5 @@
-"""`escalation_metrics`: one day computed by hand, random ones computed in another way, and when a
-day's metrics are computed anew."""
+"""`escalation_metrics`: one day computed by hand, random ones computed in another way, and which days
+a run computes again."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ first_response_business_seconds_p50  600      3897.5   0        -     -         
 first_response_business_seconds_p90  5876     6535.5   0        -     -         -         6535.5  0      - -
 first_response_business_seconds_p95  6535.5   6865.25  0        -     -         -         6865.25 0      - -
 answered_within_target_rate          2/4      1/3      1/1      -     -         -         1/2     1/1    - 0/1
+pending_within_target                0        0        0        0     0         0         0       0      0 0
 resolution_seconds_p50               64800    35100    172800   -     -         -         35100   172800 - -
 resolution_seconds_p90               151200   58860    172800   -     -         -         58860   172800 - -
 resolution_seconds_mean              81000    35100    172800   -     -         -         35100   172800 - -
@@ -273,17 +274,24 @@ def seen_escalations(story: Story) -> pd.DataFrame:
         times = sorted(set(states["last_escalated_at"].dropna()))
         resolved: dict[pd.Timestamp, pd.Timestamp] = {}
         for moment_ in sorted(set(states["last_escalation_resolved_at"].dropna())):
-            if before := [time for time in times if time <= moment_]:
+            before = [time for time in times if time < moment_]
+            if moment_ in times and (not before or before[-1] in resolved):
+                resolved.setdefault(moment_, moment_)
+            elif before:
                 resolved.setdefault(before[-1], moment_)
         written = replies[replies["conversation_id"] == conversation_id]
         for number, time in enumerate(times):
             following = times[number + 1] if number + 1 < len(times) else None
             end = resolved.get(time)
             answers = written[written["created_at"] >= time]
+            if ends := [resolved[at] for at in times[number:] if at in resolved]:
+                answers = answers[answers["created_at"] <= ends[0]]
             if end is not None and following is not None:
                 answers = answers[answers["created_at"] < following]
             seen = states[states["last_escalated_at"] == time].dropna(subset=["assignee_id"])
-            is_over = seen["last_escalation_resolved_at"] >= time
+            is_over = seen["last_escalation_resolved_at"] >= (
+                end or pd.Timestamp.max.tz_localize("UTC")
+            )
             agents = [*seen["assignee_id"][is_over][::-1], *seen["assignee_id"][~is_over]]
             agents = agents[-1:] or list(answers["sender_id"][:1].dropna())
             conversation = conversations.loc[conversation_id]
@@ -393,10 +401,16 @@ def metrics_of(seen: Seen, day: str) -> Iterator[tuple[tuple[str, str], dict[str
         mine, open_then, people = of(escalated), of(waiting), of(by_people)
         has_talk = dimension != "agent"
         talk = of(written) if has_talk else written[:0]
-        active = set(talk["conversation_id"])
+        active = set(talk["conversation_id"]) | (
+            set(mine["conversation_id"]) if has_talk else set()
+        )
         not_contained = set(escalated["conversation_id"]) | set(by_people["conversation_id"])
         ai = talk[(talk["role"] == "assistant") & (talk["manual_reply"] != True)]  # noqa: E712
-        in_time = None if seen.target is None else (mine["response"] <= seen.target).sum()
+        is_pending = mine["responded_at"].isna() & mine["ended_at"].isna()
+        in_time = pending = None
+        if seen.target is not None:
+            is_pending &= (seen.now - mine["escalated_at"]).dt.total_seconds() < seen.target
+            in_time, pending = (mine["response"] <= seen.target).sum(), is_pending.sum()
         yield (
             (dimension, value),
             {
@@ -417,7 +431,8 @@ def metrics_of(seen: Seen, day: str) -> Iterator[tuple[tuple[str, str], dict[str
                 "first_response_business_seconds_p50": percentile(mine["business"], 50),
                 "first_response_business_seconds_p90": percentile(mine["business"], 90),
                 "first_response_business_seconds_p95": percentile(mine["business"], 95),
-                "answered_within_target_rate": ratio(in_time, len(mine)),
+                "answered_within_target_rate": ratio(in_time, len(mine) - (pending or 0)),
+                "pending_within_target": pending,
                 "resolution_seconds_p50": percentile(mine["resolution"], 50),
                 "resolution_seconds_p90": percentile(mine["resolution"], 90),
                 "resolution_seconds_mean": ratio(
@@ -611,7 +626,8 @@ def test_an_empty_chat_has_every_table_and_a_row_of_nothing(tmp_path: Path) -> N
             "escalation_metrics": 1,
             "users": 3,
             "listing_coverage": 1,
-            "warehouse_settings": 1,
+            "warehouse_settings": 3,
+            "stale_days": 1,  # today
         }.get(table, 0)
         assert story.value(f"select count(*) from zipchat.{table}") == expected
     row = story.metrics("2026-03-03")
@@ -653,8 +669,8 @@ def test_what_the_api_leaves_out_counts_as_unknown(tmp_path: Path) -> None:
     story.later(hours=1)
     story.run()
     row = story.metrics("2026-03-03")
-    assert (row["conversations_started"], row["conversations_active"]) == (2, 1)
-    assert (row["escalated_conversations"], row["escalation_rate"]) == (2, 2.0)
+    assert (row["conversations_started"], row["conversations_active"]) == (2, 2)
+    assert (row["escalated_conversations"], row["escalation_rate"]) == (2, 1.0)
     assert (row["customer_messages"], row["ai_messages"], row["human_messages"]) == (1, 0, 2)
     assert story.metrics("2026-03-03", "channel", "unknown")["human_messages"] == 2
     nobody = story.metrics("2026-03-03", "agent", "unassigned")

@@ -1,5 +1,5 @@
--- grain: one row per row of `computed` on the days that are stored anew
+-- grain: one row per row of `computed` on the days of `restated`
 insert into zipchat.escalation_metrics by name
-select computed.*, $now::timestamptz as computed_at
+select *, $now::timestamptz as computed_at
 from computed
-where strftime(partition_date, '%Y-%m-%d') in (select day from restated)
+where partition_date in (select day from restated)

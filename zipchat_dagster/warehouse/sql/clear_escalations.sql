@@ -1,2 +1,3 @@
--- grain: all rows; they are derived anew from the history in the same transaction
+-- grain: one row per stored escalation of the conversations of `changed`
 delete from zipchat.escalations
+where (chat_id, conversation_id) in (select (chat_id, conversation_id) from changed)

@@ -1,3 +1,3 @@
--- grain: all rows of the days that are stored anew in the same transaction
+-- grain: all rows of the days of `restated`, which are stored again in the same transaction
 delete from zipchat.escalation_metrics
-where chat_id = $chat_id and strftime(partition_date, '%Y-%m-%d') in (select day from restated)
+where chat_id = $chat_id and partition_date in (select day from restated)

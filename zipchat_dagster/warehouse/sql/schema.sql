@@ -100,11 +100,13 @@ create table if not exists zipchat.escalations (
     resolved_at timestamptz, -- when an agent pressed "resolved"; NULL: not, or not seen
     channel varchar, -- of the conversation
     assignee_id bigint, -- the agent: assigned while it ran, newest observation; else the first seen after its end
-    first_response_at timestamptz, -- first manual reply at or after escalated_at
+    first_response_at timestamptz, -- first manual reply at or after escalated_at and before the wait ended with a resolution
     first_responder_id bigint, -- who wrote it, users.user_id
     superseded_at timestamptz, -- the next escalation of the conversation, if it came before a resolution
-    is_open boolean -- neither resolved nor superseded, and the conversation is not missing
+    ended_at timestamptz, -- the first of resolved_at, superseded_at and the conversation's missing_since; NULL while open
+    is_open boolean -- ended_at is NULL
 );
+alter table zipchat.escalations add column if not exists ended_at timestamptz;
 
 -- grain: one row per day, chat, dimension (all, channel, agent) and its value
 create table if not exists zipchat.escalation_metrics (
@@ -113,7 +115,7 @@ create table if not exists zipchat.escalation_metrics (
     dimension varchar, -- all, channel or agent
     dimension_value varchar, -- all; the channel, or unknown; the agent's users.user_id, or unassigned
     conversations_started bigint, -- conversations created that day
-    conversations_active bigint, -- conversations with a message that day
+    conversations_active bigint, -- conversations with a message or an escalation that day
     escalated_conversations bigint, -- conversations escalated that day, each once
     escalations bigint, -- escalations of that day
     reescalations bigint, -- of those, the second and later ones of their conversation
@@ -129,7 +131,8 @@ create table if not exists zipchat.escalation_metrics (
     first_response_business_seconds_p50 double, -- the same in business hours; NULL without ZIPCHAT_BUSINESS_HOURS
     first_response_business_seconds_p90 double, -- 90th percentile
     first_response_business_seconds_p95 double, -- 95th percentile
-    answered_within_target_rate double, -- answered within ZIPCHAT_RESPONSE_TARGET_SECONDS / escalations
+    answered_within_target_rate double, -- answered within ZIPCHAT_RESPONSE_TARGET_SECONDS / due: answered, ended, or open for at least that long
+    pending_within_target bigint, -- of that day's escalations, those that are open, unanswered and not due yet
     resolution_seconds_p50 double, -- seconds from escalated_at to resolved_at, exact median
     resolution_seconds_p90 double, -- 90th percentile
     resolution_seconds_mean double, -- mean
@@ -140,6 +143,20 @@ create table if not exists zipchat.escalation_metrics (
     ai_messages bigint, -- by the AI
     human_messages bigint, -- by people (manual replies)
     computed_at timestamptz -- when this row was computed, by this machine's clock
+);
+alter table zipchat.escalation_metrics add column if not exists pending_within_target bigint;
+
+-- grain: one row per stored observation of a conversation that escalations do not reflect yet
+create table if not exists zipchat.changed_conversations (
+    chat_id bigint, -- the chat
+    conversation_id bigint, -- raw_conversations.conversation_id
+    observed_at timestamptz -- of the observation; the messages that came with it have the same
+);
+
+-- grain: one row per chat and day whose metrics the next run computes again
+create table if not exists zipchat.stale_days (
+    chat_id bigint, -- the chat
+    partition_date date -- the day, in ZIPCHAT_TIMEZONE
 );
 
 -- grain: one row per chat: every conversation active in [since, as_of] is in raw_conversations
@@ -173,8 +190,8 @@ create table if not exists zipchat.rejected_records (
 
 -- grain: one row per setting that the stored rows depend on
 create table if not exists zipchat.warehouse_settings (
-    name varchar, -- timezone: the zone whose days partition_date holds
-    value varchar -- its value when the rows were last brought in line with it
+    name varchar, -- timezone: the zone whose days partition_date holds; else what is computed from settings
+    value varchar -- the settings when the rows were last brought in line with them
 );
 
 -- grain: one row per conversation: from when on all its messages are stored

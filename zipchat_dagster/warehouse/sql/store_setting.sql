@@ -1,6 +1,6 @@
--- grain: one row: the zone whose days partition_date holds from now on
+-- grain: one row: what the stored rows are in line with from now on
 merge into zipchat.warehouse_settings as known
-using (select 'timezone' as name, $timezone as value) as new
+using (select $name as name, $value as value) as new
 on known.name = new.name
 when matched then update set value = new.value
 when not matched then insert (name, value) values (new.name, new.value)

@@ -1,0 +1,173 @@
+"""Escalations and metrics over a year with ten million messages: what the first run and the hourly
+ones cost, and how long they keep others from the file."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from zipchat_dagster.client import ConversationRead
+from zipchat_dagster.warehouse import Warehouse, store
+from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics
+from zipchat_dagster.warehouse.store import MessageWork
+from zipchat_dagster.warehouse.warehouse import Transaction
+
+CONVERSATIONS = 1_000_000
+DAYS = 365
+NOW = datetime.now(UTC).replace(microsecond=0)
+BEGIN = (NOW - timedelta(days=DAYS - 1)).replace(hour=0, minute=0, second=0)
+TODAY = f"{NOW:%Y-%m-%d}"
+
+# Ten messages in each conversation, one a minute. One conversation in four is escalated after three
+# of them, and half of those are answered; in the end 15,000 are open.
+_CONVERSATIONS = """
+insert into zipchat.raw_conversations by name
+select
+    1 as chat_id,
+    i as conversation_id,
+    $begin::timestamptz + to_microseconds((i * $seconds * 1e6 / $count)::bigint) as created_at,
+    created_at::date as partition_date,
+    created_at + interval 9 minute as last_message_at,
+    ['web', 'email', 'whatsapp'][1 + i % 3] as channel,
+    case when i % 4 = 0 then created_at + interval 3 minute end as last_escalated_at,
+    case when i % 4 = 0 and i % 64 <> 4 then created_at + interval 2 hour end as last_escalation_resolved_at,
+    case when i % 8 = 0 then 1 + i % 20 end as assignee_id,
+    i // 2 as lead_id,
+    'Somebody ' || i as lead_full_name,
+    json_object('id', i, 'lead', json_object('id', i // 2, 'full_name', 'Somebody ' || i)) as payload,
+    payload as show_payload,
+    last_message_at as shown_at,
+    last_message_at as observed_at
+from range($count) as series (i)
+"""
+_HISTORY = """
+insert into zipchat.conversation_history by name
+select
+    chat_id, conversation_id, channel, last_escalated_at, last_escalation_resolved_at, assignee_id, observed_at
+from zipchat.raw_conversations
+"""
+_MESSAGES = """
+insert into zipchat.raw_messages by name
+select
+    chat_id,
+    conversation_id * 10 + n as message_id,
+    conversation_id,
+    if(n % 2 = 0, 'user', 'assistant') as role,
+    'Where is my order?' as message,
+    n = 5 and conversation_id % 8 = 0 as manual_reply,
+    if(manual_reply, assignee_id, null) as sender_id,
+    conversation.created_at + to_minutes(n) as created_at,
+    created_at::date as partition_date,
+    observed_at
+from zipchat.raw_conversations as conversation, range(10) as series (n)
+where conversation_id between $first and $last
+"""
+
+
+_CHANGED = """
+insert into zipchat.changed_conversations by name
+select chat_id, conversation_id, observed_at from zipchat.raw_conversations
+"""
+
+
+class Measured(Warehouse):
+    """A warehouse that remembers how long its longest transaction held the file."""
+
+    longest = 0.0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        started = time.monotonic()
+        with super().transaction() as transaction:
+            yield transaction
+        self.longest = max(self.longest, time.monotonic() - started)
+
+
+def metrics() -> None:
+    """Escalations and metrics: a year with 10 million messages, then hourly runs"""
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = Measured(Path(folder) / "year.duckdb")
+        _fill(warehouse)
+        days = [f"{BEGIN + timedelta(days=n):%Y-%m-%d}" for n in range(DAYS)]
+        _measure(warehouse, "escalations from scratch", lambda: rebuild_escalations(warehouse))
+        _measure(warehouse, f"metrics of {DAYS} days", lambda: _metrics(warehouse, days))
+        _measure(warehouse, "leads", lambda: rebuild_leads(warehouse))
+        for hour in range(3):
+            _sync_an_hour(warehouse, hour)
+            _measure(
+                warehouse, "an hourly run: escalations", lambda: rebuild_escalations(warehouse)
+            )
+            _measure(warehouse, "an hourly run: metrics", lambda: _metrics(warehouse, [TODAY]))
+
+
+def _metrics(warehouse: Warehouse, days: list[str]) -> int:
+    return len(
+        rebuild_metrics(warehouse, chat_id=1, days=days, now=datetime.now(UTC), target_seconds=3600)
+    )
+
+
+def _measure(warehouse: Measured, what: str, work: Callable[[], int]) -> None:
+    warehouse.longest, started = 0.0, time.monotonic()
+    count = work()
+    seconds = time.monotonic() - started
+    print(
+        f"{what:28} {count:9,} rows or days, {seconds:6.2f} s, longest transaction"
+        f" {warehouse.longest:5.2f} s, peak memory {_peak_megabytes():,} MB",
+        flush=True,
+    )
+
+
+def _fill(warehouse: Warehouse) -> None:
+    started = time.monotonic()
+    span = {"begin": BEGIN, "seconds": (NOW - BEGIN).total_seconds(), "count": CONVERSATIONS}
+    with warehouse.transaction():
+        pass  # the tables
+    with warehouse.connection() as connection:
+        connection.execute(_CONVERSATIONS, span)
+        connection.execute(_HISTORY)
+        connection.execute(_CHANGED)
+        for first in range(0, CONVERSATIONS, 100_000):
+            connection.execute(_MESSAGES, {"first": first, "last": first + 99_999})
+    size = warehouse.path.stat().st_size / 1e6
+    print(f"filled within {time.monotonic() - started:.0f} s: {size:,.0f} MB", flush=True)
+
+
+def _sync_an_hour(warehouse: Warehouse, hour: int) -> None:
+    """Store 100 new conversations and 20 late answers to escalations of the last 200 days."""
+    at = NOW + timedelta(minutes=hour)
+    old = [CONVERSATIONS - 60 - 64 * (425 * n + hour) for n in range(1, 21)]  # open ones
+    new = [CONVERSATIONS + 100 * hour + n for n in range(100)]
+    reads = []
+    for conversation_id in old + new:
+        began_at = escalated_at = at
+        if conversation_id in old:
+            began_at = BEGIN + conversation_id * (NOW - BEGIN) / CONVERSATIONS
+            escalated_at = began_at + timedelta(minutes=3)
+        conversation = {
+            "id": conversation_id,
+            "created_at": began_at.isoformat(),
+            "last_message_at": at.isoformat(),
+            "channel": ["web", "email", "whatsapp"][conversation_id % 3],
+            "last_escalated_at": escalated_at.isoformat() if conversation_id % 4 == 0 else None,
+        }
+        message = {
+            "id": conversation_id * 10 + 10 + hour,
+            "role": "assistant" if conversation_id in old else "user",
+            "manual_reply": conversation_id in old,
+            "message": "Hello!",
+            "created_at": at.isoformat(),
+        }
+        work = MessageWork(conversation_id, None, TODAY)
+        reads.append((work, ConversationRead(conversation, [message], at, 11)))
+    with warehouse.transaction() as transaction:
+        store.store_reads(transaction, reads, chat_id=1, timezone="UTC")
+
+
+def _peak_megabytes() -> int:
+    from benchmarks.sync import _peak_megabytes  # which imports this file
+
+    return _peak_megabytes()

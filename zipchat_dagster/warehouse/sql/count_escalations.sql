@@ -1,0 +1,2 @@
+-- grain: one row: the number of escalations
+select count(*) from zipchat.escalations

@@ -1,0 +1,16 @@
+-- grain: one row per day of `days` that was asked for, or whose stored metrics differ from `computed`
+create or replace temp table restated as
+with stored as (
+    select * exclude (computed_at)
+    from zipchat.escalation_metrics
+    where chat_id = $chat_id and partition_date in (select day from days)
+),
+differing as (
+    select partition_date from (from stored except from computed)
+    union
+    select partition_date from (from computed except from stored)
+)
+select day
+from days
+where day in (select partition_date from differing)
+    or strftime(day, '%Y-%m-%d') in (select day from asked)
