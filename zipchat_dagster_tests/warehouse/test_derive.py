@@ -1,0 +1,155 @@
+"""Runs that compute what has changed, against one that computes everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from zipchat_dagster.sandbox import generate
+from zipchat_dagster.sandbox.data import Escalation
+from zipchat_dagster.warehouse import derive, tables
+from zipchat_dagster.warehouse.business_hours import BusinessHours
+from zipchat_dagster.warehouse.derive import rebuild_escalations
+from zipchat_dagster_tests.warehouse.support import ADA, Story, days_between, moment
+
+NUMBERS = ", ".join(
+    column.name for column in tables()["escalation_metrics"].columns if column.name != "computed_at"
+)
+
+
+def live(story: Story, random: Random) -> None:
+    """Some hours of a chat in which what is rare elsewhere is frequent."""
+    chat, agent = story.chat, next(iter(story.chat.users))
+    story.later(hours=random.choice([1, 2, 9, 30]))
+    for _ in range(3):
+        chat.change(random, at=story.now)
+    story.escalate(story.start("whatsapp"))
+    story.later(minutes=1)
+    waiting = [one.id for one in chat.conversations.values() if one.is_escalated]
+    for event in random.sample(range(7), 3):
+        some = random.choice(waiting)
+        story.later(minutes=1)
+        match event:
+            case 0:  # what it wrote before counts for the new channel too
+                chat.conversations[some].channel = random.choice(["web", "email"])
+                story.customer(some)
+            case 1:  # again, and nobody has resolved the first one
+                story.customer(some)
+                story.escalate(some)
+            case 2 if chat.conversations[some].is_escalated:  # both within a second
+                story.resolve(some)
+                chat.conversations[some].escalations.append(Escalation(story.now))
+                story.customer(some)
+            case 3 if chat.conversations[some].is_escalated:  # an answer that comes too late
+                story.resolve(some)
+                story.later(hours=1)
+                story.human(some, agent)
+            case 4:
+                story.assign(some, agent)
+                story.human(some, agent)
+            case 5 if chat.deleted:
+                back = random.choice(list(chat.deleted))
+                chat.restore_conversation(back, at=story.now)
+                story.customer(back)
+            case 6:
+                chat.delete_conversation(some, at=story.now)
+                waiting.remove(some)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_runs_of_what_changed_leave_what_one_run_from_scratch_computes(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(derive, "DAYS_AT_ONCE", 4)
+    monkeypatch.setattr(derive, "CONVERSATIONS_AT_ONCE", 10)
+    random = Random(seed)
+    zone = ("UTC", "Europe/Berlin")[seed % 2]
+    chat = generate(seed=seed, conversations=15, days=5, now=moment("2026-03-20 12:00"))
+    story = Story(tmp_path, chat=chat, timezone=zone, begins="2026-03-10")
+    story.at("2026-03-20 12:00")
+    story.sync()
+    story.derive(*days_between("2026-03-14", "2026-03-20"))
+    settings: dict = {}
+    for step in range(6):
+        live(story, random)
+        story.sync(refresh=random.random() < 0.4)
+        if step == 3:
+            hours = BusinessHours.parse("mon-fri 09:00-17:00", zone)
+            settings = {"business_hours": hours, "target_seconds": 40_000}
+        match random.randrange(4):
+            case 0:
+                pass  # a run that only syncs
+            case 1:
+                rebuild_escalations(story.warehouse)
+            case 2:
+                story.derive("2026-03-13", "2026-03-18", **settings)
+            case 3:
+                story.derive(**settings)
+    story.derive(**settings)
+    found = sorted(story.rows(f"select {NUMBERS} from zipchat.escalation_metrics"), key=str)
+    escalations = sorted(story.rows("from zipchat.escalations"), key=str)
+    days = story.rows("select distinct partition_date::varchar from zipchat.escalation_metrics")
+
+    for table in ("escalations", "escalation_metrics", "stale_days", "changed_conversations"):
+        story.rows(f"delete from zipchat.{table}")
+    story.rows("delete from zipchat.warehouse_settings where name <> 'timezone'")
+    story.derive(*sorted(day for (day,) in days), **settings)
+    assert sorted(story.rows("from zipchat.escalations"), key=str) == escalations
+    assert sorted(story.rows(f"select {NUMBERS} from zipchat.escalation_metrics"), key=str) == found
+
+    rates = story.frame("select columns('.*_rate') from zipchat.escalation_metrics")
+    assert ((rates >= 0) & (rates <= 1) | rates.isna()).all(axis=None)
+    assert rates.notna().any().all()
+
+
+def test_a_run_that_was_killed_leaves_the_rest_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Story(tmp_path)
+    days = days_between("2026-03-02", "2026-03-05")
+    for day in days:
+        story.at(f"{day} 10:00")
+        story.escalate(story.start())
+    story.sync()
+    story.derive(*days)
+    for conversation_id in story.chat.conversations:
+        story.human(conversation_id, ADA)
+    story.later(minutes=1)
+    story.sync()
+    monkeypatch.setattr(derive, "DAYS_AT_ONCE", 1)
+    compute = derive._compute
+
+    def killed(transaction: object, first: str, *rest: object) -> None:
+        if first == "2026-03-04":
+            raise KeyboardInterrupt
+        compute(transaction, first, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(derive, "_compute", killed)
+        story.derive()
+    assert story.derive() == ["2026-03-04", "2026-03-05"]
+    assert [story.metrics(day)["unanswered"] for day in days] == [0, 0, 0, 0]
+
+
+def test_the_columns_of_an_older_database_are_added(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.at("2026-03-03 10:00")
+    story.escalate(story.start())
+    story.run()
+    for statement in (
+        "alter table zipchat.escalations drop column ended_at",
+        "alter table zipchat.escalation_metrics drop column pending_within_target",
+        "drop table zipchat.changed_conversations",
+        "drop table zipchat.stale_days",
+        "delete from zipchat.warehouse_settings where name <> 'timezone'",
+    ):
+        story.rows(statement)
+    story.warehouse = type(story.warehouse)(story.warehouse.path)
+    story.later(minutes=5)
+    story.resolve(next(iter(story.chat.conversations)))
+    story.sync()
+    assert story.derive(target_seconds=60) == ["2026-03-03"]
+    assert story.escalations("ended_at", "is_open") == [("03-03 10:05:00", False)]
+    assert story.metrics("2026-03-03")["pending_within_target"] == 0
