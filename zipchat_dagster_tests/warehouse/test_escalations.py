@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from zipchat_dagster.sandbox.data import Escalation
 from zipchat_dagster.warehouse.derive import rebuild_escalations
 from zipchat_dagster_tests.warehouse.support import ADA, BO, CY, Story
 
@@ -173,6 +174,77 @@ def test_a_later_escalation_lends_its_answer_to_one_that_still_waited_only(story
         (resolved, "03-03 10:00:00", None),
         (waiting, noon, noon),
         (resolved, noon, noon),
+    ]
+
+
+def test_a_reply_after_an_unanswered_resolution_is_not_a_response(story: Story) -> None:
+    conversation_id = story.start()
+    story.escalate(conversation_id)
+    look(story)
+    story.at("2026-03-03 12:00")
+    story.customer(conversation_id)
+    story.escalate(conversation_id)
+    look(story)
+    story.resolve(conversation_id)
+    look(story)
+    story.at("2026-03-08 12:00")
+    story.human(conversation_id, ADA)
+    look(story)
+    # Not to the second, which was resolved, nor to the first, whose wait ended with it.
+    assert story.escalations("first_response_at") == [(None,), (None,)]
+
+
+def test_a_reply_in_the_second_of_the_resolution_is_a_response(story: Story) -> None:
+    conversation_id = story.start()
+    story.escalate(conversation_id)
+    story.later(minutes=5)
+    story.human(conversation_id, ADA)
+    story.resolve(conversation_id)
+    look(story)
+    assert story.escalations("first_response_at") == [("03-03 10:05:00",)]
+
+
+def escalate_at_once(story: Story, conversation_id: int) -> None:
+    """Again in the second of the resolution, which the sandbox would refuse."""
+    story.resolve(conversation_id)
+    story.chat.conversations[conversation_id].escalations.append(Escalation(story.now))
+    story.customer(conversation_id)
+
+
+def test_of_a_resolution_and_an_escalation_in_one_second_the_resolution_is_the_earlier_ones(
+    tmp_path: Path,
+) -> None:
+    story = Story(tmp_path, reescalation_resolved="keep")
+    story.at("2026-03-03 10:00")
+    conversation_id = story.start()
+    story.escalate(conversation_id)
+    for hour in (11, 12):
+        look(story)
+        story.at(f"2026-03-03 {hour}:00")
+        escalate_at_once(story, conversation_id)
+    story.assign(conversation_id, BO)
+    look(story)
+    assert story.escalations("escalated_at", "resolved_at", "assignee_id", "is_open") == [
+        ("03-03 10:00:00", "03-03 11:00:00", None, False),
+        ("03-03 11:00:00", "03-03 12:00:00", None, False),
+        ("03-03 12:00:00", None, BO, True),
+    ]
+
+
+def test_it_is_its_own_if_the_earlier_one_was_resolved_before(story: Story) -> None:
+    conversation_id = story.start()
+    story.escalate(conversation_id)
+    story.later(minutes=1)
+    story.resolve(conversation_id)
+    look(story)
+    story.at("2026-03-03 12:00")
+    story.customer(conversation_id)
+    story.escalate(conversation_id)
+    story.resolve(conversation_id)
+    look(story)
+    assert story.escalations("escalated_at", "resolved_at") == [
+        ("03-03 10:00:00", "03-03 10:01:00"),
+        ("03-03 12:00:00", "03-03 12:00:00"),
     ]
 
 

@@ -680,6 +680,72 @@ def test_what_the_api_leaves_out_counts_as_unknown(tmp_path: Path) -> None:
     assert (ada["escalations"], ada["human_messages"]) == (0, 1)
 
 
+def test_an_escalation_makes_its_conversation_active(tmp_path: Path) -> None:
+    """Just after midnight, a day after the conversation's last message."""
+    story = Story(tmp_path)
+    story.at("2026-03-03 23:50")
+    conversation_id = story.start()
+    story.at("2026-03-04 00:01")
+    story.escalate(conversation_id)
+    story.start("email")
+    story.later(hours=1)
+    story.sync()
+    story.derive("2026-03-03", "2026-03-04")
+    row = story.metrics("2026-03-04")
+    assert (row["conversations_active"], row["escalated_conversations"]) == (2, 1)
+    assert (row["escalation_rate"], row["containment_rate"]) == (0.5, 0.5)
+    assert story.metrics("2026-03-04", "channel", "web")["escalation_rate"] == 1
+
+
+def test_only_what_is_due_can_miss_the_target(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.at("2026-03-03 10:00")
+    answered, late, ended, gone, waiting, young = (story.start() for _ in range(6))
+    for conversation_id in (answered, late, ended, gone, waiting):
+        story.escalate(conversation_id)
+    story.at("2026-03-03 10:30")
+    story.human(answered, ADA)
+    story.resolve(ended)
+    story.sync()
+    story.chat.delete_conversation(gone, at=story.now)
+    story.escalate(young)
+
+    def within_target() -> tuple[float, int]:
+        story.sync(refresh=True)
+        story.derive(target_seconds=3600)
+        row = story.metrics("2026-03-03")
+        return row["answered_within_target_rate"], row["pending_within_target"]
+
+    story.at("2026-03-03 10:59:59")
+    assert within_target() == (1 / 3, 3)  # answered; ended and gone are due
+    story.at("2026-03-03 11:00")
+    assert within_target() == (1 / 5, 1)  # late and waiting are due too
+    story.at("2026-03-03 11:10")
+    story.human(late, ADA)
+    story.human(young, ADA)
+    assert within_target() == (2 / 6, 0)
+
+
+def test_time_alone_makes_a_response_due_on_a_day_that_is_over(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.at("2026-03-03 23:00")
+    story.escalate(story.start())
+    story.later(minutes=5)
+    story.sync()
+    two_hours = {"target_seconds": 7200}
+    story.derive(**two_hours)
+    for clock, restated in (
+        ("00:30", ["2026-03-03"]),  # the day is over
+        ("00:50", []),
+        ("01:00", ["2026-03-03"]),  # the response is due
+        ("02:00", []),
+    ):
+        story.at(f"2026-03-04 {clock}")
+        assert story.derive(**two_hours) == [*restated, "2026-03-04"], clock
+    row = story.metrics("2026-03-03")
+    assert (row["answered_within_target_rate"], row["pending_within_target"]) == (0, 0)
+
+
 def test_a_missing_conversation_is_open_until_it_was_missed_and_not_after(tmp_path: Path) -> None:
     story = Story(tmp_path)
     story.at("2026-03-03 10:00")
