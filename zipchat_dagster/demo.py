@@ -155,7 +155,7 @@ def _materialize(days: list[str]) -> Path | None:
 def _metrics_table() -> str:
     from zipchat_dagster.warehouse import Warehouse, summaries
 
-    return summaries.metrics_table(Warehouse(DEMO_DATABASE))
+    return summaries.metrics_table(Warehouse(DEMO_DATABASE), chat_id=1)
 
 
 def _remove(database: Path) -> None:

@@ -253,7 +253,7 @@ BREAKS: dict[str, tuple[list[str], dict[str, str]]] = {
     ),
     "a message lost": (
         [f"delete from zipchat.raw_messages where {MESSAGE}"],
-        {"raw_messages.counts_are_as_the_api_stated": "ERROR"},
+        {"raw_messages.counts_are_as_the_api_stated": "WARN"},
     ),
     "a listing too short": (
         ["update zipchat.listing_coverage set stated_total = listed_total + 3"],
@@ -415,7 +415,7 @@ def failing(built: Built) -> dict[str, Verdict]:
     tables = Warehouse(built.path)
     found = {}
     for asset, rules in RULES.values():
-        for rule, verdict in zip(rules, judged(asset, rules, tables, history), strict=True):
+        for rule, verdict in zip(rules, judged(asset, rules, tables, 1, history), strict=True):
             if not verdict.passed:
                 severity = verdict.severity or rule.severity
                 found[f"{asset.key.path[-1]}.{rule.name}"] = replace(verdict, severity=severity)

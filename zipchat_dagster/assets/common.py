@@ -61,9 +61,9 @@ def table_metadata(name: str) -> dict[str, Any]:
     }
 
 
-def preview(warehouse: Warehouse, table: str) -> dict[str, dg.MetadataValue[Any]]:
+def preview(warehouse: Warehouse, table: str, *, chat_id: int) -> dict[str, dg.MetadataValue[Any]]:
     """Metadata of a materialization: the newest rows of the table, without personal data."""
-    records = [dg.TableRecord(row) for row in summaries.preview(warehouse, table)]
+    records = [dg.TableRecord(row) for row in summaries.preview(warehouse, table, chat_id=chat_id)]
     return {"preview": dg.MetadataValue.table(records)} if records else {}
 
 

@@ -1,4 +1,4 @@
-"""`escalation_metrics`: how often, how fast and how well conversations are escalated."""
+"""`escalation_metrics`: how often conversations are escalated, and how fast they are answered."""
 
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ from zipchat_dagster.assets.common import (
     table_metadata,
     window_days,
 )
+from zipchat_dagster.assets.escalations import DerivedConfig
 from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
@@ -38,22 +39,22 @@ from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_metric
 )
 def escalation_metrics(
     context: dg.AssetExecutionContext,
+    config: DerivedConfig,
     zipchat: ZipchatResource,
     warehouse: WarehouseResource,
     metric_settings: MetricSettings,
 ) -> dg.MaterializeResult:
     """Metrics of the partition's day, for all conversations, each channel and each agent.
 
-    Escalations count on the day they happened, whenever they were answered or resolved. So a late
-    answer or resolution changes a day that is past: every run also recomputes the days that were
-    computed before and stores those whose numbers changed. They are computed from `escalations`,
-    which is derived anew first.
+    An escalation counts on the day it happened, no matter when it was answered or resolved. So a
+    late answer or resolution changes a past day: every run also computes the days that changed
+    records touch, and stores those whose numbers differ. Escalations are brought up to date first.
 
     Cost: no request.
     """
     tables = warehouse.warehouse
     days = window_days(context)
-    rebuild_escalations(tables)
+    rebuild_escalations(tables, from_scratch=config.from_scratch)
     hours = metric_settings.business_hours
     written = rebuild_metrics(
         tables,
@@ -62,19 +63,21 @@ def escalation_metrics(
         now=datetime.now(UTC),
         business_hours=BusinessHours.parse(hours, tables.timezone) if hours else None,
         target_seconds=metric_settings.response_target_seconds,
+        from_scratch=config.from_scratch,
     )
     restated = sorted(set(written) - set(days))
     for day in restated:
-        context.log.info(f"The metrics of {day} changed and were stored anew.")
+        context.log.info(f"The metrics of {day} changed and were stored again.")
         context.log_event(
             dg.AssetMaterialization(context.asset_key, partition=day, metadata={"restated": True})
         )
-    counts = summaries.partition_counts(tables, "escalation_metrics", days)
+    counts = summaries.partition_counts(tables, "escalation_metrics", days, chat_id=zipchat.chat)
     add_partition_metadata(context, counts)
+    table = summaries.metrics_table(tables, chat_id=zipchat.chat)
     return dg.MaterializeResult(
         metadata={
             "days_restated": len(restated),
-            "preview": dg.MetadataValue.md(f"```\n{summaries.metrics_table(tables)}\n```"),
+            "preview": dg.MetadataValue.md(f"```\n{table}\n```"),
             **column_lineage("escalation_metrics"),
         }
     )

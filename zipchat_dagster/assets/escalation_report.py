@@ -1,4 +1,4 @@
-"""`escalation_report`: the metrics of a range as one page that people like to look at."""
+"""`escalation_report`: the metrics of a range of days as one HTML page."""
 
 import base64
 from datetime import UTC, date, datetime, timedelta
@@ -12,17 +12,21 @@ from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWN
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
 from zipchat_dagster.assets.escalations import escalations
 from zipchat_dagster.assets.users import users
-from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+from zipchat_dagster.warehouse import Warehouse
 
 
 class ReportConfig(dg.Config):
-    """The range of the report; the last 30 days unless it is told otherwise."""
+    """The range of the report. Default: of the last 30 days, those that have metrics."""
 
     first: str | None = Field(default=None, description="First day, such as 2026-01-01.")
-    last: str | None = Field(default=None, description="Last day; today if not given.")
+    last: str | None = Field(default=None, description="Last day, inclusive.")
     path: str | None = Field(
         default=None,
-        description="Where to write it; escalation_report.html beside the database if not given.",
+        description=(
+            "Where to write it. Default: beside the database, as data/warehouse_report.html beside"
+            " data/warehouse.duckdb."
+        ),
     )
 
 
@@ -40,9 +44,10 @@ def escalation_report(
     config: ReportConfig,
     zipchat: ZipchatResource,
     warehouse: WarehouseResource,
+    metric_settings: MetricSettings,
 ) -> dg.MaterializeResult:
     """One self-contained HTML page: volume and escalation rate, response and resolution times,
-    channels, agents, open backlog by age. The last 30 days by default.
+    channels, agents, open backlog by age. A banner says so if the data is not from Zipchat.
 
     Cost: no request.
     """
@@ -51,12 +56,19 @@ def escalation_report(
 
     tables = warehouse.warehouse
     now = datetime.now(UTC)
-    last = _day(config.last, "last") or now.astimezone(ZoneInfo(tables.timezone)).date()
-    first = _day(config.first, "first") or last - timedelta(days=29)
-    if first > last:
-        raise dg.Failure(f"The report's first day, {first}, comes after its last, {last}.")
-    report = build_report(tables, chat_id=zipchat.chat, first=first, last=last, now=now)
-    path = Path(config.path or tables.path.with_name("escalation_report.html"))
+    first, last = _range(config, tables, zipchat.chat, now)
+    report = build_report(
+        tables,
+        chat_id=zipchat.chat,
+        first=first,
+        last=last,
+        now=now,
+        target_seconds=metric_settings.response_target_seconds,
+        business_hours=metric_settings.business_hours,
+        # Plain http is for this machine only, and replay and the sandbox name themselves.
+        source="" if zipchat.source.startswith("https://") else zipchat.source,
+    )
+    path = Path(config.path or tables.path.with_name(f"{tables.path.stem}_report.html"))
     written = path.with_suffix(".tmp")
     written.write_text(report.html, encoding="utf-8")
     written.replace(path)
@@ -73,8 +85,26 @@ def escalation_report(
     )
 
 
+def _range(
+    config: ReportConfig, tables: Warehouse, chat_id: int, now: datetime
+) -> tuple[date, date]:
+    from zipchat_dagster.report.numbers import measured_days
+
+    last = _day(config.last, "last") or now.astimezone(ZoneInfo(tables.timezone)).date()
+    first = _day(config.first, "first") or last - timedelta(days=29)
+    if first > last:
+        raise dg.Failure(
+            f"The report's first day, {first}, is after its last, {last}.", allow_retries=False
+        )
+    # Days that were asked for are shown in any case, with gaps.
+    measured = measured_days(tables, chat_id=chat_id, first=first, last=last) or (first, last)
+    return (first if config.first else measured[0]), (last if config.last else measured[1])
+
+
 def _day(text: str | None, name: str) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise dg.Failure(f"{name}: “{text}” is no date. Write one such as 2026-01-31.") from None
+        raise dg.Failure(
+            f"{name}: “{text}” is not a date. Write one such as 2026-01-31.", allow_retries=False
+        ) from None

@@ -1,4 +1,4 @@
-"""`leads`: the customers behind the conversations, as a CRM would take them."""
+"""`leads`: the customers behind the conversations, ready for a CRM."""
 
 import dagster as dg
 
@@ -13,7 +13,7 @@ from zipchat_dagster.assets.common import (
 from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
-from zipchat_dagster.resources import WarehouseResource
+from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.warehouse.derive import rebuild_leads
 
 
@@ -27,11 +27,11 @@ from zipchat_dagster.warehouse.derive import rebuild_leads
     backfill_policy=dg.BackfillPolicy.single_run(),
     deps=[raw_conversations, raw_messages],
 )
-def leads(warehouse: WarehouseResource) -> dg.MaterializeResult:
+def leads(zipchat: ZipchatResource, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """One row per lead: its newest known fields, how many conversations it had, and when.
 
-    First and last name, the shop's customer id and further attributes come from the show endpoint,
-    which is asked whenever messages are read.
+    First and last name, the shop's customer id and further attributes are only in the answers that
+    also bring messages.
 
     Cost: no request.
     """
@@ -40,6 +40,6 @@ def leads(warehouse: WarehouseResource) -> dg.MaterializeResult:
         metadata={
             "dagster/row_count": count,
             **column_lineage("leads"),
-            **preview(warehouse.warehouse, "leads"),
+            **preview(warehouse.warehouse, "leads", chat_id=zipchat.chat),
         }
     )

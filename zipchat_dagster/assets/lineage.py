@@ -1,4 +1,4 @@
-"""Which raw columns a derived column comes from, as Dagster shows it."""
+"""The raw columns behind each derived column, for Dagster's column lineage."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Final
 
 import dagster as dg
 
-_RESPONSE = "raw_messages.created_at raw_messages.manual_reply raw_conversations.last_escalated_at"
 _ESCALATED = "raw_conversations.last_escalated_at"
 _RESOLVED = f"{_ESCALATED} raw_conversations.last_escalation_resolved_at"
+_ENDED = f"{_RESOLVED} raw_conversations.missing_since"
+_RESPONSE = f"{_RESOLVED} raw_messages.created_at raw_messages.manual_reply"
 _WRITTEN = "raw_messages.role raw_messages.manual_reply raw_messages.created_at"
 
 SOURCES: Final[dict[str, dict[str, str]]] = {
@@ -22,7 +23,8 @@ SOURCES: Final[dict[str, dict[str, str]]] = {
         "first_response_at": _RESPONSE,
         "first_responder_id": f"{_RESPONSE} raw_messages.sender_id",
         "superseded_at": _RESOLVED,
-        "is_open": f"{_RESOLVED} raw_conversations.missing_since",
+        "ended_at": _ENDED,
+        "is_open": _ENDED,
     },
     "leads": {
         "lead_id": "raw_conversations.lead_id",
@@ -40,19 +42,20 @@ SOURCES: Final[dict[str, dict[str, str]]] = {
     },
     "escalation_metrics": {
         "conversations_started": "raw_conversations.created_at",
-        "conversations_active": "raw_messages.created_at",
+        "conversations_active": f"{_ESCALATED} raw_messages.created_at",
         "escalated_conversations": _ESCALATED,
         "escalations": _ESCALATED,
         "reescalations": _ESCALATED,
         "resolved": _RESOLVED,
-        "still_open": f"{_RESOLVED} raw_conversations.missing_since",
+        "still_open": _ENDED,
         "unanswered": _RESPONSE,
         "escalation_rate": f"{_ESCALATED} raw_messages.created_at",
         "containment_rate": f"{_ESCALATED} {_WRITTEN}",
         "resolution_rate": _RESOLVED,
-        "answered_within_target_rate": _RESPONSE,
+        "answered_within_target_rate": f"{_RESPONSE} raw_conversations.missing_since",
+        "pending_within_target": f"{_RESPONSE} raw_conversations.missing_since",
         "resolution_seconds_mean": _RESOLVED,
-        "backlog_at_day_end": f"{_RESOLVED} raw_conversations.missing_since",
+        "backlog_at_day_end": _ENDED,
         "customer_messages": _WRITTEN,
         "ai_messages": _WRITTEN,
         "human_messages": _WRITTEN,
@@ -62,13 +65,13 @@ SOURCES: Final[dict[str, dict[str, str]]] = {
             for n in (50, 90, 95)
         },
         **{f"resolution_seconds_p{n}": _RESOLVED for n in (50, 90)},
-        **{f"backlog_age_seconds_{what}": _RESOLVED for what in ("p50", "max")},
+        **{f"backlog_age_seconds_{what}": _ENDED for what in ("p50", "max")},
     },
 }
 
 
 def column_lineage(table: str) -> dict[str, dg.TableColumnLineage]:
-    """Metadata of a materialization: from which columns of the raw tables its own come."""
+    """Metadata of a materialization: the columns of the raw tables behind each of its own."""
     return {
         "dagster/column_lineage": dg.TableColumnLineage(
             {

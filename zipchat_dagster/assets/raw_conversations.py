@@ -89,7 +89,9 @@ def raw_conversations(
             if config.relist_days
             else None,
         )
-        counts = summaries.partition_counts(tables, "raw_conversations", window_days(context))
+        counts = summaries.partition_counts(
+            tables, "raw_conversations", window_days(context), chat_id=zipchat.chat
+        )
         add_partition_metadata(context, counts)
         return dg.MaterializeResult(
             metadata={
@@ -102,6 +104,6 @@ def raw_conversations(
                 "days_in_run": len(window_days(context)),
                 "source": zipchat.source,
                 **cost(client),
-                **preview(tables, "raw_conversations"),
+                **preview(tables, "raw_conversations", chat_id=zipchat.chat),
             }
         )

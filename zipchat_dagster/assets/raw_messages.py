@@ -66,7 +66,9 @@ def raw_messages(
         # The run's own event comes at its end; a long run that dies has reported its days.
         if len(days) > 1 and time.monotonic() - began_at > LONG_RUN:
             context.log.info(f"All messages of {day} are stored.")
-            counts = summaries.partition_counts(tables, "raw_messages", [day]).get(day, {})
+            counts = summaries.partition_counts(
+                tables, "raw_messages", [day], chat_id=zipchat.chat
+            ).get(day, {})
             context.log_event(
                 dg.AssetMaterialization(context.asset_key, partition=day, metadata=counts)
             )
@@ -83,7 +85,9 @@ def raw_messages(
             most_retried=MOST_RETRIED if is_live(context) else 0,
             on_day=on_day,
         )
-        add_partition_metadata(context, summaries.partition_counts(tables, "raw_messages", days))
+        add_partition_metadata(
+            context, summaries.partition_counts(tables, "raw_messages", days, chat_id=zipchat.chat)
+        )
         return dg.MaterializeResult(
             metadata={
                 "conversations_read": result.conversations,
@@ -93,6 +97,6 @@ def raw_messages(
                 "days_in_run": len(days),
                 "source": zipchat.source,
                 **cost(client),
-                **preview(tables, "raw_messages"),
+                **preview(tables, "raw_messages", chat_id=zipchat.chat),
             }
         )

@@ -42,6 +42,6 @@ def users(
                 "dagster/row_count": count,
                 "source": zipchat.source,
                 **cost(client),
-                **preview(warehouse.warehouse, "users"),
+                **preview(warehouse.warehouse, "users", chat_id=zipchat.chat),
             }
         )

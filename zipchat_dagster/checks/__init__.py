@@ -1,13 +1,13 @@
-"""The asset checks: what only the data, the API or Dagster's history can tell.
+"""The asset checks.
 
-Each is a sentence that is true when it passes. `ERROR` means that a number in the tables is wrong
-or missing; `WARN` that somebody should look. What is found is named by id, never by what a customer
-wrote or is called. `content` looks at what is stored, `fields` at the shape of what the API sends,
-`recency` at what Dagster ran and when, `activity` asks the API.
+Each name is a sentence that is true when the check passes. `ERROR` means that numbers in the tables
+are wrong or missing; `WARN` means that someone should look. Findings are named by id, never by a
+customer's words or name. `content` checks what is stored, `fields` the shape of what the API sends,
+`recency` what Dagster ran and when, and `activity` calls the API.
 
-Only `raw_messages.keys_are_unique` blocks: a record stored twice would be counted twice, and what
-it holds back (escalations, leads, metrics) is derived and made good by the next run. Nothing stops
-the two raw assets: data that does not arrive cannot be looked at.
+Only `raw_messages.keys_are_unique` blocks: a record stored twice would be counted twice, and the
+tables it holds back (escalations, leads, metrics) are derived, so the next run catches up. Nothing
+blocks the raw tables: data that does not arrive cannot be checked.
 """
 
 import dagster as dg
@@ -22,7 +22,7 @@ from zipchat_dagster.checks import content, fields, recency
 from zipchat_dagster.checks.activity import newest_activity_is_stored
 from zipchat_dagster.checks.rules import Rule, checks_of
 
-# The steps, by name: an asset, and what is looked at once it is materialized.
+# The steps by name: an asset and the rules that run after it.
 RULES: dict[str, tuple[dg.AssetsDefinition, list[Rule]]] = {
     "users_checks": (
         users,
@@ -48,7 +48,7 @@ RULES: dict[str, tuple[dg.AssetsDefinition, list[Rule]]] = {
             recency.TODAY_IS_UP_TO_DATE,
         ],
     ),
-    # A step of its own: what is derived waits for it, and for no other check.
+    # A step of its own: the derived tables wait for it, and for no other check.
     "raw_messages_keys_check": (raw_messages, [content.MESSAGE_KEYS_ARE_UNIQUE]),
     "raw_messages_checks": (
         raw_messages,

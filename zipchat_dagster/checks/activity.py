@@ -1,4 +1,4 @@
-"""The check that asks the API: is its newest activity in our table?"""
+"""The check that calls the API: is its newest activity stored?"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -19,15 +19,15 @@ LONGEST_LAG: Final = timedelta(hours=2)
     asset=raw_conversations,
     pool=API_POOL,
     description=(
-        "What the API shows as active was not waiting for more than 2 hours to be stored; asks for"
-        " one page. When it fails, the syncs do not run, or they run and do not bring what is"
-        " there: materialize raw_conversations for today, with `refresh` if it stays."
+        "No activity that the API shows has waited for more than 2 hours to be stored. Costs one"
+        " request. If it fails, either no sync runs or the syncs miss something: materialize"
+        " raw_conversations for today, with `refresh` if the failure persists."
     ),
 )
 def newest_activity_is_stored(
     context: dg.AssetCheckExecutionContext, zipchat: ZipchatResource, warehouse: WarehouseResource
 ) -> dg.AssetCheckResult:
-    """Compare the newest stored activity with a page of the API's, since then."""
+    """Compare the newest stored activity with one page of what the API shows since then."""
     with looking_at(warehouse.warehouse) as transaction:
         ((newest_at, listed_since),) = transaction.execute("check_newest", chat_id=zipchat.chat)
     since = newest_at or listed_since
@@ -37,8 +37,8 @@ def newest_activity_is_stored(
             rows, observed_at = next(iter(listing))
             verdict = judge(rows, newest_at=since, observed_at=observed_at, total=listing.total)
     except dg.Failure as failure:
-        # No reason to end a run that brought data.
-        verdict = Verdict(False, f"The API could not be asked: {failure.description}")
+        # The run itself brought data and should not fail.
+        verdict = Verdict(False, f"The API could not be reached: {failure.description}")
     return result(verdict, WARN, asset=raw_conversations, name="newest_activity_is_stored")
 
 
@@ -49,11 +49,11 @@ def judge(
     observed_at: datetime,
     total: int | None,
 ) -> Verdict:
-    """What one page, of whichever order, tells about the activity after `newest_at`.
+    """What one page, in any order, shows of the activity after `newest_at`.
 
-    The lag is how long the oldest of it has been waiting: after a quiet night the newest alone
-    would look like hours of delay. Where the page cannot hold it all, the oldest may be on another
-    one; so much activity comes without pauses, and the distance of the newest tells enough.
+    The lag is how long the oldest of it has been waiting. The newest alone would look like hours of
+    delay after a quiet night. If the page does not hold all of it, the oldest may be on another
+    page; but that much activity has no pauses, so the distance to the newest is good enough.
     """
     newer: dict[int, datetime] = {}
     for row in rows:

@@ -1,7 +1,7 @@
 """Checks of the shape of what the API sends: its fields and their types.
 
-`FIELDS` is the one place for what is documented or was seen in integrations (design: api.md). A
-field that is neither in there nor in older records is new; the payload keeps it either way.
+`FIELDS` lists what is documented or was seen in integrations (docs/api.md). A field that is neither
+listed nor in older records is new; the payload keeps it either way.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import dagster as dg
 
 from zipchat_dagster.checks.rules import NAMED_AT_MOST, WARN, Evidence, Rule, Verdict
 
-ENOUGH_RECORDS: Final = 20  # recent ones, before the absence of a field means anything
-NEARLY_ALL: Final = 0.95  # share of earlier records in which a field counts as always there
+ENOUGH_RECORDS: Final = 20  # recent records it takes for a missing field to mean anything
+NEARLY_ALL: Final = 0.95  # share of earlier records from which a field counts as always present
 LONGEST_NAME: Final = 60  # characters of a field's name that are shown
 
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of one kind of record: those it always has (maybe null), and those it may have."""
+    """The fields of one kind of record: those it always has (possibly null) and those it may have."""
 
     always: frozenset[str]
     maybe: frozenset[str] = frozenset()
@@ -55,14 +55,14 @@ FIELDS: Final = {
     "message": Fields(
         frozenset({"id", "role", "message", "manual_reply", "status", "sender_id", "created_at"})
     ),
-    # Nobody told us how a user is named, so no name is asked for.
+    # The fields of a user's name are not documented, so none is required.
     "user": Fields(frozenset({"id", "email"}), _PERSON),
 }
 
 
 @dataclass(frozen=True)
 class Seen:
-    """In how many records of a kind a field was, or with no field's name, how many there are."""
+    """How many records of a kind have a field; with an empty name, how many there are at all."""
 
     kind: str
     field: str
@@ -72,16 +72,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class Drift:
-    """How recent records differ from what was known, as `kind.field`."""
+    """How recent records differ from what is known; fields as `kind.field`."""
 
     new: list[str]
-    absent: list[str]  # documented, and in no recent record
-    gone: list[str]  # not documented, in nearly all earlier records, and in no recent one
-    undocumented: list[str]  # new or not
+    absent: list[str]  # documented, but in no recent record
+    gone: list[str]  # not documented, in nearly all earlier records, but in no recent one
+    undocumented: list[str]  # whether new or not
 
 
 def drift(seen: Iterable[Seen]) -> Drift:
-    """Compare with `FIELDS` and with earlier records."""
+    """Compare recent records with `FIELDS` and with earlier records."""
     by_kind: dict[str, dict[str, Seen]] = {}
     for one in seen:
         by_kind.setdefault(one.kind, {})[one.field] = one
@@ -110,9 +110,9 @@ def drift(seen: Iterable[Seen]) -> Drift:
 
 
 def _judge_fields(evidence: Evidence) -> Verdict:
-    rows = evidence.transaction.execute("check_fields", table=evidence.table)
-    found = drift(Seen(*row) for row in rows)
-    told = [
+    rows = evidence.rows("check_fields", table=evidence.table)
+    found = drift(Seen(**row) for row in rows)
+    changes = [
         f"{what}: {_named(names)}"
         for what, names in (
             ("new", found.new),
@@ -122,8 +122,10 @@ def _judge_fields(evidence: Evidence) -> Verdict:
         if names
     ]
     return Verdict(
-        passed=not told,
-        description="; ".join(told) + "." if told else "Recent records have the fields they had.",
+        passed=not changes,
+        description="; ".join(changes) + "."
+        if changes
+        else "Recent records have the known fields.",
         metadata={
             "offenders": len(found.new) + len(found.absent) + len(found.gone),
             "new_fields": _json(found.new),
@@ -137,20 +139,20 @@ def _judge_fields(evidence: Evidence) -> Verdict:
 FIELDS_ARE_THE_KNOWN_ONES = Rule(
     "fields_are_the_known_ones",
     WARN,
-    "The records that were read in the last two days have the fields that are documented or that"
-    " records before them had. When it fails over a new field, nothing is lost, since payload holds"
-    " it: give it a column if it is wanted, and add it to FIELDS in checks/fields.py. A field that"
-    " is absent leaves its column NULL: look whether the API renamed it.",
+    "Records read in the last two days have the fields that are documented or that earlier records"
+    " had. If it fails because of a new field, nothing is lost, since payload holds it: give it a"
+    " column if you need one, and add it to FIELDS in checks/fields.py. A field that is absent"
+    " leaves its column NULL: find out whether the API renamed it.",
     _judge_fields,
 )
 
 
 def _judge_types(evidence: Evidence) -> Verdict:
     rows = evidence.rows("check_types", table=evidence.table, most=NAMED_AT_MOST)
-    told = [f"{row['field']} in {row['records']:,} records" for row in rows]
+    wrong = [f"{row['field']} in {row['records']:,} records" for row in rows]
     return Verdict(
         passed=not rows,
-        description=f"Wrong: {', '.join(told)}." if rows else "Every value fits its column.",
+        description=f"Wrong: {', '.join(wrong)}." if rows else "Every value fits its column.",
         metadata={
             "offenders": sum(row["records"] for row in rows),
             "named": dg.MetadataValue.json(rows),
@@ -161,9 +163,9 @@ def _judge_types(evidence: Evidence) -> Verdict:
 EVERY_VALUE_HAS_ITS_TYPE = Rule(
     "every_value_has_its_type",
     WARN,
-    "No column is NULL, or text in place of something else, because the API sent a value of another"
-    " type than documented. When it fails, look at payload of the ids named: it holds the value. If"
-    " the API changed for good, change sql/type_conversations.sql or sql/merge_messages.sql.",
+    "The API sent every value in the documented type. A value of another type becomes NULL, or text"
+    " in a text column. If it fails, look at the payload of the ids named, which holds the value. If"
+    " the API has changed for good, adapt sql/type_conversations.sql or sql/merge_messages.sql.",
     _judge_types,
 )
 

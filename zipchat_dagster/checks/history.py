@@ -1,4 +1,4 @@
-"""What Dagster's instance knows of a daily asset: which days were materialized, and when last."""
+"""Which days of a daily asset Dagster has materialized, and when last."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from zipchat_dagster.partitions import daily
 
 
 def current_time() -> datetime:
-    """This machine's time; a function of its own so that tests can turn the clock."""
+    """This machine's time; a function of its own so that tests can set the clock."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class History:
-    """The materializations of one asset's days; none for an asset without partitions.
+    """The materializations of one asset's days; empty for an asset without partitions.
 
     Attributes:
         at: when this was read.
         days: every day that was ever materialized.
-        newest: of today and yesterday those that were materialized, and when they last were.
+        newest: when today and yesterday were last materialized, if they were.
     """
 
     at: datetime
@@ -42,13 +42,13 @@ class History:
 
 
 def history_of(instance: dg.DagsterInstance, asset: dg.AssetKey) -> History:
-    """Read it from the instance, for an asset with the partitions `daily`."""
+    """The history of an asset with the partitions `daily`, read from the instance."""
     at = current_time()
     keys = instance.get_materialized_partitions(asset)
     history = History(at, frozenset(map(date.fromisoformat, keys)))
     newest = {}
     for day in {history.today, history.today - timedelta(days=1)} & history.days:
-        # Of this very day: the newest materialization of all may be that of a backfill.
+        # For this very day: the newest materialization of any day may belong to a backfill.
         records = instance.fetch_materializations(
             dg.AssetRecordsFilter(asset, asset_partitions=[day.isoformat()]), limit=1
         ).records

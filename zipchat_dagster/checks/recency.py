@@ -1,8 +1,8 @@
 """Checks of what ran and when, by partition.
 
 A `FreshnessPolicy` looks at the newest materialization of any partition, so a backfill of an old
-day turns it green. These look at the days themselves. They must also run where nothing else does:
-by a job of their own, beside the one that they watch.
+day turns it green. These checks look at the days themselves. They must run even when no sync does,
+so a job of their own runs them too.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ SETTLED: Final = timedelta(hours=3)  # after its end a day counts as closed
 
 
 def today_is_up_to_date(history: History) -> Verdict:
-    """Whether today, or early on yesterday, was materialized a short time ago."""
+    """Whether today (or yesterday, early in the day) was materialized recently."""
     today, yesterday = history.today, history.today - timedelta(days=1)
-    # In the first hours of a day it is enough that yesterday was kept up to then.
+    # In the first hours of a day it is enough that yesterday was up to date until then.
     is_early = history.local.hour < PROMISED / timedelta(hours=1)
     counted = {day: at for day, at in history.newest.items() if day == today or is_early}
     newest = max(history.newest.values(), default=None)
@@ -40,8 +40,8 @@ def today_is_up_to_date(history: History) -> Verdict:
     passed = any(history.at - at <= PROMISED for at in counted.values())
     return Verdict(
         passed=passed,
-        description=f"{today} was last materialized {_told(history.newest.get(today))},"
-        f" {yesterday} {_told(history.newest.get(yesterday))}.",
+        description=f"{today} was last materialized {_when(history.newest.get(today))},"
+        f" {yesterday} {_when(history.newest.get(yesterday))}.",
         metadata={
             f"{name}_materialized_at": dg.MetadataValue.timestamp(history.newest[day])
             for name, day in (("today", today), ("yesterday", yesterday))
@@ -52,7 +52,7 @@ def today_is_up_to_date(history: History) -> Verdict:
     )
 
 
-def _told(at: object) -> str:
+def _when(at: object) -> str:
     return "never" if at is None else f"at {at:%Y-%m-%d %H:%M UTC}"
 
 
@@ -60,15 +60,15 @@ TODAY_IS_UP_TO_DATE = Rule(
     "today_is_up_to_date",
     WARN,
     "Today's partition was materialized within the last 3 hours (until 03:00, yesterday's counts"
-    " too); an ERROR after 26. A backfill of older days does not make it pass. When it fails, see"
-    " whether hourly_schedule is on, `dagster-daemon` runs, and why the last runs failed; the next"
-    " run of today brings everything that was missed.",
+    " too). After 26 hours the failure is an ERROR. A backfill of older days does not make it pass."
+    " If it fails, check that hourly_schedule is on and `dagster-daemon` is running, and why the"
+    " last runs failed. The next run of today brings everything that was missed.",
     lambda evidence: today_is_up_to_date(evidence.history),
 )
 
 
 def every_day_was_materialized(history: History) -> Verdict:
-    """Whether no day between the first one and today is missing."""
+    """Whether every day from the first one to yesterday was materialized."""
     missing = absent_days(history.days, before=history.today)
     return Verdict(
         passed=not missing,
@@ -84,14 +84,14 @@ def every_day_was_materialized(history: History) -> Verdict:
 
 
 def absent_days(days: Collection[date], *, before: date) -> list[date]:
-    """The days between the first of `days` and `before` that are not among them."""
+    """The days from the first of `days` up to `before`, exclusive, that are not among them."""
     first = min(days, default=before)
     span = (first + timedelta(days=n) for n in range((before - first).days))
     return [day for day in span if day not in days]
 
 
 def ranges(days: Iterable[date]) -> list[str]:
-    """`2026-01-03`, `2026-01-05 to 2026-01-09`: days in order, those that follow put together."""
+    """Sorted days with consecutive ones joined: `2026-01-03`, `2026-01-05 to 2026-01-09`."""
     spans: list[list[date]] = []
     for day in days:
         if spans and day - spans[-1][-1] == timedelta(days=1):
@@ -110,9 +110,9 @@ def _ranges(days: Iterable[date]) -> str:
 EVERY_DAY_WAS_MATERIALIZED = Rule(
     "every_day_was_materialized",
     WARN,
-    "From the first day that was ever materialized to yesterday, every one was. When it fails,"
-    " backfill the ranges named: select them on the asset's page, or `dagster job launch` with a"
-    " partition range.",
+    "Every day was materialized, from the first one that ever was to yesterday. If it fails,"
+    " backfill the ranges named, on the asset's page or with `dagster job launch` and a partition"
+    " range.",
     lambda evidence: every_day_was_materialized(evidence.history),
 )
 
@@ -120,7 +120,7 @@ EVERY_DAY_WAS_MATERIALIZED = Rule(
 def _judge_closed_days(evidence: Evidence) -> Verdict:
     history = evidence.history
     if not history.days:
-        return Verdict(True, "No day was ever materialized.", {"offenders": 0})
+        return Verdict(True, "No day has been materialized yet.", {"offenders": 0})
     closed = midnight((history.local - SETTLED).date())
     rows = evidence.rows(
         "check_closed_days",
@@ -129,14 +129,14 @@ def _judge_closed_days(evidence: Evidence) -> Verdict:
         timezone=evidence.timezone,
         most=NAMED_AT_MOST,
     )
-    return offenders(rows, what="conversations have messages of closed days still to be read")
+    return offenders(rows, what="conversations have unread messages on closed days")
 
 
 CLOSED_DAYS_ARE_COMPLETE = Rule(
     "closed_days_are_complete",
     WARN,
-    "Of the days that ended over 3 hours ago, no conversation's last messages are still to be read."
-    " When it fails, those days were materialized before their end and not after it: materialize"
+    "For days that ended over 3 hours ago, the last messages of every conversation have been read."
+    " If it fails, those days were materialized before they ended and not after: materialize"
     " raw_messages for the days named.",
     _judge_closed_days,
 )

@@ -1,4 +1,4 @@
-"""What a check is made of: a rule judges the evidence, and an asset's rules run as one step."""
+"""What a check is made of: a rule judges the evidence, and the rules of one asset run as one step."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, Final
 import dagster as dg
 
 from zipchat_dagster.checks.history import History, current_time, history_of
-from zipchat_dagster.resources import WarehouseResource
+from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.warehouse import Transaction, Warehouse
 
 NAMED_AT_MOST: Final = 20  # offenders that a result names; the count says how many there are
@@ -19,23 +19,25 @@ ERROR: Final = dg.AssetCheckSeverity.ERROR
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a rule may look at. The database is open meanwhile, so no rule asks the API.
+    """What a rule may look at. The database is open meanwhile, so rules do not call the API.
 
     Attributes:
         table: the asset's table.
-        transaction: a read-only look at all tables.
-        timezone: the zone whose days the tables' partitions are.
-        history: what Dagster knows of the asset's days.
+        chat_id: the chat whose rows are checked.
+        transaction: reads any table.
+        timezone: the zone of the partitions' days.
+        history: which days of the asset Dagster has materialized.
     """
 
     table: str
+    chat_id: int
     transaction: Transaction
     timezone: str
     history: History
 
     def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
-        """The rows of `sql/<sql>.sql`, in values that JSON takes."""
-        frame = self.transaction.query(sql, **parameters)
+        """The chat's rows of `sql/<sql>.sql`, as values that fit into JSON."""
+        frame = self.transaction.query(sql, chat_id=self.chat_id, **parameters)
         return [
             {str(name): _plain(value) for name, value in row.items()}
             for row in frame.to_dict("records")
@@ -44,7 +46,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule found; `severity` where that depends on what was found."""
+    """What a rule found, with a `severity` of its own if that depends on the finding."""
 
     passed: bool
     description: str
@@ -54,7 +56,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Rule:
-    """One check: a name that is true when it passes, and what to do when it does not."""
+    """One check: its name is true when it passes, its description says what to do when it fails."""
 
     name: str
     severity: dg.AssetCheckSeverity
@@ -66,7 +68,7 @@ class Rule:
 def checks_of(
     asset: dg.AssetsDefinition, rules: Sequence[Rule], *, name: str
 ) -> dg.AssetChecksDefinition:
-    """The rules of one asset as one step, which opens the database once."""
+    """The rules of one asset as one step, so that the database is opened once."""
 
     @dg.multi_asset_check(
         name=name,
@@ -79,7 +81,9 @@ def checks_of(
         can_subset=True,
     )
     def run(
-        context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+        context: dg.AssetCheckExecutionContext,
+        zipchat: ZipchatResource,
+        warehouse: WarehouseResource,
     ) -> Iterator[dg.AssetCheckResult]:
         history = (
             history_of(context.instance, asset.key)
@@ -88,7 +92,7 @@ def checks_of(
         )
         names = {check.name for check in context.selected_asset_check_keys}
         selected = [rule for rule in rules if rule.name in names]
-        verdicts = judged(asset, selected, warehouse.warehouse, history)
+        verdicts = judged(asset, selected, warehouse.warehouse, zipchat.chat, history)
         for rule, verdict in zip(selected, verdicts, strict=True):
             yield result(verdict, rule.severity, asset=asset, name=rule.name)
 
@@ -96,18 +100,22 @@ def checks_of(
 
 
 def judged(
-    asset: dg.AssetsDefinition, rules: Sequence[Rule], tables: Warehouse, history: History
+    asset: dg.AssetsDefinition,
+    rules: Sequence[Rule],
+    tables: Warehouse,
+    chat_id: int,
+    history: History,
 ) -> list[Verdict]:
-    """What each rule says of the asset's table."""
+    """The verdict of each rule on the chat's rows in the asset's table."""
     with looking_at(tables) as transaction:
-        evidence = Evidence(asset.key.path[-1], transaction, tables.timezone, history)
+        evidence = Evidence(asset.key.path[-1], chat_id, transaction, tables.timezone, history)
         return [rule.judge(evidence) for rule in rules]
 
 
 def result(
     verdict: Verdict, severity: dg.AssetCheckSeverity, *, asset: dg.AssetsDefinition, name: str
 ) -> dg.AssetCheckResult:
-    """A verdict as Dagster takes it."""
+    """A verdict as Dagster expects it."""
     return dg.AssetCheckResult(
         asset_key=asset.key,
         check_name=name,
@@ -120,7 +128,7 @@ def result(
 
 @contextmanager
 def looking_at(tables: Warehouse) -> Iterator[Transaction]:
-    """The tables as their readers find them: a transaction would mend `partition_date` first."""
+    """The tables as readers see them: a normal transaction would first correct `partition_date`."""
     if not tables.path.exists():
         with tables.transaction():
             pass  # all tables exist from the first transaction on
@@ -129,10 +137,10 @@ def looking_at(tables: Warehouse) -> Iterator[Transaction]:
 
 
 def no_rows_of(sql: str, *bound: str, what: str) -> Callable[[Evidence], Verdict]:
-    """Passes when `sql/<sql>.sql` finds no row; see `offenders` for its columns.
+    """A rule that passes when `sql/<sql>.sql` finds no rows; see `offenders` for its columns.
 
     Args:
-        bound: attributes of the evidence that are bound in it, beside $most.
+        bound: attributes of the evidence to bind, besides $chat_id and $most.
         what: what an offender is, in the plural.
     """
 
@@ -145,7 +153,7 @@ def no_rows_of(sql: str, *bound: str, what: str) -> Callable[[Evidence], Verdict
 
 def offenders(rows: Sequence[dict[str, Any]], *, what: str) -> Verdict:
     """Failed if there are rows. Their columns: `offender` (an id), `offenders` (how many there are
-    in all), and what else is worth telling of each."""
+    in total), and whatever else helps with each."""
     count = rows[0]["offenders"] if rows else 0
     named = [{name: row[name] for name in row if name != "offenders"} for row in rows]
     shown = ", ".join(str(row["offender"]) for row in named)
@@ -158,12 +166,12 @@ def offenders(rows: Sequence[dict[str, Any]], *, what: str) -> Verdict:
 
 
 def _is_empty(value: Any) -> bool:
-    """A list that names nothing would be shown as a link to nothing."""
+    """Dagster would show an empty list as a link to nothing."""
     return isinstance(value, dg.JsonMetadataValue) and not value.data
 
 
 def _plain(value: Any) -> Any:
-    """A value of a frame without numpy's and pandas' types."""
+    """A cell of a frame as a plain Python value."""
     if hasattr(value, "tolist"):  # numpy's numbers and arrays
         value = value.tolist()
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -25,6 +25,7 @@ class Numbers:
 
     Attributes:
         now: the moment the report is for, in the time zone of the days.
+        target_seconds: within which a first response is in time; None if no target is set.
         step_days: how many days one bar or dot of the charts over time stands for.
         totals: the range as a whole; the columns of `report_totals.sql`.
         preceding: the same for as many days before it, as they stood as many days ago, so that
@@ -36,6 +37,7 @@ class Numbers:
     first: date
     last: date
     now: datetime
+    target_seconds: float | None
     step_days: int
     totals: dict[str, Number]
     preceding: dict[str, Number] | None
@@ -56,14 +58,30 @@ class Numbers:
         return not (totals["conversations_active"] or totals["escalations"] or totals["open_now"])
 
 
+def measured_days(
+    warehouse: Warehouse, *, chat_id: int, first: date, last: date
+) -> tuple[date, date] | None:
+    """The first and the last day from `first` to `last` that have metrics; None if none has."""
+    with warehouse.transaction() as transaction:
+        (found,) = transaction.execute("report_days", chat_id=chat_id, first=first, last=last)
+    return None if found[0] is None else (found[0], found[1])
+
+
 def read_numbers(
-    warehouse: Warehouse, *, chat_id: int, first: date, last: date, now: datetime
+    warehouse: Warehouse,
+    *,
+    chat_id: int,
+    first: date,
+    last: date,
+    now: datetime,
+    target_seconds: float | None = None,
 ) -> Numbers:
     """Read everything the report shows.
 
     Args:
         first, last: the range of days in the warehouse's time zone, both included.
         now: an aware datetime; what happened later is not counted.
+        target_seconds: within which a first response is in time.
 
     Raises:
         ValueError: `last` is before `first`, or `now` has no time zone.
@@ -75,7 +93,8 @@ def read_numbers(
     now = now.astimezone(ZoneInfo(warehouse.timezone))
     length = timedelta(days=(last - first).days + 1)
     step_days = _step_days(length.days)
-    span = {"chat_id": chat_id, "first": first, "last": last}
+    span: dict[str, Any] = {"chat_id": chat_id, "first": first, "last": last}
+    target = {"target_seconds": target_seconds}
     with warehouse.transaction() as transaction:
         before = _totals(
             transaction,
@@ -83,21 +102,19 @@ def read_numbers(
             first=first - length,
             last=first - timedelta(days=1),
             as_of=now - length,
+            **target,
         )
         return Numbers(
             chat_id=chat_id,
             first=first,
             last=last,
             now=now,
+            target_seconds=target_seconds,
             step_days=step_days,
-            totals=_totals(transaction, **span, as_of=now),
+            totals=_totals(transaction, **span, as_of=now, **target),
             preceding=before if before["days_measured"] == length.days else None,
             steps=transaction.query(
-                "report_steps",
-                **span,
-                now=now,
-                timezone=warehouse.timezone,
-                step_days=step_days,
+                "report_steps", **span, now=now, timezone=warehouse.timezone, step_days=step_days
             ),
             channels=transaction.query("report_channels", **span, now=now),
             agents=transaction.query("report_agents", **span, now=now),

@@ -43,8 +43,8 @@ class Report:
     """A finished report.
 
     Attributes:
-        html: the page, one self-contained file.
-        png: a small chart of the range, for where the page cannot be shown.
+        html: the page, as one self-contained file.
+        png: a small chart of the range, for places that cannot show the page.
         summary: the headline numbers; a rate without a denominator is None.
     """
 
@@ -54,21 +54,35 @@ class Report:
 
 
 def build_report(
-    warehouse: Warehouse, *, chat_id: int, first: date, last: date, now: datetime
+    warehouse: Warehouse,
+    *,
+    chat_id: int,
+    first: date,
+    last: date,
+    now: datetime,
+    target_seconds: float | None = None,
+    business_hours: str = "",
+    source: str = "",
 ) -> Report:
     """The report of one chat for the days `first` to `last`, both included.
 
     Args:
-        first, last: days in the warehouse's time zone, whose `escalation_metrics` are computed;
-            days that are not leave gaps in the charts, and the page says so.
-        now: an aware datetime: the moment for which "open now" and ages are told.
+        first, last: days in the warehouse's time zone. Those without `escalation_metrics` leave
+            gaps in the charts, and the page says so.
+        now: an aware datetime: the moment of "open now" and of ages.
+        target_seconds: within which a first response is in time.
+        business_hours: the setting, which the page shows.
+        source: where the records come from if not from Zipchat, such as "the sandbox"; a banner
+            says so.
 
     Raises:
         ValueError: `last` is before `first`, or `now` has no time zone.
     """
-    numbers = read_numbers(warehouse, chat_id=chat_id, first=first, last=last, now=now)
+    numbers = read_numbers(
+        warehouse, chat_id=chat_id, first=first, last=last, now=now, target_seconds=target_seconds
+    )
     return Report(
-        html=_page(numbers),
+        html=_page(numbers, warehouse.timezone, business_hours, source),
         png=charts.summary_png(numbers),
         summary={name: numbers.totals[name] for name in _SUMMARY},
     )
@@ -99,16 +113,20 @@ class _Card:
     lead: str
     chart: Markup | None
     table: _Table
-    nothing: str  # said in place of a chart that has nothing to show
+    nothing: str  # shown instead of a chart without data
     key: Sequence[tuple[str, str]] = field(default=())  # (colour, meaning)
 
 
-def _page(numbers: Numbers) -> str:
+def _page(numbers: Numbers, timezone: str, business_hours: str, source: str) -> str:
     return _TEMPLATES.get_template("page.html").render(
         palette=charts.PALETTE,
         chat_id=numbers.chat_id,
         span=formats.days(numbers.first, numbers.last),
         days=numbers.days,
+        source=source,
+        timezone=timezone,
+        business_hours=business_hours,
+        target=formats.duration(numbers.target_seconds) if numbers.target_seconds else "",
         now=f"{formats.day_and_year(numbers.now.date())}, {numbers.now:%H:%M %Z}",
         last_is_running=numbers.last >= numbers.now.date(),
         days_missing=_days_missing(numbers),
@@ -177,12 +195,12 @@ def _volume(numbers: Numbers) -> _Card:
     each = "" if numbers.step_days == 1 else ", a day"
     return _Card(
         title="Conversations and escalations",
-        lead=f"{_some(totals['conversations_active'], 'conversation')} had a message;"
+        lead=f"{_some(totals['conversations_active'], 'conversation')} had a message or an escalation;"
         f" {formats.count(totals['escalated_conversations'])} of them"
         f" ({formats.percent(totals['escalation_rate'])}) went to a person.",
         key=(("blue-soft", f"active conversations{each}"), ("orange", "of these, escalated")),
         chart=charts.volume_chart(numbers),
-        nothing="No conversation had a message on the days computed so far.",
+        nothing="No conversation was active on the days computed so far.",
         table=_table(
             steps,
             ("first_day", _step_head(numbers), _day),
@@ -198,6 +216,7 @@ def _times(numbers: Numbers, kind: str, title: str, done: str) -> _Card:
     totals = numbers.totals
     p50, p90 = (totals[f"{kind}_seconds_{p}"] for p in ("p50", "p90"))
     total, reached = int(totals["escalations"] or 0), int(totals[done] or 0)
+    has_target = kind == "first_response" and totals["answered_within_target_rate"] is not None
     waiting = total - reached
     lead = (
         f"Of those {done}, half were within {formats.duration(p50)} and 9 in 10 within"
@@ -207,6 +226,12 @@ def _times(numbers: Numbers, kind: str, title: str, done: str) -> _Card:
         lead += (
             f" {formats.count(waiting)} of {formats.count(total)}"
             f" {'is' if waiting == 1 else 'are'} not {done} so far."
+        )
+    if has_target:
+        lead += (
+            f" Of those due, {formats.percent(totals['answered_within_target_rate'])} were answered"
+            f" within the target of {formats.duration(numbers.target_seconds)};"
+            f" {formats.count(totals['pending_within_target'])} can still make it."
         )
     return _Card(
         title=title,

@@ -101,7 +101,7 @@ def _compute(
     business_hours: BusinessHours | None,
     target_seconds: float | None,
 ) -> None:
-    """Fill the temporary table `computed` with the metrics of `days`, of which `first` is the first."""
+    """Fill the temporary table `computed` with the metrics of `days`, which begin with `first`."""
     # A response may come long after the last day.
     hours = _hours(business_hours, date.fromisoformat(first), now.date())
     target = {"target_seconds": target_seconds}

@@ -1,4 +1,4 @@
-"""What is in the tables, for metadata, previews and printed tables; never customers' data."""
+"""What is in the tables, for metadata, previews and printed tables; never customer data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from zipchat_dagster.warehouse.tables import sql
 from zipchat_dagster.warehouse.warehouse import Warehouse
 
-# What a preview shows of a table, the first of them telling what is newest. Nothing personal.
+# The columns of a preview, none of them personal. The first one orders the rows, newest first.
 PREVIEWED: Final[dict[str, tuple[str, ...]]] = {
     "users": ("first_seen_at", "user_id", "role", "is_current", "last_seen_at"),
     "raw_conversations": (
@@ -36,32 +36,36 @@ PREVIEWED: Final[dict[str, tuple[str, ...]]] = {
 
 
 def partition_counts(
-    warehouse: Warehouse, table: str, days: Sequence[str]
+    warehouse: Warehouse, table: str, days: Sequence[str], *, chat_id: int
 ) -> dict[str, dict[str, int]]:
-    """Rows per day of a partitioned table: ISO date → {"dagster/partition_row_count": rows}."""
+    """The chat's rows per day: ISO date → {"dagster/partition_row_count": rows}."""
     counts = dict.fromkeys(days, 0)
     with warehouse.transaction() as transaction:
         found = transaction.execute(
-            "partition_counts", table=f"zipchat.{table}", first=days[0], last=days[-1]
+            "partition_counts",
+            table=f"zipchat.{table}",
+            chat_id=chat_id,
+            first=days[0],
+            last=days[-1],
         )
     counts |= dict(found)
     return {day: {"dagster/partition_row_count": counts[day]} for day in days}
 
 
-def preview(warehouse: Warehouse, table: str) -> list[dict[str, str]]:
-    """The newest five rows of a table as text, without personal data; times are in UTC."""
+def preview(warehouse: Warehouse, table: str, *, chat_id: int) -> list[dict[str, str]]:
+    """The chat's newest five rows of a table as text, without personal data; times are in UTC."""
     columns = PREVIEWED[table]
     query = sql("preview").format(table=table, columns=", ".join(columns), newest=columns[0])
     with warehouse.connection(read_only=True) as connection:
-        frame = connection.execute(query).df()
+        frame = connection.execute(query, {"chat_id": chat_id}).df()
     text = frame.astype(object).where(frame.notna(), "").astype(str)
     return [{str(name): value for name, value in row.items()} for row in text.to_dict("records")]
 
 
-def metrics_table(warehouse: Warehouse) -> str:
-    """`escalation_metrics` of all conversations, the newest thirty days, as text."""
+def metrics_table(warehouse: Warehouse, *, chat_id: int) -> str:
+    """`escalation_metrics` of all conversations of the chat, the newest thirty days, as text."""
     with warehouse.transaction() as transaction:
-        frame = transaction.query("metrics_table").tail(30)
+        frame = transaction.query("metrics_table", chat_id=chat_id).tail(30)
     for column in ("escalation rate", "contained"):
         frame[column] = frame[column].map(lambda rate: f"{rate:.0%}", na_action="ignore")
     for column in ("first response", "resolution"):

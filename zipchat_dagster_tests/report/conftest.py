@@ -1,4 +1,4 @@
-"""A warehouse filled by hand, and the frames that it was filled with."""
+"""A warehouse filled by hand, and the frames it was filled with."""
 
 from __future__ import annotations
 
@@ -99,17 +99,23 @@ def _invented(random: Random) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
             if is_answered:
                 written.append((response, responder, True))
             is_superseded = not is_resolved and random.random() < 0.2
+            ends = [
+                resolved if is_resolved else None,
+                min(at + timedelta(days=2), NOW) if is_superseded else None,
+                created_at + timedelta(days=5) if is_missing else None,
+            ]
             escalations.append(
                 {
                     "conversation_id": conversation_id,
                     "escalated_at": at,
-                    "resolved_at": resolved if is_resolved else None,
+                    "resolved_at": ends[0],
                     "channel": channel,
                     "assignee_id": assignee_id,
                     "first_response_at": response if is_answered else None,
                     "first_responder_id": responder,
-                    "superseded_at": min(at + timedelta(days=2), NOW) if is_superseded else None,
-                    "is_open": not is_resolved and not is_superseded and not is_missing,
+                    "superseded_at": ends[1],
+                    "ended_at": min(filter(None, ends), default=None),
+                    "is_open": not any(ends),
                 }
             )
             is_escalated = random.random() < 0.2

@@ -20,6 +20,12 @@ def read(world: World, first: date = FIRST, last: date = LAST, now: datetime = N
 def test_the_totals_of_the_range(world: World) -> None:
     numbers = read(world)
     assert numbers.totals == pytest.approx(expected_totals(world, FIRST, LAST, NOW))
+    target = 6 * 3600.0
+    numbers = read_numbers(
+        world.warehouse, chat_id=CHAT_ID, first=FIRST, last=LAST, now=NOW, target_seconds=target
+    )
+    assert numbers.totals == pytest.approx(expected_totals(world, FIRST, LAST, NOW, target))
+    assert numbers.totals["pending_within_target"]
     assert numbers.totals["escalations"] > 30  # type: ignore[operator]
 
 
@@ -78,8 +84,9 @@ def test_channels(world: World) -> None:
     messages = between(world.messages, FIRST, LAST).merge(
         world.conversations[["conversation_id", "channel"]], on="conversation_id"
     )
-    active = messages.fillna({"channel": "unknown"}).groupby("channel")["conversation_id"].nunique()
     escalated = between(world.escalations, FIRST, LAST).fillna({"channel": "unknown"})
+    both = pd.concat([messages.fillna({"channel": "unknown"}), escalated])
+    active = both.groupby("channel")["conversation_id"].nunique()
     by_channel = escalated.groupby("channel")["conversation_id"]
     assert channels["conversations_active"].to_dict() == active.to_dict()
     assert channels["escalations"].to_dict() == by_channel.size().to_dict()
@@ -129,7 +136,9 @@ def test_a_range_that_ends_before_it_begins_is_refused(empty: Warehouse) -> None
         read_numbers(empty, chat_id=1, first=FIRST, last=LAST, now=NOW.replace(tzinfo=None))
 
 
-def expected_totals(world: World, first: date, last: date, as_of: datetime) -> dict:
+def expected_totals(
+    world: World, first: date, last: date, as_of: datetime, target: float | None = None
+) -> dict:
     """`report_totals.sql` in pandas."""
     as_of = as_of.astimezone(UTC)
     messages = between(world.messages, first, last)
@@ -138,11 +147,16 @@ def expected_totals(world: World, first: date, last: date, as_of: datetime) -> d
     escalated = escalated[escalated["escalated_at"] <= as_of]
     response = seconds(escalated, "first_response_at")[escalated["first_response_at"] <= as_of]
     resolution = seconds(escalated, "resolved_at")[escalated["resolved_at"] <= as_of]
-    active = set(messages["conversation_id"])
     with_people = set(messages[messages["manual_reply"]]["conversation_id"])
     conversations = set(escalated["conversation_id"])
+    active = set(messages["conversation_id"]) | conversations
     open_then = waiting(world, pd.Timestamp(as_of))
     was_answered = open_then["first_response_at"] <= as_of
+
+    waited = (as_of - escalated["escalated_at"]).dt.total_seconds()
+    is_pending = ~(escalated["first_response_at"] <= as_of) & ~(escalated["ended_at"] <= as_of)
+    pending = int((is_pending & (waited < (target or 0))).sum())
+    in_time = int((response <= (target or 0)).sum())
 
     def over(part: int, whole: int) -> float | None:
         return part / whole if whole else None
@@ -159,6 +173,8 @@ def expected_totals(world: World, first: date, last: date, as_of: datetime) -> d
         "escalation_rate": over(len(conversations), len(active)),
         "containment_rate": over(len(active - conversations - with_people), len(active)),
         "resolution_rate": over(len(resolution), len(escalated)),
+        "answered_within_target_rate": over(in_time, len(escalated) - pending) if target else None,
+        "pending_within_target": pending if target else None,
         "first_response_seconds_p50": number(response.quantile(0.5)),
         "first_response_seconds_p90": number(response.quantile(0.9)),
         "resolution_seconds_p50": number(resolution.quantile(0.5)),
@@ -169,10 +185,8 @@ def expected_totals(world: World, first: date, last: date, as_of: datetime) -> d
 
 def waiting(world: World, at: pd.Timestamp) -> pd.DataFrame:
     """The escalations that were open at a moment."""
-    missing = world.conversations[["conversation_id", "missing_since"]]
-    rows = world.escalations.merge(missing, on="conversation_id")
-    ended = rows[["resolved_at", "superseded_at", "missing_since"]].min(axis=1)
-    return rows[(rows["escalated_at"] < at) & ~(ended < at)]
+    rows = world.escalations
+    return rows[(rows["escalated_at"] < at) & ~(rows["ended_at"] < at)]
 
 
 def between(frame: pd.DataFrame, first: date, last: date) -> pd.DataFrame:
@@ -184,4 +198,5 @@ def seconds(escalated: pd.DataFrame, end: str) -> pd.Series:
 
 
 def active_by_day(world: World) -> dict:
-    return world.messages.groupby("partition_date")["conversation_id"].nunique().to_dict()
+    both = pd.concat([world.messages, world.escalations])
+    return both.groupby("partition_date")["conversation_id"].nunique().to_dict()

@@ -162,8 +162,29 @@ def test_an_unknown_agent_has_a_number_and_nobody_is_unassigned(empty: Warehouse
     page = parsed(build_report(empty, chat_id=CHAT_ID, first=FIRST, last=LAST, now=NOW))
     assert table(page, "Agents") == [["user 5", "1", "0", "0", "0", "–"]]
     assert table(page, "Open now, by age")[1] == ["1–4 h", "1", "1"]
-    assert tiles(page)["Escalation rate"] == "–"
+    assert tiles(page)["Escalation rate"] == "100.0%"
     assert "30 of 30 days are not in escalation_metrics" in page.select("header")[0].text
+
+
+def test_the_banner_and_the_settings_are_on_the_page(world: World, page: BeautifulSoup) -> None:
+    assert not page.select(".banner")
+    header = page.select("header")[0].text
+    assert "No response target is set. No business hours are set." in header
+    made = build_report(
+        world.warehouse,
+        chat_id=CHAT_ID,
+        first=FIRST,
+        last=LAST,
+        now=NOW,
+        target_seconds=2400,
+        business_hours="mon-fri 09:00-17:00",
+        source="the sandbox",
+    )
+    page = parsed(made)
+    assert "These records come from the sandbox." in page.select(".banner")[0].text
+    header = page.select("header")[0].text
+    assert "Response target: 40\u00a0min. Business hours: mon-fri 09:00-17:00." in header
+    assert "within the target of 40\u00a0min" in page.select("main")[0].text
 
 
 def test_an_empty_chat_says_so(empty: Warehouse) -> None:

@@ -284,8 +284,8 @@ def seen_escalations(story: Story) -> pd.DataFrame:
             following = times[number + 1] if number + 1 < len(times) else None
             end = resolved.get(time)
             answers = written[written["created_at"] >= time]
-            if ends := [resolved[at] for at in times[number:] if at in resolved]:
-                answers = answers[answers["created_at"] <= ends[0]]
+            if over := [resolved[at] for at in times[number:] if at in resolved]:
+                answers = answers[answers["created_at"] <= over[0]]
             if end is not None and following is not None:
                 answers = answers[answers["created_at"] < following]
             seen = states[states["last_escalated_at"] == time].dropna(subset=["assignee_id"])

@@ -22,16 +22,16 @@ def test_a_preview_shows_the_newest_five_rows(project: Project) -> None:
     rebuild_escalations(project.warehouse)
     rebuild_leads(project.warehouse)
     for table, columns in summaries.PREVIEWED.items():
-        rows = summaries.preview(project.warehouse, table)
+        rows = summaries.preview(project.warehouse, table, chat_id=1)
         ((stored,),) = project.rows(f"select count(*) from zipchat.{table}")
         assert len(rows) == min(stored, 5) > 0
         assert all(list(row) == list(columns) for row in rows)
     newest = "select message_id from zipchat.raw_messages order by created_at desc limit 5"
-    shown = summaries.preview(project.warehouse, "raw_messages")
+    shown = summaries.preview(project.warehouse, "raw_messages", chat_id=1)
     assert [(int(row["message_id"]),) for row in shown] == project.rows(newest)
 
 
 def test_a_preview_of_an_empty_table_is_empty(project: Project) -> None:
     with project.warehouse.transaction():
         pass
-    assert summaries.preview(project.warehouse, "leads") == []
+    assert summaries.preview(project.warehouse, "leads", chat_id=1) == []

@@ -6,7 +6,8 @@ select
     strftime(cast(timezone($timezone, last_message_at) as date), '%Y-%m-%d') as day,
     count(*) over () as offenders
 from zipchat.message_completeness
-where missing_since is null
+where chat_id = $chat_id
+    and missing_since is null
     and last_message_at >= $first
     and last_message_at < $closed
     and failed_at is null

@@ -3,23 +3,23 @@
 -- fields are grouped as a list first: there are few different lists, and a million records.
 with records as (
     select 'conversation' as kind, payload as record, observed_at
-    from zipchat.raw_conversations where $table = 'raw_conversations' and missing_since is null
+    from zipchat.raw_conversations where chat_id = $chat_id and $table = 'raw_conversations' and missing_since is null
     union all
     select 'conversation', show_payload, shown_at
-    from zipchat.raw_conversations where $table = 'raw_conversations'
+    from zipchat.raw_conversations where chat_id = $chat_id and $table = 'raw_conversations'
     union all
     select 'lead', payload -> 'lead', observed_at
-    from zipchat.raw_conversations where $table = 'raw_conversations' and missing_since is null
+    from zipchat.raw_conversations where chat_id = $chat_id and $table = 'raw_conversations' and missing_since is null
     union all
     select 'shown lead', show_payload -> 'lead', shown_at
-    from zipchat.raw_conversations where $table = 'raw_conversations'
+    from zipchat.raw_conversations where chat_id = $chat_id and $table = 'raw_conversations'
     union all
     select 'assignee', payload -> 'assignee', observed_at
-    from zipchat.raw_conversations where $table = 'raw_conversations' and missing_since is null
+    from zipchat.raw_conversations where chat_id = $chat_id and $table = 'raw_conversations' and missing_since is null
     union all
-    select 'message', payload, observed_at from zipchat.raw_messages where $table = 'raw_messages'
+    select 'message', payload, observed_at from zipchat.raw_messages where chat_id = $chat_id and $table = 'raw_messages'
     union all
-    select 'user', payload, observed_at from zipchat.users where $table = 'users'
+    select 'user', payload, observed_at from zipchat.users where chat_id = $chat_id and $table = 'users'
 ),
 shapes as (
     select

@@ -1,4 +1,4 @@
--- grain: one row per key that $table holds more than once, at most $most of them; `offenders` counts all
+-- grain: one row per key that $table holds more than once, at most $most; `offenders` counts all
 with keys as (
     select chat_id, conversation_id as id, null::timestamptz as moment, null::varchar as label
     from zipchat.raw_conversations where $table = 'raw_conversations'
@@ -16,13 +16,14 @@ with keys as (
     from zipchat.escalation_metrics where $table = 'escalation_metrics'
 ),
 repeated as (
-    select chat_id, id, moment, label from keys
-    group by chat_id, id, moment, label
+    select id, moment, label from keys
+    where chat_id = $chat_id
+    group by id, moment, label
     having count(*) > 1
 )
 select
     concat_ws(' ', id, strftime(moment, '%Y-%m-%dT%H:%M:%SZ'), label) as offender,
     count(*) over () as offenders
 from repeated
-order by chat_id, id, moment, label
+order by id, moment, label
 limit $most

@@ -1,9 +1,10 @@
 -- grain: one row per conversation with fewer messages than the API stated, at most $most
--- More are right: some came after the count was stated.
+-- More is fine: some came after the count was stated.
 with stored as (
-    select chat_id, conversation_id, count(*) as messages
+    select conversation_id, count(*) as messages
     from zipchat.raw_messages
-    group by chat_id, conversation_id
+    where chat_id = $chat_id
+    group by conversation_id
 )
 select
     coverage.conversation_id as offender,
@@ -11,8 +12,7 @@ select
     coalesce(stored.messages, 0) as stored,
     count(*) over () as offenders
 from zipchat.message_coverage as coverage
-left join stored
-    on stored.chat_id = coverage.chat_id and stored.conversation_id = coverage.conversation_id
-where coverage.stated_messages > coalesce(stored.messages, 0)
+left join stored on stored.conversation_id = coverage.conversation_id
+where coverage.chat_id = $chat_id and coverage.stated_messages > coalesce(stored.messages, 0)
 order by offender
 limit $most

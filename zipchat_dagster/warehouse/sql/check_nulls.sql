@@ -8,7 +8,7 @@ with flags as (
             channel is null, last_message_at is null, lead_id is null, lead_email is null, share_url is null
         ]) as is_null
     from zipchat.raw_conversations
-    where $table = 'raw_conversations'
+    where $table = 'raw_conversations' and chat_id = $chat_id
     union all
     select
         partition_date,
@@ -18,7 +18,7 @@ with flags as (
             case when manual_reply then sender_id is null end
         ])
     from zipchat.raw_messages
-    where $table = 'raw_messages'
+    where $table = 'raw_messages' and chat_id = $chat_id
 ),
 daily as (
     select column_name, day, count(is_null) as records, count_if(is_null) as nulls

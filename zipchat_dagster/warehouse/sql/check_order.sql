@@ -4,7 +4,7 @@ with disorder as (
         conversation_id,
         'last_message_at before created_at' as problem
     from zipchat.raw_conversations
-    where $table = 'raw_conversations' and last_message_at < created_at
+    where chat_id = $chat_id and $table = 'raw_conversations' and last_message_at < created_at
     union all
     select
         conversation_id,
@@ -13,7 +13,7 @@ with disorder as (
             else 'first_response_at before escalated_at'
         end
     from zipchat.escalations
-    where $table = 'escalations' and (resolved_at < escalated_at or first_response_at < escalated_at)
+    where chat_id = $chat_id and $table = 'escalations' and (resolved_at < escalated_at or first_response_at < escalated_at)
 )
 select
     conversation_id as offender,

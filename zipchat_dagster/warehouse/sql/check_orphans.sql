@@ -6,6 +6,7 @@ select
 from zipchat.raw_messages as message
 anti join zipchat.raw_conversations as conversation
     on conversation.chat_id = message.chat_id and conversation.conversation_id = message.conversation_id
-group by message.chat_id, message.conversation_id
+where message.chat_id = $chat_id
+group by message.conversation_id
 order by offender
 limit $most

@@ -4,6 +4,6 @@ select
     failure as cause,
     count(*) over () as offenders
 from zipchat.message_coverage
-where failure is not null
+where chat_id = $chat_id and failure is not null
 order by failed_at desc, conversation_id
 limit $most

@@ -11,7 +11,7 @@ with conversations as (
             else payload
         end as record
     from zipchat.raw_conversations
-    where $table = 'raw_conversations' and missing_since is null
+    where chat_id = $chat_id and $table = 'raw_conversations' and missing_since is null
 ),
 fields as (
     select
@@ -53,7 +53,7 @@ fields as (
             '$.created_at', '$.manual_reply', '$.sender_id', '$.role', '$.message', '$.status'
         ]))
     from zipchat.raw_messages
-    where $table = 'raw_messages'
+    where chat_id = $chat_id and $table = 'raw_messages'
     union all
     select
         user_id,
@@ -62,7 +62,7 @@ fields as (
         unnest([full_name is null, full_name is null, email is null, avatar_url is null, role is null]),
         unnest(json_extract(payload, ['$.full_name', '$.name', '$.email', '$.avatar_url', '$.role']))
     from zipchat.users
-    where $table = 'users'
+    where chat_id = $chat_id and $table = 'users'
 ),
 wrong as (
     select id, field

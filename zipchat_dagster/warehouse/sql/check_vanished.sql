@@ -1,16 +1,18 @@
 -- grain: one row: of the conversations that the API was asked about in the last day, how many were gone
--- "The last day" ends with the newest observation, so that the verdict stands while nothing runs.
-with recent as (
-    select conversation_id, missing_since
+-- "The last day" ends with the newest observation, so the verdict does not change while nothing runs.
+with known as (
+    select
+        conversation_id,
+        missing_since,
+        max(observed_at) over () - interval 1 day as recently,
+        observed_at >= recently as is_recent,
+        is_recent and coalesce(missing_since >= recently, false) as is_gone
     from zipchat.raw_conversations
-    where observed_at >= (select max(observed_at) from zipchat.raw_conversations) - interval 1 day
-),
-gone as (
-    select conversation_id from recent
-    where missing_since >= (select max(observed_at) from zipchat.raw_conversations) - interval 1 day
+    where chat_id = $chat_id
 )
 select
-    (select count(*) from recent) as asked,
-    (select count(*) from gone) as gone,
-    (select count(*) from zipchat.raw_conversations where missing_since is not null) as missing_ever,
-    (select coalesce(list(conversation_id order by conversation_id), []) from gone)[1:$most] as ids
+    count(*) filter (is_recent) as asked,
+    count(*) filter (is_gone) as gone,
+    count(missing_since) as missing_ever,
+    coalesce(list(conversation_id order by conversation_id) filter (is_gone), [])[1:$most] as ids
+from known

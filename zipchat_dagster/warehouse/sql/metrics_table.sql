@@ -11,5 +11,5 @@ select
     still_open as "still open",
     backlog_at_day_end as backlog
 from zipchat.escalation_metrics
-where dimension = 'all'
+where chat_id = $chat_id and dimension = 'all'
 order by partition_date

@@ -1,14 +1,14 @@
 -- grain: one row per agent with an escalation or a message from $first to $last, and one for none
--- A message counts for who sent it, an escalation for its assignee. Without an assignee (the API
--- forgets them when a conversation goes back to the AI) it counts for who answered first, which
--- escalation_metrics does not do.
+-- As in escalation_metrics, a message counts for its sender and an escalation for its assignee. Without
+-- an assignee, which the API forgets when a conversation goes back to the AI, the escalation counts for
+-- the agent who answered first.
 with handled as (
     select
         coalesce(assignee_id, first_responder_id) as agent_id,
         count(*) as escalations,
         count(resolved_at) as resolved,
         count(first_response_at) as answered,
-        quantile_cont(epoch(first_response_at - escalated_at), 0.5) as first_response_seconds_p50
+        quantile_cont(epoch(first_response_at) - epoch(escalated_at), 0.5) as first_response_seconds_p50
     from zipchat.escalations
     where chat_id = $chat_id
         and partition_date between $first::date and $last::date

@@ -1,16 +1,10 @@
 -- grain: one row per bucket of age, youngest first, with the escalations open at $now
 with waiting as (
     select
-        epoch($now::timestamptz - escalated_at) as age_seconds,
+        epoch($now::timestamptz) - epoch(escalated_at) as age_seconds,
         coalesce(first_response_at <= $now, false) as is_answered
-    from zipchat.escalations as escalation
-    left join zipchat.raw_conversations as conversation
-        on conversation.chat_id = escalation.chat_id
-        and conversation.conversation_id = escalation.conversation_id
-    where escalation.chat_id = $chat_id
-        and escalated_at < $now
-        -- least() passes over NULLs: the first of what ended it, NULL while it is open
-        and coalesce(least(resolved_at, superseded_at, conversation.missing_since) >= $now, true)
+    from zipchat.escalations
+    where chat_id = $chat_id and escalated_at < $now and coalesce(ended_at >= $now, true)
 )
 select
     label as age,

@@ -29,10 +29,10 @@ timed as (
         days.step,
         count(first_response_at) as answered,
         count(resolved_at) as resolved,
-        quantile_cont(epoch(first_response_at - escalated_at), 0.5) as first_response_seconds_p50,
-        quantile_cont(epoch(first_response_at - escalated_at), 0.9) as first_response_seconds_p90,
-        quantile_cont(epoch(resolved_at - escalated_at), 0.5) as resolution_seconds_p50,
-        quantile_cont(epoch(resolved_at - escalated_at), 0.9) as resolution_seconds_p90
+        quantile_cont(epoch(first_response_at) - epoch(escalated_at), 0.5) as first_response_seconds_p50,
+        quantile_cont(epoch(first_response_at) - epoch(escalated_at), 0.9) as first_response_seconds_p90,
+        quantile_cont(epoch(resolved_at) - epoch(escalated_at), 0.5) as resolution_seconds_p50,
+        quantile_cont(epoch(resolved_at) - epoch(escalated_at), 0.9) as resolution_seconds_p90
     from days
     inner join zipchat.escalations on partition_date = days.day and chat_id = $chat_id
     group by days.step

@@ -4,34 +4,33 @@
 with escalated as (
     select
         conversation_id,
-        case when first_response_at <= $as_of then epoch(first_response_at - escalated_at) end as response_seconds,
-        case when resolved_at <= $as_of then epoch(resolved_at - escalated_at) end as resolution_seconds
+        case when first_response_at <= $as_of then epoch(first_response_at) - epoch(escalated_at) end as response_seconds,
+        case when resolved_at <= $as_of then epoch(resolved_at) - epoch(escalated_at) end as resolution_seconds,
+        response_seconds is not null
+        or ended_at <= $as_of
+        or epoch($as_of::timestamptz) - epoch(escalated_at) >= $target_seconds::double as is_due
     from zipchat.escalations
     where chat_id = $chat_id
         and partition_date between $first::date and $last::date
         and escalated_at <= $as_of
 ),
 active as (
-    select
-        conversation_id,
-        not bool_or(manual_reply is true)
-        and conversation_id not in (select conversation_id from escalated) as is_contained
-    from zipchat.raw_messages
-    where chat_id = $chat_id
-        and partition_date between $first::date and $last::date
-        and created_at <= $as_of
+    select conversation_id, not bool_or(is_human or is_escalated) as is_contained
+    from (
+        select conversation_id, manual_reply is true as is_human, false as is_escalated
+        from zipchat.raw_messages
+        where chat_id = $chat_id
+            and partition_date between $first::date and $last::date
+            and created_at <= $as_of
+        union all
+        select conversation_id, false, true from escalated
+    )
     group by conversation_id
 ),
 waiting as (
     select coalesce(first_response_at <= $as_of, false) as is_answered
-    from zipchat.escalations as escalation
-    left join zipchat.raw_conversations as conversation
-        on conversation.chat_id = escalation.chat_id
-        and conversation.conversation_id = escalation.conversation_id
-    where escalation.chat_id = $chat_id
-        and escalated_at < $as_of
-        -- least() passes over NULLs: the first of what ended it, NULL while it is open
-        and coalesce(least(resolved_at, superseded_at, conversation.missing_since) >= $as_of, true)
+    from zipchat.escalations
+    where chat_id = $chat_id and escalated_at < $as_of and coalesce(ended_at >= $as_of, true)
 ),
 volume as (
     select count(*) as conversations_active, count(*) filter (is_contained) as contained
@@ -44,6 +43,13 @@ outcome as (
         count(response_seconds) as answered,
         count(*) - count(response_seconds) as unanswered,
         count(resolution_seconds) as resolved,
+        case
+            when $target_seconds::double is not null
+            then count(*) filter (response_seconds <= $target_seconds::double) / nullif(count(*) filter (is_due), 0)
+        end as answered_within_target_rate,
+        case
+            when $target_seconds::double is not null then count(*) - count(*) filter (is_due)
+        end as pending_within_target,
         quantile_cont(response_seconds, 0.5) as first_response_seconds_p50,
         quantile_cont(response_seconds, 0.9) as first_response_seconds_p90,
         quantile_cont(resolution_seconds, 0.5) as resolution_seconds_p50,
@@ -71,6 +77,8 @@ select
     escalated_conversations / nullif(conversations_active, 0) as escalation_rate,
     contained / nullif(conversations_active, 0) as containment_rate,
     resolved / nullif(escalations, 0) as resolution_rate,
+    answered_within_target_rate,
+    pending_within_target,
     first_response_seconds_p50,
     first_response_seconds_p90,
     resolution_seconds_p50,
