@@ -42,10 +42,10 @@ def _no_key_twice(*others: str) -> Callable[[Evidence], Verdict]:
 
 
 _ABOUT_KEYS = (
-    "No key is stored twice (a key is the table's grain, see its metadata). If it fails, something"
-    " other than this project wrote to the table, or two databases were merged: keep one row of each"
-    " key named. Derived tables (escalations, leads, metrics) are repaired by materializing them,"
-    " with `from_scratch` where there is such a setting."
+    "No key is stored twice (a key is the table's grain, see its metadata). If it fails,"
+    " something other than this project wrote to the table, or two databases were merged: keep one"
+    " row of each key named. Derived tables (escalations, leads, metrics) are repaired by"
+    " materializing them, with `from_scratch` where there is such a setting."
 )
 
 KEYS_ARE_UNIQUE = Rule("keys_are_unique", ERROR, _ABOUT_KEYS, _no_key_twice())
@@ -70,9 +70,9 @@ def every_record_has_an_id(kind: str) -> Rule:
     return Rule(
         "every_record_has_an_id",
         ERROR,
-        f"Every {kind} came with an id that is a 64-bit whole number. If it fails, look at payload in"
-        " zipchat.rejected_records, report it to Zipchat, and delete the rows there once the matter"
-        " is settled.",
+        f"Every {kind} came with an id that is a 64-bit whole number. If it fails, look at"
+        " payload in zipchat.rejected_records, report it to Zipchat, and delete the rows there"
+        " once the matter is settled.",
         judge,
     )
 
@@ -108,9 +108,9 @@ MESSAGE_COUNTS_ARE_AS_THE_API_STATED = Rule(
 LISTING_COUNT_IS_AS_THE_API_STATED = Rule(
     "counts_are_as_the_api_stated",
     WARN,
-    "The last listing showed as many conversations as the API stated. If it fails, the list was read"
-    " twice and showed the same ones, so the total may count something else. If it keeps failing,"
-    " materialize raw_conversations with `refresh` and compare with Zipchat's own count.",
+    "The last listing showed as many conversations as the API stated. If it fails, the list was"
+    " read twice and showed the same ones, so the total may count something else. If it keeps"
+    " failing, materialize raw_conversations with `refresh` and compare with Zipchat's own count.",
     no_rows_of("check_listing_counts", what="listings showed fewer conversations than stated"),
 )
 
@@ -120,9 +120,9 @@ _in_order = no_rows_of("check_order", "table", what="conversations have times ou
 TIMES_ARE_IN_ORDER = Rule(
     "times_are_in_order",
     WARN,
-    "No conversation's newest message is older than the conversation. If it fails, the API sent these"
-    " times: compare payload with the conversation in Zipchat (share_url). Which days read its"
-    " messages depends on both times.",
+    "No conversation's newest message is older than the conversation. If it fails, the API sent"
+    " these times: compare payload with the conversation in Zipchat (share_url). Which days read"
+    " its messages depends on both times.",
     _in_order,
 )
 
@@ -139,9 +139,9 @@ ESCALATION_TIMES_ARE_IN_ORDER = Rule(
 EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY = Rule(
     "every_row_is_in_the_partition_of_its_day",
     ERROR,
-    "partition_date is the row's day in ZIPCHAT_TIMEZONE. If it fails after a change of that setting,"
-    " the next run corrects it. A row without a day has no readable time, and no day's metrics count"
-    " it: see every_value_has_its_type.",
+    "partition_date is the row's day in ZIPCHAT_TIMEZONE. If it fails after a change of that"
+    " setting, the next run corrects it. A row without a day has no readable time, and no day's"
+    " metrics count it: see every_value_has_its_type.",
     no_rows_of(
         "check_days", "table", "timezone", what="rows are not in the partition of their day"
     ),
@@ -167,9 +167,10 @@ def _not_vanishing(evidence: Evidence) -> Verdict:
 CONVERSATIONS_DO_NOT_VANISH_IN_MASSES = Rule(
     "conversations_do_not_vanish_in_masses",
     WARN,
-    f"Of the conversations read within a day, at most {MOST_GONE:.0%} (or {FEW_GONE}) were no longer"
-    " there. If it fails, someone deleted many, or the API's answers are wrong. Their rows are kept."
-    " Materialize raw_conversations with `refresh`: conversations that are back are marked as such.",
+    f"Of the conversations read within a day, at most {MOST_GONE:.0%} (or {FEW_GONE}) were no"
+    " longer there. If it fails, someone deleted many, or the API's answers are wrong. Their rows"
+    " are kept. Materialize raw_conversations with `refresh`: conversations that are back are"
+    " marked as such.",
     _not_vanishing,
 )
 
@@ -205,9 +206,9 @@ def _described(jumped: Sequence[dict[str, Any]]) -> str:
 NULLS_ARE_AS_RARE_AS_BEFORE = Rule(
     "nulls_are_as_rare_as_before",
     WARN,
-    f"On the newest day with {LEAST_ROWS} rows, the share of NULLs in each watched column is at most"
-    f" {MOST_NULLS * 100:.0f} percentage points above that of the {NULL_DAYS} days before. If it"
-    " fails, look at the payloads of that day: the API may have renamed or dropped a field, or a"
-    " setting of the chat changed.",
+    f"On the newest day with {LEAST_ROWS} rows, the share of NULLs in each watched column is at"
+    f" most {MOST_NULLS * 100:.0f} percentage points above that of the {NULL_DAYS} days before. If"
+    " it fails, look at the payloads of that day: the API may have renamed or dropped a field, or"
+    " a setting of the chat changed.",
     _nulls,
 )

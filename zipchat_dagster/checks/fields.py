@@ -21,7 +21,7 @@ LONGEST_NAME: Final = 60  # characters of a field's name that are shown
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of one kind of record: those it always has (possibly null) and those it may have."""
+    """The fields of one kind of record: always there (perhaps null), and optional."""
 
     always: frozenset[str]
     maybe: frozenset[str] = frozenset()
@@ -163,9 +163,10 @@ def _judge_types(evidence: Evidence) -> Verdict:
 EVERY_VALUE_HAS_ITS_TYPE = Rule(
     "every_value_has_its_type",
     WARN,
-    "The API sent every value in the documented type. A value of another type becomes NULL, or text"
-    " in a text column. If it fails, look at the payload of the ids named, which holds the value. If"
-    " the API has changed for good, adapt sql/type_conversations.sql or sql/merge_messages.sql.",
+    "The API sent every value in the documented type. A value of another type becomes NULL, or"
+    " text in a text column. If it fails, look at the payload of the ids named, which holds the"
+    " value. If the API has changed for good, adapt sql/type_conversations.sql or"
+    " sql/merge_messages.sql.",
     _judge_types,
 )
 

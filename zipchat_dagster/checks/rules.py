@@ -1,4 +1,4 @@
-"""What a check is made of: a rule judges the evidence, and the rules of one asset run as one step."""
+"""How checks are built: a rule judges the evidence, and the rules of one asset are one step."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

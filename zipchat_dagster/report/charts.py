@@ -112,7 +112,7 @@ def times_chart(numbers: Numbers, kind: str, what: str) -> Markup | None:
 
     Args:
         kind: `first_response` or `resolution`, as in the names of the columns.
-        what: for people who hear the page: what takes that long.
+        what: what takes that long, for the label that screen readers read.
     """
     p50, p90 = (numbers.steps[f"{kind}_seconds_{p}"].clip(lower=1) for p in ("p50", "p90"))
     median = numbers.totals[f"{kind}_seconds_p50"]
@@ -231,7 +231,7 @@ def backlog_line(numbers: Numbers) -> Markup | None:
 
 
 def summary_png(numbers: Numbers) -> bytes:
-    """The headline numbers over the escalations by day, for where the page cannot be shown."""
+    """The headline numbers above the escalations by day, for places that cannot show the page."""
     totals, steps = numbers.totals, numbers.steps
     with _settings():
         figure = Figure(figsize=(7.2, 2.7), facecolor="white")
@@ -262,14 +262,14 @@ def summary_png(numbers: Numbers) -> bytes:
 
 
 def step(numbers: Numbers) -> str:
-    """What one dot or bar over time stands for: `day`, `week` or `four weeks`."""
+    """The length of one step over time: `day`, `week` or `four weeks`."""
     return {1: "day", 7: "week", 28: "four weeks"}[numbers.step_days]
 
 
 @contextmanager
 def _settings() -> Iterator[None]:
     with mpl.rc_context(), warnings.catch_warnings():
-        mpl.rcdefaults()  # whatever the machine's matplotlibrc says
+        mpl.rcdefaults()  # not what this machine's matplotlibrc says
         mpl.rcParams.update(_RC)
         # The measuring font may lack the letters of a name; the reader's browser has them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -299,7 +299,7 @@ def _caption(figure: Figure, text: str, *, top: float, left: float = 0) -> None:
 
 
 def _line(axes: Axes, values: pd.Series[float], colour: str) -> None:
-    """A line that breaks where a value is missing; a point alone between gaps is still seen."""
+    """A line with gaps where values are missing; a single point between gaps is drawn as a dot."""
     size = 3.4 if len(values) <= 40 else 0
     axes.plot(range(len(values)), values, "-", color=colour, linewidth=1.6, clip_on=False)
     alone = values.notna() & values.shift(1).isna() & values.shift(-1).isna()
@@ -347,7 +347,7 @@ def _day_ticks(days: Sequence[date]) -> list[tuple[int, str]]:
         return [(at, formats.day(days[at])) for at in mondays[:: -(-len(mondays) // 5)]]
     starts = [at for at in range(1, len(days)) if days[at].month != days[at - 1].month]
     every = next(months for months in (1, 2, 3, 6, 12, 24, 60, 120) if len(starts) <= 6 * months)
-    # Whole years are told by their January.
+    # Whole years are labelled at their first step.
     if every >= 12:
         starts = [at for at in starts if days[at].year != days[at - 1].year]
         return [(at, str(days[at].year)) for at in starts[:: every // 12]]
@@ -384,7 +384,7 @@ def _bars(
     *,
     names_width: float | None = 92,
 ) -> Markup:
-    """Rows of horizontal bars, a column for each panel, every bar labelled.
+    """Rows of labelled horizontal bars, with a column for each panel.
 
     Args:
         names_width: units for the names left of the bars; None puts them on lines of their own.
@@ -418,7 +418,7 @@ def _draw_panel(axes: Axes, panel: Panel, middles: Sequence[float], *, room: flo
         lengths = np.array([value or 0 for value in values], dtype=float)
         axes.barh(middles, lengths, left=ends, height=ROW / 2, color=colour)
         ends += lengths
-    # The longest bar leaves room for its label and a gap.
+    # Leave room for the label of the longest bar.
     label = 8 + LETTER * max(map(len, panel.labels))
     axes.set_xlim(0, (ends.max() or 1) / (1 - min(label / room, 0.85)))
     for end, middle, text in zip(ends, middles, panel.labels, strict=True):
@@ -432,7 +432,7 @@ def _draw_panel(axes: Axes, panel: Panel, middles: Sequence[float], *, room: flo
 
 
 def _shortened(name: str, width: float) -> str:
-    """On one line, without control characters, and cut to the room there is."""
+    """On one line, without control characters, and cut to the width."""
     name = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
     letters = int(width / LETTER)
     return name if len(name) <= letters else name[: letters - 1].rstrip() + "…"
@@ -447,7 +447,7 @@ def _svg(figure: Figure, key: str, description: str) -> Markup:
     text = text[text.index("<svg") :]
     dropped = r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->"
     text = re.sub(dropped, "", text, flags=re.DOTALL)
-    # Several charts share a page: an id is kept where it is referred to, and made the chart's own.
+    # Several charts share a page: only ids that are referred to are kept, with the chart's prefix.
     used = set(re.findall(r'(?:href="#|url\(#)([\w.-]+)', text))
 
     def adapt(match: re.Match[str]) -> str:
@@ -464,7 +464,7 @@ def _svg(figure: Figure, key: str, description: str) -> Markup:
             tag = tag.replace(light, f"var(--{name})")
         return tag
 
-    # Only in tags: what stands between them is text, and may be anybody's name.
+    # Only in tags: the text between them may contain anything, such as an agent's name.
     text = re.sub(r"<[^>]*>", adapt, text)
     text = re.sub(r"<g>\s*</g>|<defs>\s*</defs>", "", text)
     return Markup(re.sub(r"\s*\n\s*", "\n", text).strip())  # noqa: S704 - matplotlib escapes text

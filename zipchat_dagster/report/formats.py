@@ -6,7 +6,7 @@ from datetime import date
 
 from zipchat_dagster.report.numbers import Number
 
-NONE = "–"  # what has no value, such as a rate without a denominator
+NONE = "–"  # no value, such as a rate without a denominator
 
 _NO_BREAK = "\u00a0"
 _UNITS = ((60.0, "s", 1.0), (60.0, "min", 60.0), (48.0, "h", 3600.0), (1e12, "d", 86400.0))

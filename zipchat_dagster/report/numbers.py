@@ -14,7 +14,7 @@ from zipchat_dagster.warehouse import Transaction, Warehouse
 
 Number = int | float | None
 
-# The longest range whose charts are by day, and by week; beyond, a step is four weeks.
+# The longest ranges whose charts are by day and by week. Beyond, a step is four weeks.
 DAILY_UP_TO: Final = 62
 WEEKLY_UP_TO: Final = 728
 
@@ -26,10 +26,10 @@ class Numbers:
     Attributes:
         now: the moment the report is for, in the time zone of the days.
         target_seconds: within which a first response is in time; None if no target is set.
-        step_days: how many days one bar or dot of the charts over time stands for.
+        step_days: how many days one bar or dot of the charts over time covers.
         totals: the range as a whole; the columns of `report_totals.sql`.
-        preceding: the same for as many days before it, as they stood as many days ago, so that
-            both had the same time to be answered; None where those days were not all computed.
+        preceding: the same for the range of equal length before it, as it stood that many days
+            ago, so that both had the same time to be answered; None unless all its days have metrics.
         steps, channels, agents, backlog: the rows of `report_<name>.sql`.
     """
 
@@ -80,7 +80,7 @@ def read_numbers(
 
     Args:
         first, last: the range of days in the warehouse's time zone, both included.
-        now: an aware datetime; what happened later is not counted.
+        now: an aware datetime; what happened after it is not counted.
         target_seconds: within which a first response is in time.
 
     Raises:

@@ -195,8 +195,8 @@ def _volume(numbers: Numbers) -> _Card:
     each = "" if numbers.step_days == 1 else ", a day"
     return _Card(
         title="Conversations and escalations",
-        lead=f"{_some(totals['conversations_active'], 'conversation')} had a message or an escalation;"
-        f" {formats.count(totals['escalated_conversations'])} of them"
+        lead=f"{_some(totals['conversations_active'], 'conversation')} had a message or an"
+        f" escalation; {formats.count(totals['escalated_conversations'])} of them"
         f" ({formats.percent(totals['escalation_rate'])}) went to a person.",
         key=(("blue-soft", f"active conversations{each}"), ("orange", "of these, escalated")),
         chart=charts.volume_chart(numbers),

@@ -1,4 +1,4 @@
-"""Business hours: when agents are there, such as `mon-fri 09:00-17:00` in the chat's time zone."""
+"""Business hours: when agents are at work, such as `mon-fri 09:00-17:00` in the chat's time zone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PART = re.compile(
 class BusinessHours:
     """Opening times by weekday (0 is Monday), in `timezone`."""
 
-    spans: tuple[tuple[int, time, timedelta], ...]  # weekday, opening time, length; no two overlap
+    spans: tuple[tuple[int, time, timedelta], ...]  # weekday, opening time, length; none overlap
     timezone: str
 
     @classmethod
@@ -31,7 +31,7 @@ class BusinessHours:
         """Read `mon-fri 09:00-17:00, sat 10:00-14:00`; a day ends at 24:00 at the latest.
 
         Raises:
-            ValueError: the text is none such.
+            ValueError: the text does not have this form.
         """
         hours: dict[int, list[tuple[int, int]]] = {}
         for part in text.lower().split(","):
@@ -55,8 +55,8 @@ class BusinessHours:
     def between(self, first: date, last: date) -> pd.DataFrame:
         """The opening times on the days from `first` to `last`: opens_at, closes_at in UTC.
 
-        Wall-clock times: a span over a change to or from summer time is as long as the clock on
-        the wall says, an hour more or less.
+        They are wall-clock times, so a span over a change to or from summer time is an hour shorter
+        or longer than usual.
         """
         zone = ZoneInfo(self.timezone)
         rows = []
@@ -75,7 +75,7 @@ class BusinessHours:
 
 
 def _joined(hours: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same minutes without overlaps, each of which would count twice."""
+    """The same hours without overlaps, whose minutes would count twice."""
     joined: list[tuple[int, int]] = []
     for opens, closes in sorted(hours):
         if joined and opens <= joined[-1][1]:

@@ -83,7 +83,14 @@ def rebuild_metrics(
             transaction.execute(
                 "metrics_days", {"wanted": _days(some)}, timezone=warehouse.timezone
             )
-            _compute(transaction, some[0], chat_id, now, business_hours, target_seconds)
+            _compute(
+                transaction,
+                first=some[0],
+                chat_id=chat_id,
+                now=now,
+                business_hours=business_hours,
+                target_seconds=target_seconds,
+            )
             transaction.execute("metrics_restated", {"asked": _days(days)}, chat_id=chat_id)
             transaction.execute("clear_metrics", chat_id=chat_id)
             transaction.execute("add_metrics", now=now)
@@ -95,6 +102,7 @@ def rebuild_metrics(
 
 def _compute(
     transaction: Transaction,
+    *,
     first: str,
     chat_id: int,
     now: datetime,

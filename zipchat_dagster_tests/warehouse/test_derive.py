@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -121,10 +122,10 @@ def test_a_run_that_was_killed_leaves_the_rest_to_the_next(
     monkeypatch.setattr(derive, "DAYS_AT_ONCE", 1)
     compute = derive._compute
 
-    def killed(transaction: object, first: str, *rest: object) -> None:
-        if first == "2026-03-04":
+    def killed(transaction: Any, **options: Any) -> None:
+        if options["first"] == "2026-03-04":
             raise KeyboardInterrupt
-        compute(transaction, first, *rest)
+        compute(transaction, **options)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(derive, "_compute", killed)

@@ -49,14 +49,6 @@ def test_what_is_read_from_the_schema_is_what_the_database_has(warehouse: Wareho
     assert [(table, column, names.get(kind, kind)) for table, column, kind in found] == expected
 
 
-def test_columns_of_metrics_stand_in_the_order_in_which_they_are_compared() -> None:
-    """restated_days.sql compares stored and computed rows by position."""
-    computed = sql("metrics").split("from slices\n")[0].rsplit("\nselect\n", 1)[1]
-    names = re.findall(r"(\w+),?$", computed, re.MULTILINE)
-    stored = [column.name for column in tables()["escalation_metrics"].columns]
-    assert [*names, "computed_at"] == stored
-
-
 def test_every_statement_says_its_grain_in_its_first_line() -> None:
     for path in SQL.glob("*.sql"):
         first = path.read_text(encoding="utf-8").splitlines()[0]

@@ -100,7 +100,7 @@ create table if not exists zipchat.escalations (
     resolved_at timestamptz, -- when an agent pressed "resolved"; NULL: not, or not seen
     channel varchar, -- of the conversation
     assignee_id bigint, -- the agent: assigned while it ran, newest observation; else the first seen after its end
-    first_response_at timestamptz, -- first manual reply at or after escalated_at and before the wait ended with a resolution
+    first_response_at timestamptz, -- first manual reply at or after escalated_at, until the next resolution
     first_responder_id bigint, -- who wrote it, users.user_id
     superseded_at timestamptz, -- the next escalation of the conversation, if it came before a resolution
     ended_at timestamptz, -- the first of resolved_at, superseded_at and the conversation's missing_since; NULL while open
@@ -146,7 +146,7 @@ create table if not exists zipchat.escalation_metrics (
 );
 alter table zipchat.escalation_metrics add column if not exists pending_within_target bigint;
 
--- grain: one row per stored observation of a conversation that escalations do not reflect yet
+-- grain: one row per stored observation of a conversation that escalations do not take into account yet
 create table if not exists zipchat.changed_conversations (
     chat_id bigint, -- the chat
     conversation_id bigint, -- raw_conversations.conversation_id
@@ -190,8 +190,8 @@ create table if not exists zipchat.rejected_records (
 
 -- grain: one row per setting that the stored rows depend on
 create table if not exists zipchat.warehouse_settings (
-    name varchar, -- timezone: the zone whose days partition_date holds; else what is computed from settings
-    value varchar -- the settings when the rows were last brought in line with them
+    name varchar, -- timezone, whose days partition_date holds; or what is computed with further settings
+    value varchar -- the settings that the rows were last computed with
 );
 
 -- grain: one row per conversation: from when on all its messages are stored
