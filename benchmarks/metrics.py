@@ -6,7 +6,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -94,6 +94,8 @@ def metrics() -> None:
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Measured(Path(folder) / "year.duckdb")
         _fill(warehouse)
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
         days = [f"{BEGIN + timedelta(days=n):%Y-%m-%d}" for n in range(DAYS)]
         _measure(warehouse, "escalations from scratch", lambda: rebuild_escalations(warehouse))
         _measure(warehouse, f"metrics of {DAYS} days", lambda: _metrics(warehouse, days))

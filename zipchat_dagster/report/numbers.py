@@ -29,7 +29,8 @@ class Numbers:
         step_days: how many days one bar or dot of the charts over time covers.
         totals: the range as a whole; the columns of `report_totals.sql`.
         preceding: the same for the range of equal length before it, as it stood that many days
-            ago, so that both had the same time to be answered; None unless all its days have metrics.
+            ago, so that both had the same time to be answered; None unless all its days have
+            metrics.
         steps, channels, agents, backlog: the rows of `report_<name>.sql`.
     """
 

@@ -1,4 +1,4 @@
-"""Business hours: when agents are at work, such as `mon-fri 09:00-17:00` in the chat's time zone."""
+"""Business hours: when agents work, such as `mon-fri 09:00-17:00` in the chat's time zone."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
 
 # Raise it when a definition changes: every database then computes everything again, once.
 DEFINITIONS: Final = 2
-# What one transaction does at most: below a second each with ten million messages.
+# What one transaction does at most: half a second or so with ten million messages stored.
 CONVERSATIONS_AT_ONCE = 50_000
-DAYS_AT_ONCE = 7
+DAYS_AT_ONCE = 4
 
 
 def rebuild_escalations(warehouse: Warehouse, *, from_scratch: bool = False) -> int:
