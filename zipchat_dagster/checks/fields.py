@@ -27,36 +27,27 @@ class Fields:
     maybe: frozenset[str] = frozenset()
 
 
-_PERSON = frozenset({"full_name", "name", "first_name", "last_name", "email", "avatar_url", "role"})
-_LEAD = frozenset({"id", "full_name", "email", "phone_number", "email_marketing_consent"})
-_LEAD_SHOWN = frozenset({"first_name", "last_name", "shopify_customer_id", "additional_attributes"})
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_PERSON = _names("full_name name first_name last_name email avatar_url role")
+_LEAD = _names("id full_name email phone_number email_marketing_consent")
+_LEAD_SHOWN = _names("first_name last_name shopify_customer_id additional_attributes")
 
 FIELDS: Final = {
     "conversation": Fields(
-        frozenset(
-            {
-                "id",
-                "chat_id",
-                "created_at",
-                "last_message_at",
-                "channel",
-                "manual_reply_mode",
-                "last_escalated_at",
-                "last_escalation_resolved_at",
-                "assignee",
-                "lead",
-                "share_url",
-            }
+        _names(
+            "id chat_id created_at last_message_at channel manual_reply_mode last_escalated_at"
+            " last_escalation_resolved_at assignee lead share_url"
         )
     ),
     "lead": Fields(_LEAD, _LEAD_SHOWN),
     "shown lead": Fields(_LEAD | _LEAD_SHOWN),
-    "assignee": Fields(frozenset({"id"}), _PERSON),
-    "message": Fields(
-        frozenset({"id", "role", "message", "manual_reply", "status", "sender_id", "created_at"})
-    ),
+    "assignee": Fields(_names("id"), _PERSON),
+    "message": Fields(_names("id role message manual_reply status sender_id created_at")),
     # The fields of a user's name are not documented, so none is required.
-    "user": Fields(frozenset({"id", "email"}), _PERSON),
+    "user": Fields(_names("id email"), _PERSON),
 }
 
 
