@@ -20,9 +20,9 @@ from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
 
 # Raise it when a definition changes: every database then computes everything again, once.
 DEFINITIONS: Final = 2
-# What one transaction does at most: half a second or so with ten million messages stored.
+# What one transaction does at most: about half a second with ten million messages.
 CONVERSATIONS_AT_ONCE = 50_000
-DAYS_AT_ONCE = 4
+DAYS_AT_ONCE = 7
 
 
 def rebuild_escalations(warehouse: Warehouse, *, from_scratch: bool = False) -> int:
