@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,12 @@ class Story(Project):
 
     def resolve(self, conversation_id: int) -> None:
         self.chat.resolve(conversation_id, at=self.now)
+
+    def resolve_and_escalate(self, conversation_id: int) -> None:
+        """Both within one second, which the sandbox itself would refuse."""
+        resolved = self.chat.resolve(conversation_id, at=self.now)
+        again = replace(resolved, escalated_at=resolved.resolved_at, resolved_at=None)
+        self.chat.conversations[conversation_id].escalations.append(again)
 
     def assign(self, conversation_id: int, agent: int | None) -> None:
         self.chat.assign(conversation_id, agent, at=self.now)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from zipchat_dagster.sandbox import generate
-from zipchat_dagster.sandbox.data import Escalation
 from zipchat_dagster.warehouse import derive, tables
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import rebuild_escalations
@@ -40,8 +39,7 @@ def live(story: Story, random: Random) -> None:
                 story.customer(some)
                 story.escalate(some)
             case 2 if chat.conversations[some].is_escalated:  # both within a second
-                story.resolve(some)
-                chat.conversations[some].escalations.append(Escalation(story.now))
+                story.resolve_and_escalate(some)
                 story.customer(some)
             case 3 if chat.conversations[some].is_escalated:  # an answer that comes too late
                 story.resolve(some)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from zipchat_dagster.sandbox.data import Escalation
 from zipchat_dagster.warehouse.derive import rebuild_escalations
 from zipchat_dagster_tests.warehouse.support import ADA, BO, CY, Story
 
@@ -204,13 +203,6 @@ def test_a_reply_in_the_second_of_the_resolution_is_a_response(story: Story) -> 
     assert story.escalations("first_response_at") == [("03-03 10:05:00",)]
 
 
-def escalate_at_once(story: Story, conversation_id: int) -> None:
-    """Again in the second of the resolution, which the sandbox would refuse."""
-    story.resolve(conversation_id)
-    story.chat.conversations[conversation_id].escalations.append(Escalation(story.now))
-    story.customer(conversation_id)
-
-
 def test_of_a_resolution_and_an_escalation_in_one_second_the_resolution_is_the_earlier_ones(
     tmp_path: Path,
 ) -> None:
@@ -221,7 +213,8 @@ def test_of_a_resolution_and_an_escalation_in_one_second_the_resolution_is_the_e
     for hour in (11, 12):
         look(story)
         story.at(f"2026-03-03 {hour}:00")
-        escalate_at_once(story, conversation_id)
+        story.resolve_and_escalate(conversation_id)
+        story.customer(conversation_id)
     story.assign(conversation_id, BO)
     look(story)
     assert story.escalations("escalated_at", "resolved_at", "assignee_id", "is_open") == [
