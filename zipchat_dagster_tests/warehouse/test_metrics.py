@@ -875,6 +875,26 @@ def test_a_new_channel_for_an_old_conversation_leaves_no_row_of_the_old_one(week
     ) == [("email",)]
 
 
+def test_a_new_channel_restates_every_day_on_which_the_conversation_was_active(
+    tmp_path: Path,
+) -> None:
+    story = Story(tmp_path)
+    days = days_between("2026-03-02", "2026-03-04")
+    story.at(f"{days[0]} 10:00")
+    conversation_id = story.start()
+    for day in days[1:]:
+        story.at(f"{day} 10:00")
+        story.customer(conversation_id)
+    story.sync()
+    story.derive(*days)
+    story.chat.conversations[conversation_id].channel = "email"
+    story.at("2026-03-05 10:00")
+    story.customer(conversation_id)
+    assert story.run() == [*days, "2026-03-05"]
+    for day in days:
+        assert story.metrics(day, "channel", "email")["customer_messages"] == 1
+
+
 def test_other_business_hours_or_another_target_restate_every_day(week: Story) -> None:
     for conversation_id in week.chat.conversations:
         week.human(conversation_id, ADA)
