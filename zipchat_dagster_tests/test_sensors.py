@@ -19,7 +19,7 @@ from zipchat_dagster.checks.content import NO_CONVERSATION_WAS_SKIPPED
 from zipchat_dagster.checks.rules import checks_of
 from zipchat_dagster.client import NotFoundError, SettingError
 from zipchat_dagster.notify import Notifier, Report, check_webhook_url
-from zipchat_dagster.resources import WarehouseResource
+from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import Fault, Sandbox, generate
 from zipchat_dagster.sensors import failed_runs_sensor, failing_checks_sensor
 from zipchat_dagster.sync import ApiDownError
@@ -444,7 +444,10 @@ def test_a_conversation_that_cannot_be_read_is_reported(
     definitions = dg.Definitions(
         asset_checks=[check],
         jobs=[dg.define_asset_job("skipped_job", dg.AssetSelection.checks(check))],
-        resources={"warehouse": WarehouseResource(database=str(warehouse.path))},
+        resources={
+            "warehouse": WarehouseResource(database=str(warehouse.path)),
+            "zipchat": ZipchatResource(chat_id="1"),
+        },
     )
     definitions.resolve_job_def("skipped_job").execute_in_process(instance=checks.instance)
     (report,) = checks.tick()
