@@ -1,8 +1,8 @@
-"""What is written in a transaction: records as received, and what they cover.
+"""Storing records as received, together with what they cover, and reading what is stored.
 
-Each function runs inside one `Warehouse.transaction()`; what is passed together is committed
-together. Records are typed in SQL, leniently: a field of the wrong type becomes NULL and is kept
-in `payload`; a record without a usable id goes to `rejected_records`.
+Each function runs inside one `Warehouse.transaction()`, so everything done there is committed
+together. SQL casts the fields leniently: a value of the wrong type becomes NULL and stays in
+`payload`. A record without a usable id goes to `rejected_records`.
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 
-EVER = datetime(1970, 1, 1, tzinfo=UTC)  # the lower bound where everything was asked for
-SETTLING = timedelta(seconds=5)  # a second that is this old gets no further messages
+SETTLING = timedelta(seconds=5)  # a second that is older than this gets no further messages
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)  # there can be a hundred thousand
 class MessageWork:
-    """A conversation whose messages are to be read, from `ask_from` on (None: all of them)."""
+    """A conversation whose messages are to be read, from `ask_from` on (None: all of them).
+
+    `first_day`: the first partition that its messages may belong to, as an ISO date.
+    """
 
     conversation_id: int
     ask_from: datetime | None
-    first_day: str  # the first partition that its messages may belong to, as an ISO date
+    first_day: str
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,12 @@ class Held:
     """What is stored of the conversations that a sync of a range of days concerns.
 
     Attributes:
-        users: those who can be assigned now.
-        pages_per_conversation: requests that reading a stored conversation takes on average; 1
-            where none is stored.
-        complete: conversations whose messages are stored up to their newest one.
-        complete_counted: of these, those that the estimate counts at the API too.
-        complete_surely_counted: of these, those last active within the range.
+        users: how many can be assigned now.
+        pages_per_conversation: average number of requests for a stored conversation; 1 if none
+            is stored.
+        complete: conversations whose messages are stored up to the newest one.
+        complete_counted: of these, how many the estimate also counts at the API.
+        complete_surely_counted: of these, how many were last active within the range.
         work_not_counted: conversations with messages to read that it does not count there.
     """
 
@@ -60,9 +64,9 @@ class Held:
 
 @dataclass(frozen=True)
 class DueState:
-    """A conversation whose state must be read again, since no listing would show a change.
+    """A conversation whose state must be read again, because no listing would show a change.
 
-    `listed_with`: how many conversations a listing shows that reaches back to this one.
+    `listed_with`: how many conversations a listing has to show to reach back to this one.
     """
 
     conversation_id: int
@@ -72,7 +76,7 @@ class DueState:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a conversation's messages could not be read; no customer's data in it."""
+    """Why a conversation's messages could not be read. Holds no customer data."""
 
     reason: str
     at: datetime
@@ -89,8 +93,11 @@ def store_conversations(
 ) -> None:
     """Store observations of conversations, with the history of their state.
 
-    An older observation never replaces a newer one. `is_show`: the records come from the show
-    endpoint (without messages), whose lead has more fields.
+    An older observation never replaces a newer one.
+
+    Args:
+        observed_at: when the records were read (aware), one time for all or one for each.
+        is_show: whether they come from the show endpoint, whose lead has more fields.
     """
     batch = _batch(rows, observed_at)
     batch["is_show"] = is_show
@@ -108,7 +115,8 @@ def store_reads(
     chat_id: int,
     timezone: str,
 ) -> int:
-    """Store conversations with their messages and what is covered by them. Returns messages."""
+    """Store conversations with their messages, and note what is covered. Returns how many
+    messages there were."""
     if not reads:
         return 0
     store_conversations(
@@ -133,19 +141,12 @@ def store_reads(
         transaction.execute("merge_messages", {"batch": batch}, chat_id=chat_id, timezone=timezone)
     _record_coverage(
         transaction,
-        [
-            {
-                "conversation_id": work.conversation_id,
-                "covered_from": work.ask_from or EVER,
-                "newest": _text(read.conversation.get("last_message_at")),
-                "settled_at": read.observed_at - SETTLING,
-                # A count is of the whole conversation only where all of it was asked for.
-                "stated_messages": None if work.ask_from else read.stated_messages,
-                "observed_at": read.observed_at,
-                "failure": None,
-            }
-            for work, read in reads
-        ],
+        [work for work, _ in reads],
+        newest=[_text(read.conversation.get("last_message_at")) for _, read in reads],
+        # The count is of the whole conversation only if all of it was asked for.
+        stated_messages=[None if work.ask_from else read.stated_messages for work, read in reads],
+        observed_at=[read.observed_at for _, read in reads],
+        failure=[None for _ in reads],
         chat_id=chat_id,
     )
     return len(messages)
@@ -154,27 +155,24 @@ def store_reads(
 def store_failures(
     transaction: Transaction, failures: Sequence[tuple[MessageWork, Failure]], *, chat_id: int
 ) -> None:
-    """Note conversations whose messages could not be read; nothing of theirs becomes covered."""
+    """Note conversations whose messages could not be read. Nothing of them becomes covered."""
     if failures:
-        rows = [
-            {
-                "conversation_id": work.conversation_id,
-                "covered_from": None,
-                "newest": None,
-                "settled_at": None,
-                "stated_messages": None,
-                "observed_at": failure.at,
-                "failure": failure.reason,
-            }
-            for work, failure in failures
-        ]
-        _record_coverage(transaction, rows, chat_id=chat_id)
+        unknown = [None for _ in failures]
+        _record_coverage(
+            transaction,
+            [work for work, _ in failures],
+            newest=unknown,
+            stated_messages=unknown,
+            observed_at=[failure.at for _, failure in failures],
+            failure=[failure.reason for _, failure in failures],
+            chat_id=chat_id,
+        )
 
 
 def store_users(
     transaction: Transaction, rows: Sequence[Record], observed_at: datetime, *, chat_id: int
 ) -> None:
-    """Store the complete list of users; whoever is not on it is no longer current."""
+    """Store the complete list of users. A stored user who is not on it is no longer current."""
     batch = _batch(rows, observed_at)
     _reject(transaction, batch, kind="user", chat_id=chat_id)
     transaction.execute("merge_users", {"batch": batch}, chat_id=chat_id)
@@ -189,8 +187,11 @@ def unlisted(
     since: datetime,
     as_of: datetime,
 ) -> list[int]:
-    """The stored conversations, newest activity first, that a complete listing of [since, as_of]
-    should have shown and did not: deleted, or moved back because a message of theirs was."""
+    """The stored conversations that a complete listing of [since, as_of] should have shown and
+    did not, newest activity first.
+
+    They were deleted, or their newest message was, which moves their activity back.
+    """
     found = transaction.execute(
         "unlisted", {"listed": ids(listed_ids)}, chat_id=chat_id, since=since, as_of=as_of
     )
@@ -210,7 +211,7 @@ def record_listing(
 
     Args:
         listed: how many distinct conversations the listing showed.
-        stated_total: how many there are, according to the API.
+        stated_total: how many there are according to the API, if it says so.
     """
     transaction.execute(
         "record_listing",
@@ -225,7 +226,7 @@ def record_listing(
 def mark_not_found(
     transaction: Transaction, conversation_ids: Sequence[int], at: datetime, *, chat_id: int
 ) -> None:
-    """Mark conversations that answered 404 as missing; their rows stay."""
+    """Mark conversations that the API no longer has as missing. Their rows stay."""
     if conversation_ids:
         gone = {"gone": ids(conversation_ids).assign(observed_at=at)}
         transaction.execute("mark_not_found", gone, chat_id=chat_id, at=at)
@@ -246,8 +247,8 @@ def message_work(
     """The conversations that may have messages in [since, until) which are not stored.
 
     Args:
-        refresh: whether to read what is stored already once more.
-        most_retried: how many conversations of other days to add that could not be read before.
+        refresh: whether to read again what is stored already.
+        most_retried: how many conversations of other days to retry that could not be read before.
     """
     frame = transaction.query(
         "message_work",
@@ -282,7 +283,7 @@ def held(
     Args:
         work: the result of `message_work` for the same range.
         list_since, reach: the estimate counts conversations last active in [list_since, reach).
-        page_size: messages in one answer.
+        page_size: the most messages that one answer holds.
     """
     ((users, pages, *counts),) = transaction.execute(
         "held",
@@ -298,7 +299,7 @@ def held(
 
 
 def due_states(transaction: Transaction, *, chat_id: int, now: datetime) -> list[DueState]:
-    """Open escalations and conversations in manual mode to ask about again, most urgent first."""
+    """Open escalations and conversations in manual mode to read again, most urgent first."""
     frame = transaction.query("due_states", chat_id=chat_id, now=now)
     return [
         DueState(int(i), at.to_pydatetime(), int(listed_with))
@@ -307,13 +308,13 @@ def due_states(transaction: Transaction, *, chat_id: int, now: datetime) -> list
 
 
 def newest_read(transaction: Transaction, *, chat_id: int) -> int | None:
-    """The conversation whose messages were read last without a failure; None if there is none."""
+    """The conversation whose messages were last read without a failure, or None."""
     found = transaction.execute("newest_read", chat_id=chat_id)
     return found[0][0] if found else None
 
 
 def listing_coverage(transaction: Transaction, *, chat_id: int) -> tuple[datetime, datetime] | None:
-    """(since, as_of): everything active in between is stored; None before the first listing."""
+    """(since, as_of): everything active in between is stored. None before the first listing."""
     frame = transaction.query("listing_coverage", chat_id=chat_id)
     if frame.empty:
         return None
@@ -321,7 +322,7 @@ def listing_coverage(transaction: Transaction, *, chat_id: int) -> tuple[datetim
 
 
 def times(values: Iterable[Any]) -> pd.Series[pd.Timestamp]:
-    """The API's times, in UTC; NaT for what is none."""
+    """The API's times in UTC; NaT for anything else."""
     texts = pd.Series([str(value) for value in values], dtype="str")
     return pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
 
@@ -336,46 +337,61 @@ def time_of(value: Any) -> datetime | None:
 
 
 def ids(conversation_ids: Iterable[int]) -> pd.DataFrame:
-    """A frame of ids, which a statement may join as a table."""
+    """A frame of ids, which a statement can join as a table."""
     return pd.DataFrame({"conversation_id": pd.Series(list(conversation_ids), dtype="int64")})
 
 
 def _record_coverage(
-    transaction: Transaction, rows: Sequence[Mapping[str, Any]], *, chat_id: int
+    transaction: Transaction,
+    work: Sequence[MessageWork],
+    *,
+    newest: Sequence[str | None],
+    stated_messages: Sequence[int | None],
+    observed_at: Sequence[datetime],
+    failure: Sequence[str | None],
+    chat_id: int,
 ) -> None:
-    covered = pd.DataFrame(rows)
-    for column in ("covered_from", "settled_at", "observed_at"):
-        covered[column] = pd.to_datetime(covered[column], utc=True)
-    covered["stated_messages"] = covered["stated_messages"].astype("Int64")
-    for column in ("newest", "failure"):
-        covered[column] = covered[column].astype("str").where(covered[column].notna(), None)
-    transaction.execute("merge_message_coverage", {"covered": covered}, chat_id=chat_id)
+    covered = pd.DataFrame(
+        {
+            "conversation_id": pd.array([item.conversation_id for item in work], dtype="int64"),
+            "ask_from": _times_column([item.ask_from for item in work]),
+            "newest": pd.array(newest, dtype="str"),
+            "stated_messages": pd.array(stated_messages, dtype="Int64"),
+            "observed_at": _times_column(observed_at),
+            "failure": pd.array(failure, dtype="str"),
+        }
+    )
+    transaction.execute(
+        "merge_message_coverage", {"covered": covered}, chat_id=chat_id, settling=SETTLING
+    )
 
 
 def _reject(transaction: Transaction, batch: pd.DataFrame, *, kind: str, chat_id: int) -> None:
-    """Keep records without a usable id; what is merged leaves them out."""
+    """Keep records without a usable id apart. What is merged leaves them out."""
     if batch["id"].isna().any():
         transaction.execute("add_rejected_records", {"batch": batch}, chat_id=chat_id, kind=kind)
 
 
 def _batch(rows: Sequence[Record], observed_at: datetime | Sequence[datetime]) -> pd.DataFrame:
-    """Records as a frame: id (NULL where there is no usable one), payload (JSON text),
-    observed_at, position."""
+    """Records as a frame: id (NULL if there is no usable one), payload (JSON text), observed_at,
+    position."""
     moments = [observed_at] * len(rows) if isinstance(observed_at, datetime) else list(observed_at)
     return pd.DataFrame(
         {
             "id": pd.array([_id(row) for row in rows], dtype="Int64"),
-            "payload": pd.Series(
-                [json.dumps(row, ensure_ascii=False) for row in rows], dtype="str"
-            ),
-            "observed_at": pd.Series(moments, dtype="datetime64[us, UTC]"),
+            "payload": pd.array([_encode(row) for row in rows], dtype="str"),
+            "observed_at": _times_column(moments),
             "position": range(len(rows)),
         }
     )
 
 
+def _times_column(values: Sequence[datetime | None]) -> pd.Series[pd.Timestamp]:
+    return pd.Series(values, dtype="datetime64[us, UTC]")
+
+
 def _id(row: Record) -> int | None:
-    """The client has turned everything that can be an id into a number."""
+    """The id, if it is one. The client has turned strings of digits into numbers."""
     value = row.get("id")
     return value if type(value) is int and -(2**63) <= value < 2**63 else None
 
@@ -385,5 +401,5 @@ def _text(value: Any) -> str | None:
 
 
 def _storable(text: str | None) -> str | None:
-    """A text block's own JSON may hold half a surrogate pair, which no database takes."""
+    """A text block's own JSON can hold half a surrogate pair, which no database accepts."""
     return None if text is None else text.encode("utf-8", "replace").decode("utf-8")

@@ -3,10 +3,11 @@ merge into zipchat.message_coverage as known
 using (
     select
         $chat_id::bigint as chat_id,
-        covered.* exclude (newest, settled_at),
+        covered.* exclude (ask_from, newest),
+        coalesce(ask_from, timestamptz '1970-01-01 00:00:00+00') as covered_from,
         -- A message may still arrive in the second that was read last. least() ignores a NULL.
         least(
-            try_cast(regexp_extract(newest, '^\d{4}-.*') as timestamptz), settled_at
+            try_cast(regexp_extract(newest, '^\d{4}-.*') as timestamptz), observed_at - $settling
         ) as covered_through
     from covered
 ) as read
