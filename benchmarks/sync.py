@@ -24,6 +24,7 @@ from typing import Any
 
 from benchmarks import budget
 from benchmarks.metrics import metrics
+from benchmarks.peers import peers
 from zipchat_dagster.client import ListingUnsettledError, ZipchatClient
 from zipchat_dagster.sandbox import BASE_URL, DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.sync import sync_conversations, sync_messages, sync_users
@@ -38,7 +39,7 @@ LOG = logging.getLogger("zipchat_dagster")
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     usual = (completeness, cost, windows, live, kill, file_lock, memory, overhead)
-    known = {section.__name__: section for section in (*usual, long_backfill, metrics)}
+    known = {section.__name__: section for section in (*usual, long_backfill, metrics, peers)}
     if unknown := [name for name in sys.argv[1:] if name not in known]:
         sys.exit(f"There is no section {', '.join(unknown)}; there are {', '.join(known)}.")
     for section in [known[name] for name in sys.argv[1:]] or usual:
