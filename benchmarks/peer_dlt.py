@@ -25,7 +25,9 @@ def main(base_url: str, path: Path) -> None:
             "resource_defaults": {"primary_key": "id", "write_disposition": "merge"},
             "resources": [
                 resource("users", "users", {"per_page": 100}, "users", "page"),
-                resource("conversations", "conversations", {"per_page": 100}, "conversations", "page"),
+                resource(
+                    "conversations", "conversations", {"per_page": 100}, "conversations", "page"
+                ),
                 {
                     **resource(
                         "messages",

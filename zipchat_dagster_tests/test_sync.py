@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zipchat_dagster.client import ListingUnsettledError, UnauthorizedError
-from zipchat_dagster.client.gather import BATCH_SIZE, MOST_BATCHES
+from zipchat_dagster.client import ListingUnsettledError, UnauthorizedError, gather
 from zipchat_dagster.sandbox import Fault, Request, Sandbox, generate
 from zipchat_dagster.sync import MOST_UNLISTED, ApiDownError
 from zipchat_dagster.warehouse import Warehouse
@@ -422,7 +421,11 @@ def test_under_change_and_faults_and_kills_nothing_is_lost(
     project.assert_tables_agree()
 
 
-def test_all_runs_around_a_kill_cost_a_batch_more_than_one(tmp_path: Path) -> None:
+def test_all_runs_around_a_kill_cost_a_batch_more_than_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_size = 200
+    monkeypatch.setattr(gather, "BATCH_SIZE", batch_size)
     chat = generate(seed=4, conversations=300, days=30, now=NOW, max_messages=20)
     whole = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "whole.duckdb"))
     uninterrupted, _ = whole.sync()
@@ -442,7 +445,7 @@ def test_all_runs_around_a_kill_cost_a_batch_more_than_one(tmp_path: Path) -> No
     project.sandbox.before_request = None
     project.sync()
     rows = sum(map(len, project.sandbox.truth()["messages"].values()))
-    in_a_batch = BATCH_SIZE * len(chat.conversations) / rows
+    in_a_batch = batch_size * len(chat.conversations) / rows
     more = project.sandbox.stats()["requests"] - uninterrupted
-    assert more <= MOST_BATCHES * in_a_batch
+    assert more <= gather.MOST_BATCHES * in_a_batch
     project.assert_tables_agree()

@@ -538,7 +538,7 @@ def test_gather_keeps_more_calls_in_flight_when_answers_take_long() -> None:
 def test_abandoning_gather_does_not_wait_for_calls_under_way() -> None:
     client = a_client(Script({}))
     never = threading.Event()
-    calls = client.gather(lambda item: item < BATCH_SIZE or never.wait(60), range(1000))
+    calls = client.gather(lambda item: item < BATCH_SIZE or never.wait(60), range(2 * BATCH_SIZE))
     assert len(next(calls)) == BATCH_SIZE
     calls.close()  # type: ignore[attr-defined]  # a generator
     with pytest.raises(RuntimeError, match="closed"):
