@@ -1,7 +1,7 @@
-"""dlt, as its documentation recommends: `python peer_dlt.py <base URL> <DuckDB file>`.
+"""dlt: `python peer_dlt.py <base URL> <DuckDB file> <loader file format>`.
 
-The REST API source with messages as a child resource of conversations, parallelized, and merged by
-primary key, through Parquet. Runs in an environment of its own; see peers.py.
+Its REST API source as the documentation describes it: messages are a child resource of
+conversations, parallelized, and everything is merged by primary key. See peers.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dlt.sources.helpers.rest_client.paginators import PageNumberPaginator
 from dlt.sources.rest_api import rest_api_source
 
 
-def main(base_url: str, path: Path) -> None:
+def main(base_url: str, path: Path, loader_file_format: str) -> None:
     source = rest_api_source(
         {
             "client": {
@@ -48,7 +48,7 @@ def main(base_url: str, path: Path) -> None:
         dataset_name="chat",
         pipelines_dir=str(path.parent / "dlt"),
     )
-    pipeline.run(source, loader_file_format="parquet").raise_on_failed_jobs()
+    pipeline.run(source, loader_file_format=loader_file_format).raise_on_failed_jobs()
 
 
 def resource(name: str, path: str, params: dict[str, int], rows: str, page: str) -> dict[str, Any]:
@@ -58,4 +58,4 @@ def resource(name: str, path: str, params: dict[str, int], rows: str, page: str)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

@@ -1,4 +1,7 @@
-"""This project: `python peer_this.py <base URL> <DuckDB file>`; all of sync.py, with a budget file."""
+"""This project: `python peer_this.py <base URL> <DuckDB file>`.
+
+Users, conversations and messages as the assets sync them, with a budget file. See peers.py.
+"""
 
 from __future__ import annotations
 

@@ -27,21 +27,32 @@ from zipchat_dagster.sandbox import Chat, Sandbox, generate, serve
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parent / ".bench"
-RUNS = 5
+RUNS = 3
 CONVERSATIONS = 2_000
 MESSAGES = 33_500
 
 
+# The same DuckDB for all.
+DUCKDB = f"duckdb=={duckdb.__version__}"
+DLT = ("dlt[duckdb]==1.31.0", "pyarrow==26.0.1", DUCKDB)
+
+
 @dataclass(frozen=True)
 class Peer:
-    """A program that fetches the chat; `schema` is where its tables are, `packages` what it needs
-    (none: it runs in this project's own environment)."""
+    """A program that fetches the chat into a DuckDB file.
+
+    Attributes:
+        program: a file beside this one.
+        arguments: what it gets after the base URL and the DuckDB file.
+        tables: where it puts conversations and messages.
+        packages: what its environment holds; none: it runs in this project's own.
+    """
 
     name: str
     does: str
     program: str
-    schema: str
-    prefix: str = ""
+    tables: tuple[str, str]
+    arguments: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
 
     def python(self) -> Path:
@@ -59,30 +70,36 @@ class Peer:
         return python
 
 
-# The same DuckDB for all.
-DUCKDB = f"duckdb=={duckdb.__version__}"
 PEERS = (
     Peer(
         "this project",
-        "8 requests at once; complete lists proven, history, coverage, typed rows, plain text;"
-        " stored in batches, so that a killed run goes on where it was",
+        "8 requests at once; a list proven complete, history, coverage, typed rows, plain text;"
+        " committed in batches, so a killed run continues where it was",
         "peer_this.py",
-        "zipchat",
-        "raw_",
+        ("zipchat.raw_conversations", "zipchat.raw_messages"),
     ),
     Peer(
         "dlt 1.31",
-        "rest_api source, messages as a parallelized child resource; merged by id, through Parquet;"
-        " one load at the end",
+        "its REST API source, messages parallelized, merged by id; one load at the end",
         "peer_dlt.py",
-        "chat",
-        packages=("dlt[duckdb,parquet]==1.31.0", DUCKDB, "pyarrow==22.0.0"),
+        ("chat.conversations", "chat.messages"),
+        arguments=("insert_values",),  # its default for DuckDB
+        packages=DLT,
+    ),
+    Peer(
+        "dlt, Parquet",
+        "the same, loaded through Parquet files instead of INSERT statements",
+        "peer_dlt.py",
+        ("chat.conversations", "chat.messages"),
+        arguments=("parquet",),
+        packages=DLT,
     ),
     Peer(
         "script",
-        "httpx and pandas, one request after the other; all rows in memory, written once at the end",
+        "httpx and pandas, one request after the other; all rows in memory, written once at the"
+        " end; pages taken as they come",
         "peer_script.py",
-        "main",
+        ("conversations", "messages"),
         packages=(f"httpx=={version('httpx')}", f"pandas=={version('pandas')}", DUCKDB),
     ),
 )
@@ -92,7 +109,7 @@ PEERS = (
 class Measured:
     wall: float  # seconds
     cpu: float  # seconds, user and system
-    stored: tuple[int, int]  # conversations, messages
+    stored: tuple[int, ...]  # conversations, messages
 
 
 def peers() -> None:
@@ -106,26 +123,23 @@ def peers() -> None:
         for _ in range(RUNS):
             for peer in PEERS:
                 found[peer.name].append(_run(peer, url))
-    ours = found[PEERS[0].name]
-    print(f"\nMedians of {RUNS} runs; in brackets, this project's share of it")
-    print(f"{'':14}{'wall s':>16}{'CPU s':>16}{'conversations':>16}{'messages':>10}")
+    print(f"\nMedians of {RUNS} runs, and this project's as a share of them")
+    print(f"{'':14}{'wall s':>8}{'share':>7}{'CPU s':>8}{'share':>7}{'stored':>18}")
+    wall = {name: median(run.wall for run in runs) for name, runs in found.items()}
+    cpu = {name: median(run.cpu for run in runs) for name, runs in found.items()}
+    ours = PEERS[0].name
     for name, runs in found.items():
-        wall = _with_share([run.wall for run in ours], [run.wall for run in runs])
-        cpu = _with_share([run.cpu for run in ours], [run.cpu for run in runs])
-        (stored,) = {run.stored for run in runs}
-        print(f"{name:14}{wall:>16}{cpu:>16}{stored[0]:>16,}{stored[1]:>10,}")
-    if len({run.stored for runs in found.values() for run in runs}) > 1:
-        print("The rows stored differ: the times cannot be compared.")
-
-
-def _with_share(ours: list[float], theirs: list[float]) -> str:
-    return f"{median(theirs):.1f} ({median(ours) / median(theirs):.2f})"
+        stored = " or ".join(sorted({" + ".join(map(str, run.stored)) for run in runs}))
+        print(
+            f"{name:14}{wall[name]:8.1f}{wall[ours] / wall[name]:7.2f}"
+            f"{cpu[name]:8.1f}{cpu[ours] / cpu[name]:7.2f}{stored:>18}"
+        )
 
 
 def _run(peer: Peer, url: str) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "warehouse.duckdb"
-        command = [str(peer.python()), str(HERE / peer.program), url, str(path)]
+        command = [peer.python(), HERE / peer.program, url, path, *peer.arguments]
         environment = {**os.environ, "RUNTIME__DLTHUB_TELEMETRY": "false"}
         with (Path(folder) / "output").open("w+b") as output:
             started = time.monotonic()
@@ -139,12 +153,8 @@ def _run(peer: Peer, url: str) -> Measured:
                 output.seek(0)
                 sys.exit(f"{peer.name} failed:\n{output.read().decode(errors='replace')}")
         with duckdb.connect(path, read_only=True) as connection:
-            stored = tuple(
-                connection.execute(
-                    f"select count(*) from {peer.schema}.{peer.prefix}{table}"
-                ).fetchall()[0][0]
-                for table in ("conversations", "messages")
-            )
+            counts = ", ".join(f"(select count(*) from {table})" for table in peer.tables)
+            (stored,) = connection.execute(f"select {counts}").fetchall()
     return Measured(wall, usage.ru_utime + usage.ru_stime, stored)
 
 
