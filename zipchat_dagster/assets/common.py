@@ -10,7 +10,7 @@ from pydantic import Field
 
 from zipchat_dagster.client import ZipchatClient
 from zipchat_dagster.settings import PROJECT
-from zipchat_dagster.warehouse import Warehouse, summaries, tables
+from zipchat_dagster.warehouse import Warehouse, schema_tables, summaries
 
 OWNERS = ["team:support-analytics"]
 API_POOL = "zipchat_api"  # see dagster.yaml
@@ -45,7 +45,7 @@ class SyncConfig(dg.Config):
 
 def table_metadata(name: str) -> dict[str, Any]:
     """Metadata of an asset's definition: its table's name, columns and grain."""
-    table = tables()[name]
+    table = schema_tables()[name]
     columns = [
         dg.TableColumn(column.name, column.type, description=column.description)
         for column in table.columns

@@ -1,6 +1,6 @@
-"""DuckDB: short transactions over one file, and what is stored in them. It knows no Dagster."""
+"""DuckDB: short transactions on one file, and what they store. Knows nothing of Dagster."""
 
-from zipchat_dagster.warehouse.tables import Column, Table, tables
+from zipchat_dagster.warehouse.tables import Column, Table, schema_tables
 from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
 
-__all__ = ["Column", "Table", "Transaction", "Warehouse", "tables"]
+__all__ = ["Column", "Table", "Transaction", "Warehouse", "schema_tables"]

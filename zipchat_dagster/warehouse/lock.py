@@ -1,11 +1,11 @@
-"""Who may open the database file: one program at a time, in the order in which they came.
+"""Access to the database file: one program at a time, first come, first served.
 
-An operating-system lock (`<file>.lock`, released also by a killed process) keeps all others out.
-Alone it is unfair: whoever looks at the right moment gets it, most often the one that just let it
-go. So everyone who comes draws a ticket, `<file>.ticket.<time>-<process>`, itself such a lock, so
-that those of killed processes are known and cleared away; only the oldest one's owner tries for the
-file. The order is a courtesy: without it (a ticket that cannot be read or written) the lock still
-keeps others out. Who has it stands in `<file>.lock.holder` for those who wait.
+A lock of the operating system on `<file>.lock` keeps all others out; it is released even if its
+holder is killed. By itself it is unfair: most often the program that just released it gets it
+again. So each program draws a ticket, `<file>.ticket.<time>-<process>`, and only the owner of the
+oldest one tries for the lock. A ticket is locked too, which shows whether its owner is still alive;
+those of killed processes are deleted. Exclusion does not depend on tickets: if they cannot be
+written, only the order is lost. `<file>.lock.holder` names the holder for those who wait.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 LOCK_TIMEOUT = 120.0  # seconds; transactions take milliseconds, a copy of the file some seconds
-TELL_AFTER = 2.0  # seconds of waiting, after which it is said whom for
+TELL_AFTER = 2.0  # seconds of waiting, after which a warning names the holder
 
-# Seconds between two looks, of which one takes about 0.1 ms: when it is one's turn, and for each
-# who goes before.
+# Seconds between two tries, each of which takes about 0.1 ms: for the first in the queue, and more
+# for each program ahead.
 LOOK: Final = 0.002
 LOOK_PER_TICKET: Final = 0.005
 
@@ -35,7 +35,7 @@ _LOGGER = logging.getLogger("zipchat_dagster")
 
 
 class InUseError(Exception):
-    """Somebody else held the lock for too long. The message says who, as far as that is known."""
+    """Another program held the lock for too long. The message names it, if it is known."""
 
 
 @contextmanager
@@ -43,16 +43,16 @@ def locked(path: Path, purpose: str = "") -> Iterator[None]:
     """Hold the lock beside the file `path`; its folder must exist.
 
     Args:
-        purpose: what those who wait are told; the program's name unless given.
+        purpose: what others see who wait for it; by default the program's name.
 
     Raises:
-        InUseError: it could not be had within LOCK_TIMEOUT seconds.
+        InUseError: the lock was not free within LOCK_TIMEOUT seconds.
     """
     lock = FileLock(f"{path}.lock")
     _acquire(lock, path)
     holder = _holder(path)
     try:
-        with suppress(OSError):  # the name is a courtesy
+        with suppress(OSError):  # without the name, the lock works all the same
             holder.write_text(f"{os.getpid()} {purpose or _program()}", "utf-8")
         yield
     finally:
@@ -78,7 +78,7 @@ def _acquire(lock: FileLock, path: Path) -> None:
                     f" {path.name}.lock and must end first."
                 )
             if waited >= TELL_AFTER and not is_told:
-                # A warning is shown in a notebook without any set-up of logging.
+                # A notebook shows warnings even if logging is not set up.
                 _LOGGER.warning(f"Waiting for {path}: {_held_by(path)} has it open.")
                 is_told = True
             time.sleep(LOOK + before * LOOK_PER_TICKET)
@@ -86,8 +86,8 @@ def _acquire(lock: FileLock, path: Path) -> None:
 
 @contextmanager
 def _ticket(path: Path) -> Iterator[Path]:
-    """A file whose name sorts by the time of coming, locked for as long as its owner waits."""
-    # The clock of the machine, not of the process; it never goes back.
+    """A file whose name sorts by the time of arrival, locked as long as its owner waits."""
+    # This clock is the machine's, not the process's, and never goes back.
     came = f"{time.monotonic_ns():020}-{os.getpid()}-{threading.get_ident()}"
     ticket = path.with_name(f"{path.name}.ticket.{came}")
     lock = FileLock(ticket)
@@ -102,7 +102,7 @@ def _ticket(path: Path) -> Iterator[Path]:
 
 
 def _before(ticket: Path, path: Path) -> int:
-    """How many go before the owner of this ticket; those of the dead are cleared away."""
+    """How many programs are ahead of this ticket's owner. Deletes the tickets of killed ones."""
     tickets = sorted(path.parent.glob(f"{glob.escape(path.name)}.ticket.*"))
     before = [other for other in tickets if other < ticket]
     for done, other in enumerate(before):
@@ -124,8 +124,7 @@ def _holder(path: Path) -> Path:
 
 
 def _held_by(path: Path) -> str:
-    """`process 4711 (dagster)`, as far as it says so: a killed one leaves its name behind until
-    the next one comes."""
+    """Such as `process 4711 (dagster)`. A killed process leaves its name until the next holder."""
     try:
         process, _, purpose = _holder(path).read_text("utf-8").partition(" ")
     except (OSError, ValueError):
@@ -134,6 +133,6 @@ def _held_by(path: Path) -> str:
 
 
 def _program() -> str:
-    """The name of this program, without its arguments, which are nobody's business."""
+    """The name of this program without its arguments, which may hold secrets."""
     path = Path(sys.argv[0] if sys.argv else "")
     return path.parent.name if path.name == "__main__.py" else path.stem or "python"

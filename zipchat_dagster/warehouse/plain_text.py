@@ -1,6 +1,7 @@
-"""A message as plain text: HTML and attachment blocks turned into what a person would read.
+"""A message as plain text: what a person would read in HTML and attachment blocks.
 
-`message` can be plain text, HTML (`<br>`, `<p>`), or a JSON array of blocks in a string (api.md).
+`message` can be plain text, HTML (`<br>`, `<p>`), or a JSON array of blocks in a string
+(docs/api.md).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import re
 from typing import Any
 
-# A text such as "size < 5 & > 3" is no HTML; only tags that messages are made of make it one.
+# Only tags that messages are made of make a text HTML: "size < 5 & > 3" is not.
 _TAG = re.compile(
     r"</?(?:a|b|blockquote|br|code|div|em|h[1-6]|hr|i|img|li|ol|p|pre|s|span|strong|table|tbody|td"
     r"|th|thead|tr|u|ul)(?:\s[^<>]*)?/?>",
@@ -19,7 +20,7 @@ _TAG = re.compile(
 _BREAKS = frozenset(
     {"br", "hr", "p", "div", "li", "tr", "blockquote", "pre", *(f"h{n}" for n in range(1, 7))}
 )
-_HIDDEN = tuple(  # from the opening to the closing
+_HIDDEN = tuple(  # everything from the opening to the closing
     (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE))
     for opening, closing in (
         ("<!--", "-->"),
@@ -28,14 +29,14 @@ _HIDDEN = tuple(  # from the opening to the closing
     )
 )
 _MARKUP = re.compile(r"<!\[?[a-z][^<>]*>|<(/?[a-z][a-z0-9:-]*)(?:\s[^<>]*)?/?>", re.IGNORECASE)
-# Without tags, only what is surely meant as a character: "AT&T" and "?a=1&copy=2" are none.
+# In a text without tags, only what is clearly meant as a character; not "AT&T" or "?a=1&copy=2".
 _ENTITY = re.compile(r"&(?:[a-z][a-z0-9]*|#[0-9]{1,7}|#x[0-9a-f]{1,6});", re.IGNORECASE)
 
 
 def plain_text(message: Any) -> str | None:
     """The text of one `message` field; an attachment becomes its type, such as `[image]`.
 
-    None for what is no string. Never raises: a text that only looks like blocks is kept as it is.
+    None for anything but a string. Never raises: a text that only looks like blocks is kept as is.
     """
     if not isinstance(message, str):
         return None
@@ -63,9 +64,9 @@ def _block_text(block: dict[str, Any]) -> str:
 
 
 def _without_html(text: str) -> str:
-    # By hand, and each step in time proportional to the text: Beautiful Soup takes two minutes for
-    # a long e-mail and raises at "<![", Python's own parser takes nine for "<a <a <a …", and
-    # anybody can write to a shop.
+    # Written by hand so that each step takes time proportional to the text, since anybody can write
+    # to a shop. Beautiful Soup takes two minutes for a long e-mail and raises at "<![". Python's
+    # own parser takes nine for "<a <a <a …".
     if not _TAG.search(text):
         return _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     for opening, closing in _HIDDEN:
@@ -75,7 +76,7 @@ def _without_html(text: str) -> str:
 
 
 def _cut(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> str:
-    """Without what stands between them; an opening that is never closed stays."""
+    """Cut out what is between them. An opening that is never closed stays."""
     kept = []
     position = 0
     while (start := opening.search(text, position)) and (end := closing.search(text, start.end())):

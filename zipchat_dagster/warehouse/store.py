@@ -386,8 +386,8 @@ def _batch(rows: Sequence[Record], observed_at: datetime | Sequence[datetime]) -
     )
 
 
-def _times_column(values: Sequence[datetime | None]) -> pd.Series[pd.Timestamp]:
-    return pd.Series(values, dtype="datetime64[us, UTC]")
+def _times_column(values: Sequence[datetime | None]) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(list(values), dtype="datetime64[us, UTC]")
 
 
 def _id(row: Record) -> int | None:

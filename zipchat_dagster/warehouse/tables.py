@@ -1,4 +1,4 @@
-"""The tables, their grain and their columns, as `sql/schema.sql` defines them."""
+"""The tables with their grain and columns, read from `sql/schema.sql`, and all other statements."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sql(name: str) -> str:
 
 
 @cache
-def tables() -> dict[str, Table]:
+def schema_tables() -> dict[str, Table]:
     """Every table by name, in the order of `schema.sql`."""
     found = {}
     for match in _TABLE.finditer(sql("schema")):
@@ -65,7 +65,7 @@ def tables() -> dict[str, Table]:
 def markdown() -> str:
     """The whole of `docs/tables.md`."""
     parts = [_PAGE]
-    for table in tables().values():
+    for table in schema_tables().values():
         rows = "\n".join(f"| `{c.name}` | {c.type} | {c.description} |" for c in table.columns)
         head = f"## `{table.name}`\n\nGrain: {table.grain}.\n\n| column | type | meaning |"
         parts.append(f"{head}\n|---|---|---|\n{rows}\n")

@@ -1,8 +1,8 @@
 """One DuckDB file, opened for one short transaction at a time.
 
-DuckDB locks its file against every other process, readers too, while it is open. So each
-transaction waits for its turn first (`lock.py`), opens, works, closes, and lets go, also on error.
-Nothing that calls the API may run inside.
+While DuckDB has a file open, no other process can open it, not even to read. So each transaction
+waits for its turn (`lock.py`), opens the file, does its work and closes it again, also after an
+error. Nothing that calls the API may run inside one.
 """
 
 from __future__ import annotations
@@ -20,23 +20,25 @@ import pandas as pd
 from zipchat_dagster.warehouse.lock import InUseError, locked
 from zipchat_dagster.warehouse.tables import sql
 
-# When DuckDB closes the file it puts small row groups together, in memory, up to this many rows (a
-# multiple of 2,048). With its default of 122,880, messages of 1 KB took 0.7 GB for that; with this
-# less than 0.1 GB, however long the table.
+# At a checkpoint DuckDB merges small row groups in memory up to this many rows (a multiple of
+# 2,048). With its default of 122,880, messages of 1 KB needed 0.7 GB for that. With this they need
+# less than 0.1 GB, however long the table is.
 ROW_GROUP_SIZE: Final = 4096
-# Of DuckDB's buffers; what needs more goes to a folder beside the file. Metrics of a year with 4
-# million messages need a quarter of it. Its default is 80 % of the machine, for each run at once.
+# For DuckDB's buffers; what does not fit is spilled to a folder beside the file. The metrics of a
+# year with 4 million messages need a quarter of it. DuckDB's default is 80 % of the machine's
+# memory, and several runs may be at work at once.
 MEMORY_LIMIT: Final = "512MB"
-# What a log (`<file>.wal`) holds at most before it goes into the file; each opening reads it again.
+# The log (`<file>.wal`) is written into the file when it is this long. Each opening reads it again:
+# with 4 MB that took twice as long, with 100 KB the writing did.
 LOG_LIMIT: Final = "1MB"
 
 
 class WarehouseError(Exception):
-    """The database file cannot be used. The message says which and what to do."""
+    """The database file cannot be used. The message names it and says what to do."""
 
 
 class Transaction:
-    """An open transaction. All of it is committed when the `with` block ends, or none of it."""
+    """An open transaction. The end of the `with` block commits all of it; an error, nothing."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
@@ -44,13 +46,13 @@ class Transaction:
     def execute(
         self, name: str, frames: Mapping[str, pd.DataFrame] | None = None, /, **parameters: Any
     ) -> list[tuple[Any, ...]]:
-        """Run `sql/<name>.sql` with bound parameters and with frames in place of tables."""
+        """Run `sql/<name>.sql` with bound parameters, and with frames that it reads as tables."""
         return self._run(name, frames, parameters).fetchall()
 
     def query(
         self, name: str, frames: Mapping[str, pd.DataFrame] | None = None, /, **parameters: Any
     ) -> pd.DataFrame:
-        """Like `execute`, with the result as a frame; times are in UTC."""
+        """Like `execute`, but returns a frame. Times are in UTC."""
         return self._run(name, frames, parameters).df()
 
     def _run(
@@ -65,9 +67,9 @@ class Warehouse:
     """The tables of zipchat_dagster in one DuckDB file. For one thread at a time.
 
     Args:
-        path: the file; it and its folder are made when missing.
-        timezone: the IANA name of the zone whose days the partitions are. When it differs from
-            the one that the file was written with, `partition_date` is set anew throughout.
+        path: the file; it and its folder are created if missing.
+        timezone: the IANA name of the zone whose days are the partitions. If the file was written
+            with another one, the first transaction recomputes every `partition_date`.
     """
 
     def __init__(self, path: Path, *, timezone: str = "UTC") -> None:
@@ -79,10 +81,10 @@ class Warehouse:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """A transaction over the tables, which exist from the first one on.
+        """A transaction. The first one creates the tables if they are missing.
 
         Raises:
-            WarehouseError: the file is locked for too long, damaged or not to be written.
+            WarehouseError: the file stayed locked for too long, is damaged or cannot be written.
         """
         with self.connection() as connection:
             connection.execute("begin transaction")
@@ -96,19 +98,20 @@ class Warehouse:
     def connection(
         self, *, read_only: bool = False, purpose: str = ""
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """An open connection to the file while the lock beside it is held. Times are in UTC.
+        """A connection to the file, which is locked until the block ends. Times are in UTC.
 
         Args:
-            purpose: what those who wait for the lock are told; the program's name unless given.
+            purpose: what others see who wait for the lock; by default the program's name.
         """
         with self._locked(purpose), self._attached(read_only) as connection:
             yield connection
 
     @contextmanager
     def small_transactions(self) -> Iterator[None]:
-        """Where many follow each other: what they write goes into the file now and then, and at the
-        end, instead of each time, which takes some MB of writing however little it is. They are
-        committed all the same, to the log beside the file, which the next opening reads."""
+        """For many transactions in a row. Each is still committed at its end, but to the log beside
+        the file, which the next opening reads. The log is written into the file now and then and
+        at the end of the block, because each time that writes some MB, however little has changed.
+        """
         self._keeps_log = True
         try:
             yield
@@ -118,21 +121,24 @@ class Warehouse:
                 connection.execute("checkpoint warehouse")
 
     def copy_to(self, target: Path) -> int:
-        """Put a copy of the file, as it is now, in the place of `target`. Returns its bytes.
+        """Replace `target` with a copy of the file as it is now. Returns the copy's size in bytes.
 
-        Whoever has the earlier copy open keeps it: the new one is another file of the same name.
+        A program that has the previous copy open keeps reading that one.
+
+        Raises:
+            WarehouseError: `target` is the database itself or cannot be written.
         """
         if target.resolve() == self.path.resolve():
             raise WarehouseError(f"{target} is the database itself; a copy needs another place.")
         with self.transaction():
-            pass  # the tables exist, also when nothing was ever stored
+            pass  # creates the tables, if nothing was ever stored
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(f"{target.name}.unfinished")
         with self._locked("publish_job"):
             with self._attached(read_only=False) as connection:
                 connection.execute("checkpoint warehouse")  # nothing is left in <file>.wal
             try:
-                unfinished.unlink(missing_ok=True)  # of a run that was killed
+                unfinished.unlink(missing_ok=True)  # left by a killed run
                 shutil.copyfile(self.path, unfinished)
                 unfinished.chmod(self.path.stat().st_mode & 0o444)
                 size = unfinished.stat().st_size
@@ -142,7 +148,7 @@ class Warehouse:
                     unfinished.unlink(missing_ok=True)
                 raise WarehouseError(
                     f"{target} could not be written ({error.strerror or type(error).__name__})."
-                    " What was there before is still there."
+                    " The previous copy is unchanged."
                 ) from None
         return size
 
@@ -165,14 +171,14 @@ class Warehouse:
             self._duckdb.execute(f"pragma {at_the_end}_checkpoint_on_shutdown")
             self._duckdb.execute("detach warehouse")
         except BaseException:
-            # Whatever state it is in: closing lets the file go, and nothing of it is kept.
+            # Closing rolls back and releases the file, whatever state the connection is in.
             self._duckdb.close()
             self._duckdb = _duckdb(self.path)
             raise
 
     def _attach(self, read_only: bool) -> None:
-        # Attached under a name of its own: a file called zipchat.duckdb would be a catalog of the
-        # schema's name, and DuckDB refuses `zipchat.users` as ambiguous then.
+        # By default a catalog is named after its file, and if there is both a catalog and a schema
+        # called zipchat, DuckDB refuses `zipchat.users` as ambiguous.
         path = str(self.path).replace("'", "''")
         options = "read_only" if read_only else f"row_group_size {ROW_GROUP_SIZE}"
         try:
@@ -197,10 +203,10 @@ class Warehouse:
 
 
 def _duckdb(path: Path) -> duckdb.DuckDBPyConnection:
-    """An empty database in memory, to which the file is attached for each transaction: starting
-    DuckDB anew for each would take most of their time."""
-    # One thread: with more, DuckDB 1.5.5 now and then fails inside a window function over few rows
-    # and is unusable afterwards (github.com/duckdb/duckdb/issues/25713; 2 of 1,000 here).
+    """An empty database in memory, to which the file is attached for each transaction. Starting
+    DuckDB for each would take most of its time."""
+    # One thread: with more, DuckDB 1.5.5 sometimes fails inside a window function over few rows and
+    # is unusable afterwards (github.com/duckdb/duckdb/issues/25713; 2 of 1,000 here).
     connection = duckdb.connect(
         config={
             "threads": 1,
@@ -210,5 +216,5 @@ def _duckdb(path: Path) -> duckdb.DuckDBPyConnection:
         }
     )
     connection.execute("set TimeZone = 'UTC'")
-    connection.execute("set enable_progress_bar = false")  # a run's output is no terminal
+    connection.execute("set enable_progress_bar = false")  # a run's output is not a terminal
     return connection

@@ -1,7 +1,7 @@
 """The column lineage names columns that exist, and leaves out none that is derived."""
 
 from zipchat_dagster.assets.lineage import SOURCES, column_lineage
-from zipchat_dagster.warehouse import tables
+from zipchat_dagster.warehouse import schema_tables
 
 GIVEN = {
     "chat_id",
@@ -15,10 +15,10 @@ GIVEN = {
 
 def test_every_derived_column_has_sources_and_every_source_is_a_raw_column() -> None:
     for table, sources in SOURCES.items():
-        columns = {column.name for column in tables()[table].columns}
+        columns = {column.name for column in schema_tables()[table].columns}
         assert set(sources) <= columns
         assert columns - set(sources) <= GIVEN
         for dependencies in column_lineage(table)["dagster/column_lineage"].deps_by_column.values():
             for dependency in dependencies:
-                raw = tables()[dependency.asset_key.to_user_string()]
+                raw = schema_tables()[dependency.asset_key.to_user_string()]
                 assert dependency.column_name in {column.name for column in raw.columns}

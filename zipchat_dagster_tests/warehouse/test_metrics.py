@@ -15,14 +15,14 @@ import pandas as pd
 import pytest
 
 from zipchat_dagster.sandbox import generate
-from zipchat_dagster.warehouse import Warehouse, tables
+from zipchat_dagster.warehouse import Warehouse, schema_tables
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import rebuild_metrics
 from zipchat_dagster_tests.warehouse.support import ADA, BO, CY, Story, days_between, moment
 
 COLUMNS = [
     column.name
-    for column in tables()["escalation_metrics"].columns
+    for column in schema_tables()["escalation_metrics"].columns
     if column.name
     not in ("partition_date", "chat_id", "dimension", "dimension_value", "computed_at")
 ]
@@ -225,7 +225,9 @@ def test_an_empty_day_is_one_row_of_zeros_and_nulls(golden: Story) -> None:
         "select count(*) from zipchat.escalation_metrics where partition_date = '2026-02-21'"
     ) == [(1,)]
     counts = {
-        column.name for column in tables()["escalation_metrics"].columns if column.type == "bigint"
+        column.name
+        for column in schema_tables()["escalation_metrics"].columns
+        if column.type == "bigint"
     }
     for column in COLUMNS:
         assert row[column] == (0 if column in counts else None), column
@@ -621,7 +623,7 @@ def test_an_empty_chat_has_every_table_and_a_row_of_nothing(tmp_path: Path) -> N
     story = Story(tmp_path)
     story.at("2026-03-03 10:00")
     assert story.run() == ["2026-03-03"]
-    for table in tables():
+    for table in schema_tables():
         expected = {
             "escalation_metrics": 1,
             "users": 3,

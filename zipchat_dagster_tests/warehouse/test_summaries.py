@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from zipchat_dagster.warehouse import summaries, tables
+from zipchat_dagster.warehouse import schema_tables, summaries
 from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads
 from zipchat_dagster_tests.conftest import Project
 
 
 @pytest.mark.parametrize("table", list(summaries.PREVIEWED))
 def test_no_previewed_column_holds_personal_data(table: str) -> None:
-    columns = {column.name: column for column in tables()[table].columns}
+    columns = {column.name: column for column in schema_tables()[table].columns}
     for name in summaries.PREVIEWED[table]:
         assert "personal data" not in columns[name].description
         assert columns[name].type != "json"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 
-from zipchat_dagster.warehouse import Warehouse, tables
+from zipchat_dagster.warehouse import Warehouse, schema_tables
 from zipchat_dagster.warehouse.tables import SQL, sql
 
 
 def test_every_table_of_the_schema_is_found() -> None:
     created = re.findall(r"create table if not exists zipchat\.(\w+)", sql("schema"))
-    assert list(tables()) == created
+    assert list(schema_tables()) == created
     assert len(created) == len(set(created)) == sql("schema").count("create table")
 
 
 def test_every_table_has_a_grain_and_every_column_a_type_and_a_meaning() -> None:
-    for table in tables().values():
+    for table in schema_tables().values():
         assert table.grain.startswith("one row per ")
         assert table.columns
         for column in table.columns:
@@ -43,7 +43,7 @@ def test_what_is_read_from_the_schema_is_what_the_database_has(warehouse: Wareho
     names = {"timestamp with time zone": "timestamptz"}
     expected = [
         (table.name, column.name, column.type)
-        for table in sorted(tables().values(), key=lambda table: table.name)
+        for table in sorted(schema_tables().values(), key=lambda table: table.name)
         for column in table.columns
     ]
     assert [(table, column, names.get(kind, kind)) for table, column, kind in found] == expected
