@@ -1,5 +1,36 @@
-"""`python -m benchmarks`: see sync.py. Processes cannot be started from a module of this name."""
+"""`make bench`: what the design promises, as figures and ratios. About five minutes.
 
-from benchmarks.sync import main
+`make bench SECTIONS="cost memory"` runs only these sections. Two run only when named:
+`long_backfill`, 100,000 conversations in about ten minutes, and `peers`, this project beside dlt
+and a plain script. All of them read from a sandbox on this machine. Nothing here asserts anything.
+"""
 
-main()
+from __future__ import annotations
+
+import logging
+import sys
+
+from benchmarks import budget
+from benchmarks.peers import peers
+from benchmarks.storage import file_lock, long_backfill, memory
+from benchmarks.sync import completeness, cost, kill, live, windows
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    usual = (completeness, cost, windows, live, kill, file_lock, memory, overhead)
+    known = {section.__name__: section for section in (*usual, long_backfill, peers)}
+    if unknown := [name for name in sys.argv[1:] if name not in known]:
+        sys.exit(f"There is no section {', '.join(unknown)}; there are {', '.join(known)}.")
+    for section in [known[name] for name in sys.argv[1:]] or usual:
+        print(f"\n## {section.__doc__}", flush=True)
+        section()
+
+
+def overhead() -> None:
+    """The request budget by itself"""
+    budget.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,4 @@
-"""`make bench`: completeness, cost and speed, as figures and ratios. About five minutes.
-
-`make bench SECTIONS="cost memory"` runs these alone, `SECTIONS=long_backfill` one of 100,000
-conversations, for about ten minutes. All runs against the sandbox on this machine; nothing here
-asserts anything.
-"""
+"""Sections of `make bench` about syncing: what it misses, costs and waits for."""
 
 from __future__ import annotations
 
@@ -11,9 +6,7 @@ import logging
 import math
 import multiprocessing
 import os
-import resource
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,9 +15,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks import budget
-from benchmarks.metrics import metrics
-from benchmarks.peers import peers
 from zipchat_dagster.client import ListingUnsettledError, ZipchatClient
 from zipchat_dagster.sandbox import BASE_URL, DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.sync import sync_conversations, sync_messages, sync_users
@@ -34,17 +24,6 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 START = (NOW - timedelta(days=60)).replace(hour=0, minute=0, second=0)
 END = START + timedelta(days=62)
 LOG = logging.getLogger("zipchat_dagster")
-
-
-def main() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    usual = (completeness, cost, windows, live, kill, file_lock, memory, overhead)
-    known = {section.__name__: section for section in (*usual, long_backfill, metrics, peers)}
-    if unknown := [name for name in sys.argv[1:] if name not in known]:
-        sys.exit(f"There is no section {', '.join(unknown)}; there are {', '.join(known)}.")
-    for section in [known[name] for name in sys.argv[1:]] or usual:
-        print(f"\n## {section.__doc__}", flush=True)
-        section()
 
 
 def completeness() -> None:
@@ -71,17 +50,17 @@ def cost() -> None:
     chat = generate(seed=1, conversations=600, days=30, now=NOW - timedelta(hours=1))
     sandbox = Sandbox(chat=chat, limit=None)
     with tempfile.TemporaryDirectory() as folder:
-        warehouse = Warehouse(Path(folder) / "zipchat.duckdb")
+        warehouse = Warehouse(Path(folder) / "warehouse.duckdb")
         messages = sandbox.truth()["messages"].values()
         least = 6 + 1 + sum(max(1, math.ceil(len(found) / 200)) for found in messages)
-        first = _sync(sandbox, warehouse)
+        first = sync(sandbox, warehouse)
         print(f"first sync        {first:5}   least possible {least}, ratio {first / least:.3f}")
-        print(f"nothing changed   {_sync(sandbox, warehouse):5}")
+        print(f"nothing changed   {sync(sandbox, warehouse):5}")
         day = START + timedelta(days=45)
-        print(f"one old day again {_sync(sandbox, warehouse, day, day + timedelta(days=1)):5}")
+        print(f"one old day again {sync(sandbox, warehouse, day, day + timedelta(days=1)):5}")
         for conversation_id in list(chat.conversations)[:25]:
             chat.add_message(conversation_id, at=sandbox.now())
-        print(f"25 changed        {_sync(sandbox, warehouse):5}")
+        print(f"25 changed        {sync(sandbox, warehouse):5}")
 
 
 def windows() -> None:
@@ -93,9 +72,9 @@ def windows() -> None:
                 chat=chat, limit=120, window=5, latency=latency, pagination=pagination
             )
             with tempfile.TemporaryDirectory() as folder, serve(sandbox) as url:
-                warehouse = Warehouse(Path(folder) / "zipchat.duckdb")
+                warehouse = Warehouse(Path(folder) / "warehouse.duckdb")
                 started = time.monotonic()
-                requests = _sync(sandbox, warehouse, base_url=url, budget=Path(folder) / "b.sqlite")
+                requests = sync(sandbox, warehouse, base_url=url, budget=Path(folder) / "b.sqlite")
                 seconds = time.monotonic() - started
             ideal = math.ceil(requests / 120) * 5
             stats = sandbox.stats()
@@ -113,8 +92,8 @@ def live() -> None:
         chat = generate(seed=3, conversations=1500, days=50, now=NOW, max_messages=20)
         sandbox = Sandbox(chat=chat, limit=120, window=10)
         with tempfile.TemporaryDirectory() as folder, serve(sandbox) as url:
-            path, budget = Path(folder) / "zipchat.duckdb", Path(folder) / "b.sqlite"
-            backfill = _start(_sync_process, path, url, budget, reserve)
+            path, budget = Path(folder) / "warehouse.duckdb", Path(folder) / "b.sqlite"
+            backfill = start_process(_sync_process, path, url, budget, reserve)
             seconds, waited, requests = [], [], []
             for turn in range(4):
                 while sandbox.stats()["requests"] < 200 * (turn + 1):
@@ -125,7 +104,7 @@ def live() -> None:
                         chat.add_message(conversation_id, at=now)
                 today = now.replace(hour=0, minute=0, second=0)
                 started = time.monotonic()
-                with _client(None, url, budget) as client:
+                with client_of(None, url, budget) as client:
                     warehouse = Warehouse(path)
                     sync_conversations(client, warehouse, since=now, refresh=False, log=LOG)
                     sync_messages(
@@ -157,62 +136,26 @@ def kill() -> None:
     chat = generate(seed=4, conversations=600, days=30, now=NOW - timedelta(hours=1))
     whole = Sandbox(chat=chat, limit=None)
     with tempfile.TemporaryDirectory() as folder:
-        uninterrupted = _sync(whole, Warehouse(Path(folder) / "whole.duckdb"))
+        uninterrupted = sync(whole, Warehouse(Path(folder) / "whole.duckdb"))
         for attempt in range(3):
             sandbox = Sandbox(chat=chat, limit=None)
             path = Path(folder) / f"killed{attempt}.duckdb"
             with serve(sandbox) as url:
-                process = _start(_sync_process, path, url)
+                process = start_process(_sync_process, path, url)
                 while sandbox.stats()["requests"] < 150 * (attempt + 1):
                     time.sleep(0.005)
                 os.kill(process.pid or 0, signal.SIGKILL)
                 process.join()
                 at = sandbox.stats()["requests"]
-                process = _start(_sync_process, path, url)
+                process = start_process(_sync_process, path, url)
                 process.join()
             requests = sandbox.stats()["requests"]
-            stored = _stored(path)
+            stored = count_stored(path)
             truth = sandbox.truth()["messages"]
             print(
                 f"killed after {at:4}: {requests} requests, ratio {requests / uninterrupted:.3f};"
                 f" stored {stored}, true {(len(truth), sum(map(len, truth.values())))}"
             )
-
-
-def file_lock() -> None:
-    """Eight writers and a reader on one database file: longest wait for it, 10 s"""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "zipchat.duckdb"
-        with Warehouse(path).transaction():
-            pass
-        context = multiprocessing.get_context("spawn")
-        waits: Any = context.Queue()
-        processes = [
-            context.Process(target=_use_file, args=(path, number, waits)) for number in range(9)
-        ]
-        for process in processes:
-            process.start()
-        found = [waits.get() for _ in processes]
-        for process in processes:
-            process.join()
-    count, longest = sum(count for count, _ in found), max(wait for _, wait in found)
-    print(f"transactions {count}, longest wait {longest:.2f} s")
-
-
-def memory() -> None:
-    """Peak memory of a process that syncs conversations of four messages of 1 KB, 8 in flight"""
-    for count in (2_000, 10_000):
-        _print_peak(count, concurrency=8)
-
-
-def long_backfill() -> None:
-    """Peak memory of a process that syncs conversations of four messages of 1 KB, 100 in flight"""
-    _print_peak(100_000, concurrency=100)
-
-
-def overhead() -> None:
-    """The request budget by itself"""
-    budget.main()
 
 
 def _listed(seed: int, order: Any, listed: Callable[[ZipchatClient], set[Any]]) -> tuple[int, int]:
@@ -228,7 +171,7 @@ def _listed(seed: int, order: Any, listed: Callable[[ZipchatClient], set[Any]]) 
 
     sandbox = Sandbox(chat=chat, limit=None, order=order, before_request=change)
     before = set(chat.conversations)
-    with _client(sandbox) as client:
+    with client_of(sandbox) as client:
         found = listed(client)
         return len((before & set(chat.conversations)) - gone - found), client.requests
 
@@ -237,14 +180,14 @@ def _page_loop(client: ZipchatClient) -> set[Any]:
     """What most connectors do."""
     found: set[Any] = set()
     for number in range(1, 100):
-        page = client.list_conversations()._fetch_page(number, 100, None)
+        page = client.get_conversations_page(number)
         found.update(row["id"] for row in page.rows)
         if len(page.rows) < 100:
             break
     return found
 
 
-def _client(
+def client_of(
     sandbox: Sandbox | None,
     base_url: str = BASE_URL,
     budget: Path | None = None,
@@ -263,7 +206,7 @@ def _client(
     )
 
 
-def _sync(
+def sync(
     sandbox: Sandbox | None,
     warehouse: Warehouse,
     since: datetime = START,
@@ -274,84 +217,29 @@ def _sync(
     reserve: float = 0.0,
     concurrency: int = 8,
 ) -> int:
-    with _client(sandbox, base_url, budget, reserve, concurrency) as client:
+    with client_of(sandbox, base_url, budget, reserve, concurrency) as client:
         sync_users(client, warehouse)
         sync_conversations(client, warehouse, since=since, refresh=False, log=LOG)
         sync_messages(client, warehouse, since=since, until=until, days=[], refresh=False, log=LOG)
         return client.requests
 
 
-def _start(target: Callable[..., None], *arguments: Any) -> multiprocessing.process.BaseProcess:
+def start_process(
+    target: Callable[..., None], *arguments: Any
+) -> multiprocessing.process.BaseProcess:
     process = multiprocessing.get_context("spawn").Process(target=target, args=arguments)
     process.start()
     return process
 
 
 def _sync_process(path: Path, url: str, budget: Path | None = None, reserve: float = 0.0) -> None:
-    _sync(None, Warehouse(path), base_url=url, budget=budget, reserve=reserve)
+    sync(None, Warehouse(path), base_url=url, budget=budget, reserve=reserve)
 
 
-def _stored(path: Path) -> tuple[int, int]:
+def count_stored(path: Path) -> tuple[int, int]:
     with Warehouse(path).connection() as connection:
         (conversations,) = connection.execute(
             "select count(*) from zipchat.raw_conversations"
         ).fetchall()
         (messages,) = connection.execute("select count(*) from zipchat.raw_messages").fetchall()
     return conversations[0], messages[0]
-
-
-def _use_file(path: Path, number: int, waits: Any) -> None:
-    warehouse = Warehouse(path)
-    longest, count, ends_at = 0.0, 0, time.monotonic() + 10
-    while time.monotonic() < ends_at:
-        asked = time.monotonic()
-        with warehouse.connection() as connection:
-            longest = max(longest, time.monotonic() - asked)
-            if number:
-                connection.execute(
-                    "insert into zipchat.users (chat_id, user_id) select $n, i from range(9) r (i)",
-                    {"n": number},
-                )
-            else:
-                connection.execute("select count(*) from zipchat.users").fetchall()
-        count += 1
-        time.sleep(0.02)
-    waits.put((count, longest))
-
-
-def _print_peak(count: int, *, concurrency: int) -> None:
-    chat = generate(seed=5, conversations=count, days=50, now=NOW, max_messages=5)
-    for conversation in chat.conversations.values():
-        for message in conversation.messages:
-            message.message = (f"{message.id} {message.message} " * 50)[:1000]
-    with tempfile.TemporaryDirectory() as folder, serve(Sandbox(chat=chat, limit=None)) as url:
-        answers: Any = multiprocessing.get_context("spawn").Queue()
-        started = time.monotonic()
-        process = _start(_measured, Path(folder) / "zipchat.duckdb", url, concurrency, answers)
-        before, after, stored = answers.get()
-        process.join()
-        seconds = time.monotonic() - started
-    print(
-        f"{stored[0]:7,} conversations, {stored[1]:7,} messages: {before} MB before, {after} MB at"
-        f" the peak, {seconds:.0f} s",
-        flush=True,
-    )
-
-
-def _measured(path: Path, url: str, concurrency: int, answers: Any) -> None:
-    before = _peak_megabytes()
-    _sync(None, Warehouse(path), base_url=url, concurrency=concurrency)
-    answers.put((before, _peak_megabytes(), _stored(path)))
-
-
-def _peak_megabytes() -> int:
-    """Of this process's own memory: what `getrusage` tells on Linux includes its parent's."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = [line for line in status.read_text().splitlines() if "VmHWM" in line]
-        return int(line.split()[1]) // 2**10
-    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
-
-
-if __name__ == "__main__":
-    main()
