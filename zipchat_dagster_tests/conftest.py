@@ -1,4 +1,4 @@
-"""What the tests share: a sandbox's chat, clients on it, and an empty warehouse."""
+"""Shared by the tests: a sandbox with a chat, clients of it, and an empty warehouse."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOG = logging.getLogger("zipchat_dagster")
 
 
 class Clock:
-    """A clock that stands still until somebody sleeps."""
+    """A clock that only moves when somebody sleeps."""
 
     def __init__(self) -> None:
         self.now = NOW.timestamp()
@@ -34,7 +34,7 @@ class Clock:
 
 
 class Project:
-    """A sandbox, a warehouse, and what a run of the assets does, without Dagster."""
+    """A sandbox and a warehouse, synced as the assets do it, without Dagster."""
 
     def __init__(self, sandbox: Sandbox, warehouse: Warehouse) -> None:
         self.sandbox = sandbox
@@ -161,6 +161,6 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 @pytest.fixture
 def project(warehouse: Warehouse) -> Project:
-    """Sixty conversations of three weeks, no rate limit."""
+    """Sixty conversations over three weeks; no rate limit."""
     chat = generate(seed=5, conversations=60, days=21, now=NOW)
     return Project(Sandbox(chat=chat, limit=None), warehouse)

@@ -1,4 +1,4 @@
-"""What is written: history, what is gone, odd records, days, and all of it or nothing."""
+"""What is stored: history, what is gone, odd records, days, and all of a transaction or nothing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def put_messages(warehouse: Warehouse, *messages: Any, at: datetime = T0, of: An
 
 def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
     with warehouse.transaction():
-        pass  # the tables exist, and days are those of the time zone
+        pass  # creates the tables, and brings the days in line with the time zone
     with warehouse.connection() as connection:
         return connection.execute(query).fetchall()
 
@@ -199,7 +199,7 @@ def test_an_observation_from_before_it_was_missed_does_not_bring_it_back(
     ]
 
 
-def test_who_is_no_longer_listed_is_kept_as_a_former_user(warehouse: Warehouse) -> None:
+def test_a_user_who_is_no_longer_listed_is_kept_as_a_former_one(warehouse: Warehouse) -> None:
     ada, bo = {"id": 1, "full_name": "Ada"}, {"id": 2, "first_name": "Bo", "last_name": "Agent"}
     for n, listed in enumerate([[ada, bo], [ada], [ada, bo]]):
         with warehouse.transaction() as transaction:
@@ -293,7 +293,7 @@ def test_half_surrogates_and_null_characters_in_texts_are_stored(warehouse: Ware
 # Days
 
 
-def test_another_time_zone_sets_the_days_of_everything_stored_anew(tmp_path: Path) -> None:
+def test_another_time_zone_recomputes_the_days_of_everything_stored(tmp_path: Path) -> None:
     path = tmp_path / "zipchat.duckdb"
     days = (
         "select strftime(c.partition_date, '%d'), strftime(m.partition_date, '%d')"
@@ -352,7 +352,7 @@ def test_a_rebuild_that_fails_leaves_the_table_as_it_was(warehouse: Warehouse) -
     assert rows(warehouse, "select count(*) from zipchat.escalations") == [(1,)]
 
 
-def test_duckdb_has_one_thread_lest_its_window_functions_fail_now_and_then(
+def test_duckdb_has_one_thread_because_its_window_functions_can_fail_with_more(
     warehouse: Warehouse,
 ) -> None:
     with warehouse.connection() as connection:
@@ -360,7 +360,7 @@ def test_duckdb_has_one_thread_lest_its_window_functions_fail_now_and_then(
 
 
 def test_closing_the_file_takes_no_more_memory_for_a_longer_table(warehouse: Warehouse) -> None:
-    # What DuckDB rewrites at a time, in memory, is a row group.
+    # DuckDB rewrites one row group at a time, in memory.
     for first in range(0, 9000, 1500):
         put(warehouse, *(conversation(id=i) for i in range(first, first + 1500)))
     with warehouse.connection() as connection:
