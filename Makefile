@@ -49,5 +49,5 @@ lock: .venv/ready ## update requirements.lock from pyproject.toml
 		--no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean: ## remove the environment, caches, and the data of demo, dev and sandbox
-	rm -rf .venv .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info \
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info \
 		$(foreach name,demo dev sandbox,data/$(name).* data/$(name)_published.* data/$(name)_report.html)

@@ -2,7 +2,7 @@
 
 Each is a process of its own, in an environment of its own, and fetches the same chat from the same
 server into a new DuckDB file. Measured is the whole process, from its start to its end. The
-environments of the others are made below `.bench/` the first time.
+environments of the others are made in `.venv/bench/` the first time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import duckdb
 from zipchat_dagster.sandbox import Chat, Sandbox, generate, serve
 
 HERE = Path(__file__).parent
-ENVIRONMENTS = HERE.parent / ".bench"
+ENVIRONMENTS = HERE.parent / ".venv" / "bench"
 RUNS = 3
 CONVERSATIONS = 2_000
 MESSAGES = 33_500
