@@ -2,7 +2,8 @@
 
 `make bench SECTIONS="cost memory"` runs only these sections. Three run only when named:
 `long_backfill`, 100,000 conversations in about ten minutes; `metrics`, of a year with ten million
-messages; and `peers`, this project beside dlt and a plain script. All of them read from a sandbox on this machine. Nothing here asserts anything.
+messages; and `peers`, this project beside dlt and a plain script. All but `metrics` read from a
+sandbox on this machine. Nothing here asserts anything.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ from zipchat_dagster.warehouse.derive import rebuild_escalations
 from zipchat_dagster_tests.warehouse.support import ADA, Story, days_between, moment
 
 NUMBERS = ", ".join(
-    column.name for column in tables()["escalation_metrics"].columns if column.name != "computed_at"
+    column.name
+    for column in schema_tables()["escalation_metrics"].columns
+    if column.name != "computed_at"
 )
 
 
