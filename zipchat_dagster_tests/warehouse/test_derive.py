@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zipchat_dagster.sandbox import generate
-from zipchat_dagster.warehouse import derive, tables
+from zipchat_dagster.warehouse import derive, schema_tables
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import rebuild_escalations
 from zipchat_dagster_tests.warehouse.support import ADA, Story, days_between, moment
