@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from zipchat_dagster.warehouse import Warehouse
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LOG = logging.getLogger("zipchat_dagster")
+# Set by .ci/run: random searches are longer and more processes run at once.
+THOROUGH = "THOROUGH" in os.environ
 
 
 class Clock:
@@ -164,3 +167,8 @@ def project(warehouse: Warehouse) -> Project:
     """Sixty conversations over three weeks; no rate limit."""
     chat = generate(seed=5, conversations=60, days=21, now=NOW)
     return Project(Sandbox(chat=chat, limit=None), warehouse)
+
+
+def effort(usual: int, thorough: int) -> int:
+    """How many examples or processes a test tries: more of them in `.ci/run`."""
+    return thorough if THOROUGH else usual

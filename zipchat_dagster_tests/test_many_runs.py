@@ -11,13 +11,13 @@ import dagster as dg
 
 from zipchat_dagster.sandbox import Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW, Project
+from zipchat_dagster_tests.conftest import NOW, Project, effort
 from zipchat_dagster_tests.test_definitions import environment
 
-DAYS = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in range(20)]
+DAYS = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in range(effort(8, 20))]
 
-# Forked from a process that has loaded everything, as starting Python anew twenty times takes a
-# minute; they start together, share the instance as runs do, and are in nobody's queue.
+# Forked from a process that has loaded everything, because starting Python twenty times takes a
+# minute. They start together and share the instance, but do not wait in Dagster's queue.
 PROGRAM = """
 import multiprocessing, sys
 import dagster as dg
@@ -48,7 +48,7 @@ if __name__ == "__main__":
 """
 
 
-def test_twenty_runs_at_once_all_succeed(tmp_path: Path) -> None:
+def test_many_runs_at_once_all_succeed(tmp_path: Path) -> None:
     chat = generate(seed=4, conversations=200, days=len(DAYS) - 1, now=NOW, max_messages=20)
     sandbox = Sandbox(chat=chat, limit=120, window=2)
     program = tmp_path / "runs.py"
@@ -56,7 +56,7 @@ def test_twenty_runs_at_once_all_succeed(tmp_path: Path) -> None:
     with serve(sandbox) as url:
         settings = environment(tmp_path, url, ZIPCHAT_START_DATE=DAYS[-1])
         with dg.DagsterInstance.from_config(str(tmp_path)):
-            pass  # Dagster makes its own files, and cannot do that twenty times at once
+            pass  # Dagster creates its files, which it cannot do several times at once
         answer = subprocess.run(
             [sys.executable, str(program), *DAYS],
             env=settings,

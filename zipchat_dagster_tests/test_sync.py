@@ -18,7 +18,7 @@ from zipchat_dagster.client import ListingUnsettledError, UnauthorizedError, gat
 from zipchat_dagster.sandbox import Fault, Request, Sandbox, generate
 from zipchat_dagster.sync import MOST_UNLISTED, ApiDownError
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW, Project, midnight
+from zipchat_dagster_tests.conftest import NOW, Project, effort, midnight
 
 
 def small_project(path: Path, **options: Any) -> Project:
@@ -354,7 +354,7 @@ def test_bad_records_keep_their_payload_and_stop_nothing(project: Project) -> No
     ) == [("half a pair: �",)]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=effort(4, 30), deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     order=st.sampled_from(["desc", "asc", "id"]),

@@ -25,6 +25,7 @@ from zipchat_dagster.client.listing import (
 )
 from zipchat_dagster.sandbox import BASE_URL, Order, Pagination, Request, Sandbox
 from zipchat_dagster_tests.client.support import KEY, NOW, Api, Clock, a_chat, a_client
+from zipchat_dagster_tests.conftest import effort
 
 ORDERS = get_args(Order)
 PAGINATIONS = get_args(Pagination)
@@ -84,7 +85,7 @@ def ids_of(listing: Listing) -> set[int]:
     largest_page=st.sampled_from([None, None, 10, 50]),
     days_back=st.sampled_from([None, 0, 3, 30]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=effort(100, 1000), deadline=None)
 def test_a_listing_has_every_conversation_that_was_there_all_along_or_raises(
     count: int,
     seed: int,
@@ -125,7 +126,7 @@ def test_a_listing_has_every_conversation_that_was_there_all_along_or_raises(
     order=st.sampled_from(ORDERS),
     pagination=st.sampled_from(PAGINATIONS),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=effort(30, 200), deadline=None)
 def test_a_list_at_rest_costs_about_a_quarter_more_than_its_pages(
     count: int, **options: Any
 ) -> None:
@@ -233,7 +234,7 @@ def test_hundreds_of_conversations_of_one_second_are_all_found(
     pagination=st.sampled_from(PAGINATIONS),
     most=st.integers(0, 2),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=effort(15, 100), deadline=None)
 def test_ties_in_another_order_on_each_page_are_all_found_or_the_listing_raises(
     count: int, **options: Any
 ) -> None:
