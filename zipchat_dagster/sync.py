@@ -7,7 +7,7 @@ metadata. All times are aware, and ranges are half-open.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -23,7 +23,7 @@ from zipchat_dagster.client import (
     ZipchatClient,
     ZipchatError,
 )
-from zipchat_dagster.client.listing import MARGIN
+from zipchat_dagster.client.listing import MARGIN, Listing, Record
 from zipchat_dagster.progress import Calendar, Progress, named
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.store import Failure, MessageWork
@@ -32,6 +32,7 @@ Log = logging.Logger
 Batch = Sequence[tuple[MessageWork, ConversationRead | Exception]]
 
 HOPELESS_AFTER: Final = 20  # failures in a row, after which the API itself is tried
+LISTING_BATCH: Final = 1_000  # conversations stored at once
 MOST_UNLISTED: Final = 100  # conversations missing from a listing that one run looks up
 ON_ONE_PAGE: Final = 80  # conversations listed for one request, with room for new activity
 
@@ -124,10 +125,10 @@ def sync_conversations(
     listing = client.list_conversations(since=list_since)
     progress = Progress(client, log, "conversations listed")
     with warehouse.small_transactions():
-        for rows, observed_at in listing:
+        for rows, times in _in_batches(listing):
             with warehouse.transaction() as transaction:
                 store.store_conversations(
-                    transaction, rows, observed_at, chat_id=chat_id, timezone=warehouse.timezone
+                    transaction, rows, times, chat_id=chat_id, timezone=warehouse.timezone
                 )
             progress.report(len(listing.seen), total=listing.total)
     if listing.as_of is None:
@@ -154,6 +155,29 @@ def sync_conversations(
         states_read=len(unseen),
         requests_for_states=client.requests - requests,
     )
+
+
+def _in_batches(listing: Listing) -> Iterator[tuple[list[Record], list[datetime]]]:
+    """The rows of a listing and when each was read, in batches worth a transaction, also those
+    before an error. A row that changed meanwhile begins a new batch, so that both states are
+    stored."""
+    batch: dict[str, tuple[Record, datetime]] = {}
+    failure = None
+    try:
+        for page, observed_at in listing:
+            for row in page:
+                name = repr(row.get("id"))
+                has_changed = name in batch and batch[name][0] != row
+                if has_changed or len(batch) >= LISTING_BATCH:
+                    yield [row for row, _ in batch.values()], [at for _, at in batch.values()]
+                    batch = {}
+                batch[name] = row, observed_at
+    except ZipchatError as error:
+        failure = error
+    if batch:
+        yield [row for row, _ in batch.values()], [at for _, at in batch.values()]
+    if failure:
+        raise failure
 
 
 def _settle_listing(

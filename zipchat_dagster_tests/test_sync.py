@@ -421,6 +421,26 @@ def test_under_change_and_faults_and_kills_nothing_is_lost(
     project.assert_tables_agree()
 
 
+def test_a_state_that_changes_between_two_pages_is_stored_before_and_after(tmp_path: Path) -> None:
+    chat = generate(seed=4, conversations=150, days=30, now=NOW, max_messages=2)
+    project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "warehouse.duckdb"))
+    project.sandbox.clock = project.clock.time
+    newest_first = sorted(chat.conversations.values(), key=lambda c: c.last_message_at)[::-1]
+    on_both_pages = newest_first[98].id
+
+    def before_request(sandbox: Sandbox, _request: Any) -> None:
+        if sandbox.stats()["requests"] == 3:  # after users and the first page
+            project.clock.sleep(60)
+            chat.escalate(on_both_pages, at=sandbox.now())
+
+    project.sandbox.before_request = before_request
+    project.sync()
+    assert project.rows(
+        "select count(*) from zipchat.conversation_history where conversation_id = $id",
+        id=on_both_pages,
+    ) == [(2,)]
+
+
 def test_all_runs_around_a_kill_cost_a_batch_more_than_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,10 +14,10 @@ R = TypeVar("R")
 Outcome = tuple[T, R | Exception]
 
 # A batch is complete at whichever comes first. A killed process loses what is in an unfinished one.
-BATCH_SIZE: Final = 2_000  # a third of a second's reading where nothing slows it down
+BATCH_SIZE: Final = 1_000
 BATCH_SECONDS: Final = 1.0
-FAILURE_SIZE: Final = 100  # twenty make a batch, so that an API that is down is noticed soon
-MOST_BATCHES: Final = 3  # fetched and not stored yet, before fetching waits for storing
+FAILURE_SIZE: Final = 50  # twenty make a batch, so that an API that is down is noticed soon
+MOST_BATCHES: Final = 1  # fetched and not stored yet, before fetching waits for storing
 
 
 class Gathering(Generic[T, R]):
