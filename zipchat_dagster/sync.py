@@ -103,11 +103,10 @@ def sync_conversations(
     Raises:
         ListingUnsettledError: the list kept moving. Its rows are stored, but not as covered.
     """
-    chat_id = client.chat_id
     with warehouse.transaction() as transaction:
-        coverage = store.listing_coverage(transaction, chat_id=chat_id)
+        coverage = store.listing_coverage(transaction, chat_id=client.chat_id)
         due = (
-            store.due_states(transaction, chat_id=chat_id, now=client.server_time())
+            store.due_states(transaction, chat_id=client.chat_id, now=client.server_time())
             if most_states
             else []
         )
@@ -121,18 +120,8 @@ def sync_conversations(
     list_since = min(
         [list_since, *(s.last_message_at for s in due if s.listed_with <= ON_ONE_PAGE)]
     )
-    log.info(f"Listing conversations active since {list_since:%Y-%m-%d %H:%M:%S %Z}.")
-    listing = client.list_conversations(since=list_since)
-    progress = Progress(client, log, "conversations listed")
-    with warehouse.small_transactions():
-        for rows, times in _in_batches(listing):
-            with warehouse.transaction() as transaction:
-                store.store_conversations(
-                    transaction, rows, times, chat_id=chat_id, timezone=warehouse.timezone
-                )
-            progress.report(len(listing.seen), total=listing.total)
-    if listing.as_of is None:
-        raise ListingUnsettledError("the listing did not end")
+    listing = _list(client, warehouse, since=list_since, log=log)
+    assert listing.as_of is not None  # the iteration has ended
     listed = {i for i in listing.seen if isinstance(i, int)}
     missing = _settle_listing(
         client,
@@ -144,8 +133,9 @@ def sync_conversations(
         log=log,
     )
     requests = client.requests
-    unseen = [state.conversation_id for state in due if state.conversation_id not in listed]
-    unseen = [i for i in unseen if i not in missing][:most_states]
+    known = listed.union(missing)
+    unseen = [s.conversation_id for s in due if s.conversation_id not in known]
+    unseen = unseen[:most_states]
     missing += read_states(client, warehouse, unseen, log=log)
     return ListingResult(
         list_since,
@@ -157,10 +147,30 @@ def sync_conversations(
     )
 
 
+def _list(client: ZipchatClient, warehouse: Warehouse, *, since: datetime, log: Log) -> Listing:
+    """Store everything active at or after `since`. Returns the finished listing."""
+    log.info(f"Listing conversations active since {since:%Y-%m-%d %H:%M:%S %Z}.")
+    listing = client.list_conversations(since=since)
+    progress = Progress(client, log, "conversations listed")
+    with warehouse.small_transactions():
+        for rows, times in _in_batches(listing):
+            with warehouse.transaction() as transaction:
+                store.store_conversations(
+                    transaction,
+                    rows,
+                    times,
+                    chat_id=client.chat_id,
+                    timezone=warehouse.timezone,
+                )
+            progress.report(len(listing.seen), total=listing.total)
+    return listing
+
+
 def _in_batches(listing: Listing) -> Iterator[tuple[list[Record], list[datetime]]]:
-    """The rows of a listing and when each was read, in batches worth a transaction, also those
-    before an error. A row that changed meanwhile begins a new batch, so that both states are
-    stored."""
+    """The rows of a listing and when each was read, in batches worth a transaction, including those
+    before an error. A row that has changed since it was read starts a new batch, so that the
+    history gets both states.
+    """
     batch: dict[str, tuple[Record, datetime]] = {}
     failure = None
     try:

@@ -467,5 +467,6 @@ def test_all_runs_around_a_kill_cost_a_batch_more_than_one(
     rows = sum(map(len, project.sandbox.truth()["messages"].values()))
     in_a_batch = batch_size * len(chat.conversations) / rows
     more = project.sandbox.stats()["requests"] - uninterrupted
-    assert more <= gather.MOST_BATCHES * in_a_batch
+    # The batch being stored, those waiting, and the two calls in flight.
+    assert more <= (1 + gather.MOST_BATCHES) * in_a_batch + 2
     project.assert_tables_agree()

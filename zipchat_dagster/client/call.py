@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import httpx
 import tenacity
@@ -58,8 +59,8 @@ class Caller:
         self._logger = logger
         self._is_given_up = False
         self._timed = _Timed(network, clock)
+        self._base_url = base_url
         self._http = httpx.Client(
-            base_url=base_url,
             headers={"Authorization": f"Bearer {api_key}", "Accept": "application/json"},
             timeout=timeout,
             follow_redirects=False,
@@ -134,8 +135,10 @@ class Caller:
         self, method: str, path: str, query: Mapping[str, Any] | None, json_body: Json | None
     ) -> httpx.Response:
         params = {name: value for name, value in (query or {}).items() if value is not None}
+        # A whole URL: putting one together is a third of what httpx costs for each request.
+        url = f"{self._base_url}{path}{'?' if params else ''}{urlencode(params)}"
         try:
-            return self._http.request(method, path, params=params, json=json_body)
+            return self._http.request(method, url, json=json_body)
         except httpx.DecodingError:
             raise MalformedAnswerError(
                 "the answer's compression is broken.", method=method, path=path
@@ -143,7 +146,7 @@ class Caller:
         except httpx.TransportError as error:
             cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise UnreachableError(
-                f"no answer from {self._http.base_url.host} ({cause})."
+                f"no answer from {httpx.URL(self._base_url).host} ({cause})."
                 + ("" if self.has_answered else " Check the base URL and the network."),
                 was_sent=not isinstance(error, NEVER_SENT),
                 method=method,
