@@ -119,3 +119,8 @@ def check(options: LimitOptions | AnswerOptions | TroubleOptions) -> None:
             allowed = get_args(option.kind)
             if getattr(options, option.name) not in allowed:
                 raise ValueError(f"{option.name} must be one of {allowed}")
+    if isinstance(options, AnswerOptions):
+        if not -24 < (options.utc_offset or 0) < 24:
+            raise ValueError("utc_offset must be less than 24 hours")
+        if not 0 <= (options.milliseconds or 0) < 1000:
+            raise ValueError("milliseconds must be from 0 to 999")

@@ -93,7 +93,12 @@ async def _answer_one(
         chat_id = path.removeprefix(_CHATS_PATH).partition("/")[0]
         sandbox = chats.get(chat_id, first)
         with sandbox.in_flight():
-            answer = sandbox.handle(method, path, query, headers, body)
+            try:
+                answer = sandbox.handle(method, path, query, headers, body)
+            except Exception as error:  # a mistake of the sandbox's own, or of a test's hook
+                answer = _json(
+                    500, {"error": f"the sandbox failed: {type(error).__name__}: {error}"}
+                )
             if answer.latency:
                 await asyncio.sleep(answer.latency)
     if answer.drop == "timeout":
@@ -114,7 +119,11 @@ def _control(sandbox: Sandbox, name: str, body: bytes) -> Answer:
         status, result = 200, _called(sandbox, name, arguments)
     except (KeyError, TypeError, ValueError) as error:
         status, result = 422, {"error": f"{type(error).__name__}: {error}"}
-    return Answer(status, {"Content-Type": "application/json"}, json.dumps(result).encode())
+    return _json(status, result)
+
+
+def _json(status: int, body: Any) -> Answer:
+    return Answer(status, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
 
 def _called(sandbox: Sandbox, name: str, arguments: Json) -> Any:

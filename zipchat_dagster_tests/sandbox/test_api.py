@@ -386,6 +386,10 @@ def test_an_unknown_option_value_is_refused() -> None:
         Api(order="newest")
     with pytest.raises(ValueError, match="window must be"):
         Api(window=0)
+    with pytest.raises(ValueError, match="less than 24 hours"):
+        Api(utc_offset=120)
+    with pytest.raises(ValueError, match="from 0 to 999"):
+        Api(milliseconds=1000)
 
 
 # -- escalations ---------------------------------------------------------------------------------

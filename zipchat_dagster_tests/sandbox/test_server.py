@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from zipchat_dagster.sandbox import Chat, Fault, Sandbox, generate, serve
+from zipchat_dagster.sandbox import Chat, Fault, Request, Sandbox, generate, serve
 from zipchat_dagster.sandbox.__main__ import _parser, _sandbox, main
 from zipchat_dagster.sandbox.options import OPTIONS
 
@@ -55,6 +55,22 @@ def test_the_date_is_the_sandboxs_alone(served: tuple[Sandbox, httpx.Client]) ->
     assert abs(sandbox.server_time() - datetime.now(UTC).timestamp() - 86_400) < 10
     assert f"{sandbox.now():%d %b %Y}" in dates[0]
     control(client, "set", clock_offset=0)
+
+
+def test_a_failure_of_the_sandbox_is_answered_with_its_cause(
+    served: tuple[Sandbox, httpx.Client],
+) -> None:
+    sandbox, client = served
+
+    def fail(sandbox: Sandbox, request: Request) -> None:
+        raise ValueError("no such hook")
+
+    sandbox.before_request = fail
+    answer = client.get("/users")
+    sandbox.before_request = None
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "the sandbox failed: ValueError: no such hook"}
+    assert client.get("/users").status_code == 200
 
 
 def test_writes_arrive_with_their_body(served: tuple[Sandbox, httpx.Client]) -> None:
