@@ -54,7 +54,7 @@ def print_overhead() -> None:
 
 def spend(path: Path, threads: int, seconds: float = SECONDS) -> tuple[int, float]:
     """Permits, and seconds of CPU, with the responses of a server whose limit is far away."""
-    budget = Budget(KEY, path=path)
+    budget = Budget(KEY, database=path)
     counts = [0] * threads
     until = time.monotonic() + seconds
     cpu = time.process_time()

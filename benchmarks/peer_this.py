@@ -26,7 +26,7 @@ def main(base_url: str, path: Path) -> None:
         api_key="zc-sandbox",
         chat_id=1,
         base_url=base_url,
-        budget_path=path.with_name("budget.sqlite"),
+        budget=path.with_name("budget.sqlite"),
     ) as client:
         sync_users(client, warehouse)
         sync_conversations(client, warehouse, since=since, refresh=False, log=LOG)

@@ -200,7 +200,7 @@ def client_of(
         chat_id=1,
         base_url=base_url,
         transport=transport,
-        budget_path=budget,
+        budget=budget,
         reserve=reserve,
         concurrency=concurrency,
     )

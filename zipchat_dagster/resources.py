@@ -15,6 +15,7 @@ from pydantic import Field, PrivateAttr
 
 from zipchat_dagster.client import (
     BASE_URL,
+    BudgetDownError,
     ChatNotFoundError,
     MalformedAnswerError,
     NotFoundError,
@@ -26,7 +27,13 @@ from zipchat_dagster.client import (
     ZipchatClient,
     ZipchatError,
 )
-from zipchat_dagster.client.options import CONCURRENCY, check_api_key, check_chat_id, checked
+from zipchat_dagster.client.options import (
+    CONCURRENCY,
+    check_api_key,
+    check_budget,
+    check_chat_id,
+    checked,
+)
 from zipchat_dagster.partitions import is_live
 from zipchat_dagster.replay import ReplayTransport
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, grow
@@ -52,8 +59,9 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
     budget_database: str = Field(
         default="",
         description=(
-            "SQLite file through which all programs on this machine share the rate limit. Without"
-            " it, this process has the limit to itself."
+            "Through what programs share the rate limit: a SQLite file, for those on this machine,"
+            " or an address such as postgresql://user@host:5432/database, without a password."
+            " Without either, this process has the limit to itself."
         ),
     )
     concurrency: int = Field(
@@ -111,7 +119,7 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
             api_key=checked("ZIPCHAT_API_KEY", check_api_key, self.api_key),
             chat_id=self.chat,
             base_url=self.base_url,
-            budget_path=Path(self.budget_database) if self.budget_database else None,
+            budget=checked("ZIPCHAT_BUDGET_DATABASE", check_budget, self.budget_database or None),
             concurrency=self.concurrency,
             reserve=0.0 if may_use_reserve else self.reserve,
             logger=log,
@@ -161,9 +169,9 @@ def _failure(description: str, *, allow_retries: bool = False) -> dg.Failure:
 
 
 def _may_pass(error: ZipchatError, has_answered: bool) -> bool:
-    """Whether the step may succeed some minutes later: the API has answered, and is down now."""
+    """Whether the step may succeed some minutes later: what has worked before is down now."""
     match error:
-        case ApiDownError():
+        case ApiDownError() | BudgetDownError():
             return True
         case SettingError() | UnauthorizedError() | NotFoundError() | UnprocessableError():
             return False

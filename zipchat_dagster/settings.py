@@ -32,6 +32,7 @@ from zipchat_dagster.client.options import (
     CONCURRENCY,
     check_api_key,
     check_base_url,
+    check_budget,
     check_chat_id,
     check_concurrency,
     check_reserve,
@@ -76,6 +77,11 @@ def _in_project(path: Path) -> Path:
     return PROJECT / path.expanduser()
 
 
+def _budget(value: Path | str) -> Path | str:
+    checked = check_budget(value)
+    return _in_project(checked) if isinstance(checked, Path) else value
+
+
 def _day(text: str) -> date:
     day = date.fromisoformat(text)
     if day > datetime.now(UTC).date() + timedelta(days=1):  # tomorrow has begun in some zones
@@ -96,6 +102,7 @@ def _business_hours(text: str) -> str:
 
 
 File = Annotated[Path, AfterValidator(_in_project)]
+Budget = Annotated[Path | str, AfterValidator(_budget)]
 Database = Annotated[File, AfterValidator(check_database_name)]
 
 
@@ -133,7 +140,7 @@ class Settings(BaseModel):
     # The default of each depends on those above.
     database: Database = Field(default=None, validate_default=True)
     replay_database: File | None = Field(default=None, validate_default=True)
-    budget_database: File = Field(default=None, validate_default=True)
+    budget_database: Budget = Field(default=None, validate_default=True)
     published_database: Database | None = None
 
     start_date: Annotated[date, BeforeValidator(_day)] = Field(

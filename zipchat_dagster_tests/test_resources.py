@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from zipchat_dagster.assets import ASSETS
-from zipchat_dagster.client import ZipchatClient
+from zipchat_dagster.client import BudgetDownError, ZipchatClient
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Fault, Sandbox, generate, serve
 from zipchat_dagster.sync import ApiDownError
@@ -54,7 +54,8 @@ def test_a_step_is_retried_if_the_api_went_down(
     failure = failure_of(resource, "iter_users", "iter_conversations")
     assert "the API answered 500" in (failure.description or "")
     assert failure.allow_retries
-    assert failure_of(resource, "iter_users", ApiDownError("20 in a row")).allow_retries
+    for error in (ApiDownError("20 in a row"), BudgetDownError("does not respond")):
+        assert failure_of(resource, "iter_users", error).allow_retries
 
 
 @pytest.mark.parametrize(

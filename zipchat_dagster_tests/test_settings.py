@@ -28,6 +28,7 @@ MALFORMED = [
     ("ZIPCHAT_RESERVE", "5", "5 is not between 0 and 0.9."),
     ("ZIPCHAT_DATABASE", "data/zipchat.duckdb", "use another file name, such as warehouse.duckdb"),
     ("ZIPCHAT_PUBLISHED_DATABASE", "Zipchat.db", "the name of its schema, zipchat, so that DuckDB"),
+    ("ZIPCHAT_BUDGET_DATABASE", f"postgresql://u:{SECRET}@host/db", "it contains a password."),
     ("ZIPCHAT_START_DATE", "2026-13-01", "“2026-13-01” is not a day such as 2026-01-31."),
     ("ZIPCHAT_TIMEZONE", "Berlin", "“Berlin” is not a time zone's IANA name, such as Europe/"),
     ("ZIPCHAT_RELIST_DAYS", "366", "“366” is not a whole number of days from 0 to 365."),
@@ -103,6 +104,14 @@ def test_invented_and_replayed_data_stays_out_of_the_real_database(api: str) -> 
     chosen = Settings.from_environment(choice | {"ZIPCHAT_DATABASE": "/srv/chosen.duckdb"})
     assert str(chosen.database) == "/srv/chosen.duckdb"
     assert str(chosen.budget_database) == "/srv/budget.sqlite"
+
+
+def test_the_budget_is_a_file_in_the_project_or_a_database() -> None:
+    for text, found in (
+        ("b.sqlite", PROJECT / "b.sqlite"),
+        ("postgresql://user@host/db", "postgresql://user@host/db"),
+    ):
+        assert Settings.from_environment({"ZIPCHAT_BUDGET_DATABASE": text}).budget_database == found
 
 
 def test_a_replay_needs_a_source_other_than_its_target(tmp_path: Path) -> None:

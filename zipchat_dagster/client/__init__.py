@@ -15,6 +15,7 @@ from zipchat_dagster.client.client import (
     ZipchatClient,
 )
 from zipchat_dagster.client.errors import (
+    BudgetDownError,
     CallError,
     ChatNotFoundError,
     ListingUnsettledError,
@@ -39,6 +40,7 @@ __all__ = [
     "LARGEST_MESSAGE_PAGE",
     "LARGEST_PAGE",
     "Budget",
+    "BudgetDownError",
     "CallError",
     "ChatNotFoundError",
     "Clock",

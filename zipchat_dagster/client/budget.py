@@ -1,12 +1,13 @@
 """Rate-limit pacing: how many more requests the API allows, shared by everything that uses a key.
 
 `BudgetTransport` sits between httpx and the network, so no call can bypass it. Each call takes a
-permit from the `Budget`, and each response's headers correct it. The state is one row per key in a
-small SQLite file, shared by all threads, processes and Dagster runs on the machine. `window.py`
-explains what the state means.
+permit from the `Budget`, and each response's headers correct it. The state is one row per key,
+shared by all threads, processes and Dagster runs on the machine through a small SQLite file, or on
+several machines through PostgreSQL (`budget_stores.py`). `window.py` explains what the state means.
 
-A call costs two short transactions, well under 0.1 ms of CPU (`python -m benchmarks.budget`).
-That is a small part of an HTTP request, so permits are not handed out in advance.
+A call costs two short transactions, in a file well under 0.1 ms of CPU (`python -m
+benchmarks.budget`). That is a small part of an HTTP request, so permits are not handed out in
+advance.
 
 Rate-limiter libraries pace by their own clock. They know neither the server's window nor the other
 programs that spend from it.
@@ -16,39 +17,34 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import logging
 import math
-import sqlite3
 import threading
 import time
 import uuid
-from contextlib import contextmanager
-from dataclasses import fields
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import httpx
 
-from zipchat_dagster.client.errors import SettingError
+from zipchat_dagster.client.budget_stores import Change, T, open_store
+from zipchat_dagster.client.errors import BudgetDownError
 from zipchat_dagster.client.window import TOO_MANY_REQUESTS, Answer, Window
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAX_REFUSALS = 20  # of one request, each in another window that other programs had spent
 LONGEST_SLEEP = 0.25  # seconds; then what other processes learned is read, and cancelling noticed
 WORTH_LOGGING = 1.0  # seconds; shorter waits are not logged
+LONGEST_OUTAGE = 60.0  # seconds in which a database that went away may come back
 
-SCHEMA = (Path(__file__).parent / "budget.sql").read_text(encoding="utf-8")
-READ = "select state from budget where key_hash = ?"
-FIELDS = {field.name for field in fields(Window)}
-WRITE = """
-    insert into budget (key_hash, state) values (?, ?)
-    on conflict (key_hash) do update set state = excluded.state
-"""
+
+class _ClosedError(RuntimeError):
+    """The budget was cancelled or closed."""
+
+    def __init__(self) -> None:
+        super().__init__("the client was closed while a call was waiting")
 
 
 class Clock(Protocol):
@@ -76,7 +72,8 @@ class Budget:
 
     Args:
         key: the API key. Only its SHA-256 is stored.
-        path: the SQLite file through which the budget is shared. None: it is not shared.
+        database: where the budget is shared: the path of a SQLite file, or the postgresql://
+            address of a database (`check_budget`). None: it is not shared.
         reserve: the fraction of each window that is left to others until the window's last tenth.
         clock: time and sleep.
         logger: logs waits, at level INFO.
@@ -84,14 +81,14 @@ class Budget:
     `requests`, `refused` (429) and `waited_seconds` count what went through this object.
 
     Raises:
-        SettingError: the file is not a SQLite database, or it cannot be written.
+        SettingError: the database cannot be used.
     """
 
     def __init__(
         self,
         key: str,
         *,
-        path: Path | None = None,
+        database: Path | str | None = None,
         reserve: float = 0.0,
         clock: Clock | None = None,
         logger: logging.Logger | None = None,
@@ -102,7 +99,6 @@ class Budget:
         self.reserve = reserve
         self.clock = clock or SystemClock()
         self._logger = logger or logging.getLogger("zipchat_dagster")
-        self._key_hash = hashlib.sha256(key.encode()).hexdigest()
         self._process = uuid.uuid4().hex[:12]
         self._permits = itertools.count()
         self._turn = threading.Lock()  # one thread of this process waits for the window at a time
@@ -110,23 +106,28 @@ class Budget:
         self._cancelled = threading.Event()
         self._is_closed = False
         self._logged_until = 0.0
-        self._path = path
-        self._connection = self._open()
+        key_hash = hashlib.sha256(key.encode()).hexdigest()
+        self._store = open_store(database, key_hash, self.clock.time)
 
     def acquire(self) -> str:
         """Wait until one more call fits, and return the permit for it.
 
         Raises:
             RuntimeError: the budget was cancelled or closed.
-            SettingError: the file cannot be used.
+            BudgetDownError: the database was gone for `LONGEST_OUTAGE`.
+            SettingError: the database cannot be used.
         """
         permit = f"{self._process}-{next(self._permits)}"
         with self._turn:
             started = self.clock.time()
             try:
                 while True:
+                    if self._cancelled.is_set():
+                        raise _ClosedError
                     now = self.clock.time()
-                    wait = self._decide(permit, now)
+                    wait = self._change(
+                        lambda window, at, _: window.decide(permit, now=at, reserve=self.reserve)
+                    )
                     if not wait:
                         return permit
                     self._log(wait, now=now, waited=self.waited_seconds + now - started)
@@ -139,78 +140,48 @@ class Budget:
         with self._database:
             self.requests += 1
             self.refused += answer.status == TOO_MANY_REQUESTS
-            if not self._is_closed:  # otherwise the permit lapses: see PERMIT_LIFETIME
-                with self._changing() as window:
-                    window.settle(permit, answer)
+        # Otherwise the permit lapses (PERMIT_LIFETIME). The response must not be lost for that.
+        with suppress(BudgetDownError, _ClosedError):
+            self._change(lambda window, _, shift: window.settle(permit, answer.shifted(shift)))
 
     def window(self) -> Window:
         """A copy of the shared state. Once closed, that of a new window."""
-        with self._database:
-            return Window() if self._is_closed else self._read()
+        try:
+            return self._change(lambda window, _now, _shift: window)
+        except _ClosedError:
+            return Window()
+
+    def server_time(self) -> float:
+        """Now by the API's clock in Unix seconds, as far as its responses have shown it."""
+        try:
+            return self._change(lambda window, now, _: now + (window.offset or 0.0))
+        except _ClosedError:
+            return self.clock.time()
 
     def cancel(self) -> None:
         """Make `acquire` raise RuntimeError, in threads that are waiting too."""
         self._cancelled.set()
 
     def close(self) -> None:
-        """Cancel, and close the file."""
+        """Cancel, and close the database."""
         self.cancel()
         with self._database:
             self._is_closed = True
-            self._connection.close()
+            self._store.close()
 
-    def _open(self) -> sqlite3.Connection:
-        try:
-            if self._path is not None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(
-                self._path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise self._unusable(error) from None
-        try:
-            _use_wal(connection)
-            # No fsync: after a power cut, the next response's headers correct the row.
-            connection.execute("pragma synchronous = off")
-            connection.executescript(SCHEMA)
-        except sqlite3.Error as error:
-            connection.close()
-            raise self._unusable(error) from None
-        return connection
-
-    def _decide(self, permit: str, now: float) -> float:
-        with self._database:
-            if self._cancelled.is_set():
-                raise RuntimeError("the client was closed while a call was waiting")
-            with self._changing() as window:
-                return window.decide(permit, now=now, reserve=self.reserve)
-
-    @contextmanager
-    def _changing(self) -> Iterator[Window]:
-        """The shared state, to be changed in one transaction."""
-        try:
-            self._connection.execute("begin immediate")
-            try:
-                window = self._read()
-                yield window
-                self._connection.execute(WRITE, (self._key_hash, json.dumps(vars(window))))
-            except BaseException:
-                if self._connection.in_transaction:  # some errors of SQLite roll back themselves
-                    self._connection.execute("rollback")
-                raise
-            self._connection.execute("commit")
-        except sqlite3.Error as error:
-            raise self._unusable(error) from None
-
-    def _read(self) -> Window:
-        row = self._connection.execute(READ, (self._key_hash,)).fetchone()
-        return _load(row[0]) if row else Window()
-
-    def _unusable(self, error: Exception) -> SettingError:
-        return SettingError(
-            f"the budget file {self._path} cannot be used ({error}). If it is damaged, delete it:"
-            " a new one is created."
-        )
+    def _change(self, change: Change[T]) -> T:
+        """Change the shared window, if need be once its database is back."""
+        until = self.clock.time() + LONGEST_OUTAGE
+        while True:
+            with self._database:
+                if self._is_closed:
+                    raise _ClosedError
+                try:
+                    return self._store.change(change)
+                except BudgetDownError:
+                    if self._cancelled.is_set() or self.clock.time() >= until:
+                        raise
+            self.clock.sleep(LONGEST_SLEEP)
 
     def _log(self, wait: float, *, now: float, waited: float) -> None:
         if wait < WORTH_LOGGING or now + wait <= self._logged_until + WORTH_LOGGING:
@@ -221,29 +192,6 @@ class Budget:
             f"The request budget of this window is spent: waiting {wait:.0f} s, continuing at"
             f" {continues_at} UTC ({self.requests} requests so far, {waited:.0f} s waited)."
         )
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """SQLite's time-out does not cover this, so two processes that create the file may collide."""
-    for attempt in range(100):
-        try:
-            connection.execute("pragma journal_mode = wal")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or attempt == 99:
-                raise
-            time.sleep(0.05)
-
-
-def _load(state: str) -> Window:
-    """The window in a row. One that another version of this package wrote starts afresh."""
-    try:
-        values = json.loads(state)
-    except ValueError:
-        return Window()
-    if not isinstance(values, dict) or values.keys() != FIELDS:
-        return Window()
-    return Window(**values)
 
 
 class BudgetTransport(httpx.BaseTransport):

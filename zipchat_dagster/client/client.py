@@ -32,6 +32,7 @@ from zipchat_dagster.client.options import (
     MAX_IN_FLIGHT,
     check_api_key,
     check_base_url,
+    check_budget,
     check_chat_id,
     check_concurrency,
     check_reserve,
@@ -76,8 +77,9 @@ class ZipchatClient:
         api_key: the key, `zc-…`. It appears in no message, log or `repr`.
         chat_id: the chat's number.
         base_url: where the API is. Plain http is accepted for loopback only.
-        budget_path: the SQLite file through which programs on this machine share the rate limit;
-            None keeps it to this client.
+        budget: through what programs share the rate limit: the path of a SQLite file, for those
+            on this machine, or an address such as postgresql://user@host:5432/database. The
+            password is read from PGPASSWORD or ~/.pgpass. None keeps the limit to this client.
         reserve: the fraction (0 to 0.9) of each window that is left to others.
         concurrency: how many reads `gather` keeps in flight; more if answers take so long that
             the rate limit could not be used up otherwise.
@@ -96,7 +98,7 @@ class ZipchatClient:
         api_key: str,
         chat_id: int | str,
         base_url: str = BASE_URL,
-        budget_path: Path | None = None,
+        budget: Path | str | None = None,
         reserve: float = 0.0,
         concurrency: int = CONCURRENCY,
         timeout: float = 30.0,
@@ -114,7 +116,7 @@ class ZipchatClient:
         self._habits = {name: Habits() for name in ("conversations", "messages", "users")}
         self._budget = Budget(
             key,
-            path=budget_path,
+            database=checked("budget", check_budget, budget),
             reserve=checked("reserve", check_reserve, reserve),
             clock=self.clock,
             logger=self._logger,
@@ -140,7 +142,7 @@ class ZipchatClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and the budget's file; calls that still wait raise RuntimeError."""
+        """Close the connections, also the budget's; calls that still wait raise RuntimeError."""
         self._caller.close()
 
     @property
@@ -173,8 +175,7 @@ class ZipchatClient:
 
     def server_time(self) -> datetime:
         """Now by the server's clock, as far as its answers have shown it (UTC)."""
-        offset = self._budget.window().offset or 0.0
-        return datetime.fromtimestamp(self.clock.time() + offset, UTC)
+        return datetime.fromtimestamp(self._budget.server_time(), UTC)
 
     # Reads
 

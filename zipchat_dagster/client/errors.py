@@ -13,6 +13,7 @@
     │       ├── RateLimitedError      429
     │       ├── ServerError           500 and above
     │       └── UnexpectedStatusError anything else, such as a redirect
+    ├── BudgetDownError           the database of the request budget went away and stayed away
     ├── PageLoopError             pages that repeat themselves instead of advancing
     └── ListingUnsettledError     a list that changed faster than it could be read
 
@@ -108,6 +109,10 @@ class UnexpectedStatusError(StatusError):
     """A status that the documentation does not mention."""
 
     hint = "Check the base URL. Redirects are not followed, so that the key stays where it is."
+
+
+class BudgetDownError(ZipchatError):
+    """The database in which the request budget is shared went away. It may come back."""
 
 
 class PageLoopError(ZipchatError):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -20,6 +22,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BASE_URL: Final = "https://app.zipchat.ai/api/integrations/backend_api/v1"
+BUDGET_ADDRESS: Final = "postgresql://user@host:5432/database"
 CONCURRENCY: Final = 8  # reads in flight
 MAX_IN_FLIGHT: Final = 128
 LARGEST_RESERVE: Final = 0.9  # of a window; the rest must be enough to get anywhere
@@ -84,6 +87,31 @@ def check_base_url(value: str) -> str:
             " for this machine only."
         )
     return text
+
+
+def check_budget(value: Path | str | None) -> Path | str | None:
+    """Return a path as a Path, and the address of a PostgreSQL database as it is.
+
+    Raises:
+        SettingError: it is neither, or it contains a password. It is not shown then.
+    """
+    if value is None or isinstance(value, Path):
+        return value
+    scheme, is_address, rest = value.partition("://")
+    host, _, others = rest.replace("?", "/").partition("/")
+    user = host.rpartition("@")[0]
+    # After a password with a slash or a question mark, the "@" comes too late.
+    has_password = is_address and (":" in user or "@" in others)
+    if has_password or "password=" in unquote(value).lower():
+        raise SettingError(
+            f"it contains a password. Write an address such as {BUDGET_ADDRESS}, and the password"
+            " into PGPASSWORD or ~/.pgpass."
+        )
+    if not is_address:
+        return Path(value)
+    if scheme not in ("postgresql", "postgres") or not host.rpartition("@")[2]:
+        raise SettingError(f"not a file or an address such as {BUDGET_ADDRESS}.")
+    return value
 
 
 def check_reserve(value: float) -> float:

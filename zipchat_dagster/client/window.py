@@ -12,13 +12,14 @@ two; one that is assumed too early costs a 429.
 - Every response bounds the end from above, and the smallest bound counts (`_stated`).
 - Without headers, the calls of the last minute are counted instead (`recent`).
 
-There are two clocks. "Local" is this machine's, "server" the API's; both in Unix seconds.
+There are two clocks, both in Unix seconds: "server" is the API's, "local" the one that all users of
+the state share, which is this machine's or that of the database in which the state is kept.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 DOCUMENTED_LIMIT = 120
@@ -52,6 +53,13 @@ class Answer:
     reset: float | None = None  # server, or seconds from when the call arrived
     retry_after: float | None = None  # seconds
 
+    def shifted(self, seconds: float) -> Answer:
+        """The same by a clock that is ahead by so many seconds."""
+        if not seconds:
+            return self
+        sent_at, received_at = self.sent_at + seconds, self.received_at + seconds
+        return replace(self, sent_at=sent_at, received_at=received_at)
+
 
 class _Stated(NamedTuple):
     """What the headers of one response say of its window."""
@@ -83,6 +91,7 @@ class Window:
         In the last tenth of the window it is released, since unspent budget is lost.
         """
         self._tidy(now)
+        self.permits.pop(permit, None)  # granted already, but the connection was lost meanwhile
         if now >= self.over_at:
             ahead = max(self.permits.values(), default=-math.inf)
             return POLL if now - ahead < PROBE_PATIENCE else self._grant(permit, now)

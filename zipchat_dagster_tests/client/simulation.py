@@ -40,6 +40,8 @@ class Process:
     reserve: float = 0.0
     starts_after: float = 0.0  # seconds
     dies_after: float | None = None  # seconds; its calls never arrive from then on
+    ahead: float = 0.0  # seconds by which its clock is ahead of the store's
+    misread: float = 0.0  # seconds by which its times are too late once converted to the store's
     is_asking: bool = False
     done_at: list[float] = field(default_factory=list)
 
@@ -172,7 +174,8 @@ class Simulation:
     ) -> None:
         if self._is_dead(process):
             return
-        self.window.settle(permit, answer_of(response, sent_at, self.now))
+        answer = answer_of(response, sent_at + process.ahead, self.now + process.ahead)
+        self.window.settle(permit, answer.shifted(process.misread - process.ahead))
         process.threads += 1
         if response.status_code == 429:
             process.calls += 1
@@ -204,6 +207,13 @@ def _backfill(phase: float, window: int, **options: Any) -> Simulation:
     return Simulation(
         Process(WINDOWS * 120, reserve=0.25), phase=phase, window=window, latency=0.1, **options
     )
+
+
+def _apart(phase: float, window: int, **options: Any) -> Simulation:
+    """Three machines whose clocks are a minute apart and share a store."""
+    machines = [(-60.0, -0.01), (0.0, 0.0), (60.0, 0.03)]
+    processes = [Process(WINDOWS * 40, ahead=a, misread=m) for a, m in machines]
+    return Simulation(*processes, phase=phase, window=window, latency=0.1, **options)
 
 
 def _killed(phase: float, window: int, **options: Any) -> Simulation:
@@ -238,6 +248,7 @@ _SURROUNDINGS: dict[str, Kind] = {
     "strangers open windows": _strangers_first,
     "backfill with reserve": _backfill,
     "process killed": _killed,
+    "clocks apart": _apart,
     "clock set 400 s back": partial(_clock_set, seconds=-400.0),
     "clock set 2 s back": partial(_clock_set, seconds=-2.0),
     "clock set 2 s ahead": partial(_clock_set, seconds=2.0),

@@ -54,7 +54,7 @@ class Bench:
         self.transports: list[BudgetTransport] = []
 
     def budget(self, key: str = DEFAULT_KEY, **options: Any) -> Budget:
-        return Budget(key, path=self.path, clock=self.clock, **options)
+        return Budget(key, database=self.path, clock=self.clock, **options)
 
     def client(self, **options: Any) -> tuple[httpx.Client, Budget]:
         budget = self.budget(**options)
@@ -109,7 +109,7 @@ def test_without_a_file_nothing_is_shared(bench: Bench) -> None:
 
 def test_the_file_and_its_folder_are_created(tmp_path: Path) -> None:
     path = tmp_path / "not" / "yet" / "budget.sqlite"
-    Budget("zc-one", path=path).close()
+    Budget("zc-one", database=path).close()
     assert path.exists()
 
 
@@ -136,7 +136,7 @@ def test_permits_of_a_killed_process_soon_stop_counting(bench: Bench) -> None:
 
 def test_threads_of_one_client_never_overspend(tmp_path: Path) -> None:
     with serve(Sandbox(chat=Chat(), limit=10_000)) as base_url:
-        budget = Budget(DEFAULT_KEY, path=tmp_path / "budget.sqlite")
+        budget = Budget(DEFAULT_KEY, database=tmp_path / "budget.sqlite")
         with (
             httpx.Client(transport=BudgetTransport(httpx.HTTPTransport(), budget)) as client,
             ThreadPoolExecutor(8) as pool,
@@ -154,7 +154,7 @@ def test_creating_the_file_many_times_at_once_does_not_collide(tmp_path: Path) -
 
         def make(path: Path = path, together: threading.Barrier = together) -> str:
             together.wait()
-            with closing(Budget("zc-one", path=path)) as budget:
+            with closing(Budget("zc-one", database=path)) as budget:
                 return "fresh" if budget.window() == Window() else "not fresh"
 
         with ThreadPoolExecutor(6) as pool:
@@ -170,7 +170,7 @@ import httpx
 from zipchat_dagster.client.budget import Budget, BudgetTransport
 
 base_url, path, calls = sys.argv[1:]
-budget = Budget("zc-sandbox", path=Path(path))
+budget = Budget("zc-sandbox", database=Path(path))
 headers = {"Authorization": "Bearer zc-sandbox"}
 transport = BudgetTransport(httpx.HTTPTransport(), budget)
 with httpx.Client(transport=transport, headers=headers) as client, ThreadPoolExecutor(6) as pool:
@@ -298,7 +298,7 @@ def test_a_wait_of_less_than_a_second_is_not_logged(
 
 def spent_budget(tmp_path: Path) -> Budget:
     """On the machine's clock, with nothing left of a window of a minute."""
-    budget = Budget("zc-one", path=tmp_path / "budget.sqlite")
+    budget = Budget("zc-one", database=tmp_path / "budget.sqlite")
     now = budget.clock.time()
     answer = Answer(now, now, 200, date=now, limit=120, remaining=0, reset=now + 60)
     budget.settle(budget.acquire(), answer)
@@ -327,7 +327,7 @@ def test_cancelling_or_closing_wakes_all_waiting_threads(
 
 
 def test_a_response_after_closing_is_ignored(tmp_path: Path) -> None:
-    budget = Budget("zc-one", path=tmp_path / "budget.sqlite")
+    budget = Budget("zc-one", database=tmp_path / "budget.sqlite")
     permit = budget.acquire()
     budget.close()
     budget.settle(permit, Answer(NOW, NOW, 200))
@@ -362,7 +362,7 @@ def test_a_damaged_file_is_a_setting_error(tmp_path: Path, content: bytes) -> No
     path = tmp_path / "budget.sqlite"
     path.write_bytes(content)
     with pytest.raises(SettingError, match=r"^the budget file .* cannot be used") as error:
-        Budget("zc-secret", path=path)
+        Budget("zc-secret", database=path)
     assert str(path) in str(error.value)
     assert "zc-secret" not in str(error.value)
 
@@ -371,7 +371,7 @@ def test_a_file_that_is_damaged_later_is_a_setting_error_too(bench: Bench) -> No
     client, _ = bench.client()
     call(client)
     with closing(sqlite3.connect(bench.path)) as connection:
-        connection.execute("drop table budget")
+        connection.execute("drop table zipchat_budget")
     with pytest.raises(SettingError, match=r"^the budget file .* cannot be used"):
         call(client)
 
@@ -380,7 +380,7 @@ def test_a_folder_that_cannot_be_created_is_a_setting_error(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "budget.sqlite", tmp_path):
         with pytest.raises(SettingError, match=r"^the budget file .* cannot be used"):
-            Budget("zc-one", path=path)
+            Budget("zc-one", database=path)
 
 
 def old_row() -> str:
@@ -394,7 +394,7 @@ def test_a_row_of_another_version_starts_afresh(bench: Bench, state: str) -> Non
     client, budget = bench.client()
     call(client, 5)
     with closing(sqlite3.connect(bench.path, isolation_level=None)) as connection:
-        connection.execute("update budget set state = ?", [state])
+        connection.execute("update zipchat_budget set state = ?", [state])
     assert budget.window() == Window()
     assert call(client) == [404]
     assert budget.window().spent == 6

@@ -6,11 +6,13 @@ import math
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from zipchat_dagster.client import BASE_URL, SettingError, UnreachableError, ZipchatClient
+from zipchat_dagster.client.options import check_budget
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, serve
 from zipchat_dagster_tests.client.support import KEY, Script, a_chat, a_client
 
@@ -45,6 +47,40 @@ def test_white_space_around_an_option_is_ignored() -> None:
     (request,) = script.requests
     assert str(request.url) == f"{BASE_URL}/chats/1/users/1"
     assert request.headers["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        "postgresql://user:secret@host/database",
+        "postgres://user:se?cret@host/database",
+        "postgresql://user:se/cret@host",
+        "postgresql://user:se#cret@host",
+        "postgresql://:secret@host",
+        "postgresql://user@host/database?password=secret",
+        "postgresql://user@host/database?p%61ssword=secret",
+        "mysql://user:secret@host/database",
+        "host=host user=user password=secret",
+    ],
+)
+def test_a_password_in_the_budgets_address_is_refused_and_not_shown(budget: str) -> None:
+    text = refusal(budget=budget)
+    assert text == (
+        "budget: it contains a password. Write an address such as"
+        " postgresql://user@host:5432/database, and the password into PGPASSWORD or ~/.pgpass."
+    )
+
+
+@pytest.mark.parametrize("budget", ["postgresql://", "postgresql:///x", "mysql://host/database"])
+def test_a_budget_that_is_neither_file_nor_address_is_refused(budget: str) -> None:
+    assert refusal(budget=budget).startswith("budget: not a file or an address such as postgresql")
+
+
+def test_a_budget_is_a_path_or_an_address() -> None:
+    address = "postgres://user%40shop@one,two:5433/database?sslmode=require"
+    assert check_budget(address) == address
+    assert check_budget("data/budget.sqlite") == Path("data/budget.sqlite")
+    assert check_budget(None) is None
 
 
 @pytest.mark.parametrize("chat_id", ["", " "])
