@@ -18,6 +18,7 @@ import duckdb
 import pandas as pd
 
 from zipchat_dagster.warehouse.lock import InUseError, locked
+from zipchat_dagster.warehouse.migrations import NewerSchemaError, prepare_schema
 from zipchat_dagster.warehouse.tables import sql
 
 # At a checkpoint DuckDB merges small row groups in memory up to this many rows (a multiple of
@@ -81,10 +82,12 @@ class Warehouse:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """A transaction. The first one creates the tables if they are missing.
+        """A transaction. The first one creates the tables if they are missing, and migrates those
+        of an older version.
 
         Raises:
-            WarehouseError: the file stayed locked for too long, is damaged or cannot be written.
+            WarehouseError: the file stayed locked for too long, is damaged, cannot be written or
+                was written by a newer version.
         """
         with self.connection() as connection:
             connection.execute("begin transaction")
@@ -192,7 +195,10 @@ class Warehouse:
         self._duckdb.execute("use warehouse")
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute(sql("schema"))
+        try:
+            prepare_schema(connection)
+        except NewerSchemaError as error:
+            raise WarehouseError(str(error)) from None
         stored = connection.execute(sql("stored_setting"), {"name": "timezone"}).fetchone()
         zone = {"timezone": self.timezone}
         if stored != (self.timezone,):

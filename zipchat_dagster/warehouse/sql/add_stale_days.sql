@@ -1,6 +1,6 @@
 -- grain: one row per stored day of metrics that the conversations of `changed` can have altered
 -- Runs before the escalations of `changed` are replaced by `derived`.
-insert into zipchat.stale_days
+insert into zipchat.stale_days (chat_id, partition_date)
 with stored as (
     select chat_id, partition_date as day from zipchat.escalation_metrics where dimension = 'all'
     except

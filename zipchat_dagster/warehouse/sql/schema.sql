@@ -1,5 +1,6 @@
 -- The tables of zipchat_dagster. A comment above a table gives its grain, one beside a column its
 -- meaning; tables.py reads both for Dagster's UI and generates docs/tables.md from them.
+-- Any change of the tables or views needs a migration: see migrations.py and docs/design.md.
 create schema if not exists zipchat;
 
 -- grain: one row per conversation, in its newest observed state
@@ -106,7 +107,6 @@ create table if not exists zipchat.escalations (
     ended_at timestamptz, -- the first of resolved_at, superseded_at and the conversation's missing_since; NULL while open
     is_open boolean -- ended_at is NULL
 );
-alter table zipchat.escalations add column if not exists ended_at timestamptz;
 
 -- grain: one row per day, chat, dimension (all, channel, agent) and its value
 create table if not exists zipchat.escalation_metrics (
@@ -144,7 +144,6 @@ create table if not exists zipchat.escalation_metrics (
     human_messages bigint, -- by people (manual replies)
     computed_at timestamptz -- when this row was computed, by this machine's clock
 );
-alter table zipchat.escalation_metrics add column if not exists pending_within_target bigint;
 
 -- grain: one row per stored observation of a conversation that escalations do not take into account yet
 create table if not exists zipchat.changed_conversations (
@@ -190,8 +189,8 @@ create table if not exists zipchat.rejected_records (
 
 -- grain: one row per setting that the stored rows depend on
 create table if not exists zipchat.warehouse_settings (
-    name varchar, -- timezone, whose days partition_date holds; or what is computed with further settings
-    value varchar -- the settings that the rows were last computed with
+    name varchar, -- schema_version; timezone, whose days partition_date holds; or what is computed with further settings
+    value varchar -- what the stored rows are in line with
 );
 
 -- grain: one row per conversation: from when on all its messages are stored
