@@ -628,7 +628,7 @@ def test_an_empty_chat_has_every_table_and_a_row_of_nothing(tmp_path: Path) -> N
             "escalation_metrics": 1,
             "users": 3,
             "listing_coverage": 1,
-            "warehouse_settings": 3,
+            "warehouse_settings": 4,
             "stale_days": 1,  # today
         }.get(table, 0)
         assert story.value(f"select count(*) from zipchat.{table}") == expected
