@@ -1,13 +1,16 @@
 """What the request budget costs, and how much of it is used: `python -m benchmarks.budget`.
 
-First table: permits taken and settled, through the file, without a network. Second table: 840 calls
-in windows of 120 per minute, simulated (nothing sleeps) for every kind of server and surroundings,
-each started at eleven moments within a minute. About two minutes in all.
+First table: permits taken and settled, through the file, without a network. With the address of a
+PostgreSQL database as its argument, through that, and there is no second table.
+
+Second table: 840 calls in windows of 120 per minute, simulated (nothing sleeps) for every kind of
+server and surroundings, each started at eleven moments within a minute. About two minutes in all.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import tempfile
 import threading
 import time
@@ -24,13 +27,15 @@ STARTS = 11
 KEY = "zc-benchmark"
 
 
-def main() -> None:
-    print_overhead()
+def main(database: str | None = None) -> None:
+    print_overhead(database)
+    if database:
+        return
     print()
     print_windows()
 
 
-def print_overhead() -> None:
+def print_overhead(database: str | None = None) -> None:
     print(f"{'callers':<24}{'permits per second':>20}{'CPU per permit':>18}")
     for name, processes, threads in (
         ("1 thread", 1, 1),
@@ -39,7 +44,7 @@ def print_overhead() -> None:
         ("4 processes, 8 threads", 4, 8),
     ):
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "budget.sqlite"
+            path = database or str(Path(folder) / "budget.sqlite")
             if processes == 1:
                 results = [spend(path, threads)]
             else:
@@ -52,7 +57,7 @@ def print_overhead() -> None:
         print(f"{name:<24}{permits / SECONDS:>20,.0f}{cpu * 1e6:>15,.0f} µs")
 
 
-def spend(path: Path, threads: int, seconds: float = SECONDS) -> tuple[int, float]:
+def spend(path: str, threads: int, seconds: float = SECONDS) -> tuple[int, float]:
     """Permits, and seconds of CPU, with the responses of a server whose limit is far away."""
     budget = Budget(KEY, database=path)
     counts = [0] * threads
@@ -95,4 +100,4 @@ def print_windows() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2])

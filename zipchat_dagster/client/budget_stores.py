@@ -43,7 +43,8 @@ POSTGRESQL_BEGIN = """
 POSTGRESQL_COMMIT = "update zipchat_budget set state = %s where key_hash = %s; commit"
 # `create table if not exists` fails if two processes do it at once, and also for a user who may not
 # create tables.
-POSTGRESQL_CREATE = f"begin; select pg_advisory_xact_lock({0x21C4A7}); {SCHEMA}; commit"
+CREATING = 0x21C4A7  # the key of the advisory lock for that; any number would do
+POSTGRESQL_CREATE = f"begin; select pg_advisory_xact_lock({CREATING}); {SCHEMA}; commit"
 # A process that is suspended in a transaction must not stop all others. Nothing waits for the disk:
 # after a crash, the next response's headers correct the row.
 POSTGRESQL_SESSION = """

@@ -6,8 +6,6 @@ import json
 import logging
 import re
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +21,7 @@ from zipchat_dagster.client.budget import LONGEST_SLEEP, MAX_REFUSALS, Budget, B
 from zipchat_dagster.client.errors import SettingError
 from zipchat_dagster.client.window import PROBE_PATIENCE, Answer, Window
 from zipchat_dagster.sandbox import BASE_URL, DEFAULT_KEY, Chat, Fault, Sandbox, serve
+from zipchat_dagster_tests.client.processes import call_together
 
 # 12.25 seconds into a minute of the clock.
 NOW = datetime(2026, 3, 4, 15, 30, 12, 250_000, tzinfo=UTC).timestamp()
@@ -162,43 +161,9 @@ def test_creating_the_file_many_times_at_once_does_not_collide(tmp_path: Path) -
             assert [one.result() for one in made] == ["fresh"] * 6
 
 
-PROGRAM = """
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-import httpx
-from zipchat_dagster.client.budget import Budget, BudgetTransport
-
-base_url, path, calls = sys.argv[1:]
-budget = Budget("zc-sandbox", database=Path(path))
-headers = {"Authorization": "Bearer zc-sandbox"}
-transport = BudgetTransport(httpx.HTTPTransport(), budget)
-with httpx.Client(transport=transport, headers=headers) as client, ThreadPoolExecutor(6) as pool:
-    url = f"{base_url}/chats/1/users/1"
-    print("ready", flush=True)
-    sys.stdin.readline()
-    answers = set(pool.map(lambda _: client.get(url).status_code, range(int(calls))))
-    print(answers, budget.refused)
-"""
-
-
 def test_processes_share_every_window(tmp_path: Path) -> None:
     sandbox = Sandbox(chat=Chat(), limit=30, window=1)
-    with serve(sandbox) as base_url:
-        command = [sys.executable, "-c", PROGRAM, base_url, str(tmp_path / "budget.sqlite"), "25"]
-        processes = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            for _ in range(3)
-        ]
-        for process in processes:  # so that all of them begin at once
-            assert process.stdout
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        outputs = [process.communicate()[0] for process in processes]
-    assert outputs == ["{404} 0\n"] * 3
+    call_together(sandbox, tmp_path / "budget.sqlite", clocks=[0.0] * 3)
     assert sandbox.stats()["refused"] == 0
     assert sandbox.stats()["requests"] == 75
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +15,8 @@ import pytest
 from zipchat_dagster.client.budget import LONGEST_OUTAGE, Budget, SystemClock
 from zipchat_dagster.client.errors import BudgetDownError, SettingError
 from zipchat_dagster.client.window import Answer, Window
-from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Sandbox, serve
+from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Sandbox
+from zipchat_dagster_tests.client.processes import call_together
 from zipchat_dagster_tests.postgres import Server, postgres
 
 psycopg2 = pytest.importorskip("psycopg2", reason="no psycopg2: pip install '.[lake]'")
@@ -73,51 +73,11 @@ def answer(clock: Clock, *, spent: int = 1, ahead: float = 0.0) -> Answer:
 # Clocks
 
 
-PROGRAM = """
-import sys, time
-from concurrent.futures import ThreadPoolExecutor
-import httpx
-from zipchat_dagster.client.budget import Budget, BudgetTransport, SystemClock
-
-base_url, database, calls, ahead = sys.argv[1:]
-
-class Clock(SystemClock):
-    def time(self):
-        return time.time() + float(ahead)
-
-budget = Budget("zc-sandbox", database=database, clock=Clock())
-headers = {"Authorization": "Bearer zc-sandbox"}
-transport = BudgetTransport(httpx.HTTPTransport(), budget)
-with httpx.Client(transport=transport, headers=headers) as client, ThreadPoolExecutor(6) as pool:
-    url = f"{base_url}/chats/1/users/1"
-    print("ready", flush=True)
-    sys.stdin.readline()
-    answers = set(pool.map(lambda _: client.get(url).status_code, range(int(calls))))
-    print(answers, budget.refused)
-"""
-
-
 def test_machines_whose_clocks_differ_share_every_window(server: Server) -> None:
     sandbox = Sandbox(chat=Chat(), limit=30, window=1)
-    with serve(sandbox) as base_url:
-        command = [sys.executable, "-c", PROGRAM, base_url, address(server), "30"]
-        processes = [
-            subprocess.Popen(
-                [*command, str(ahead)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            for ahead in (-MINUTE, 0.0, MINUTE)
-        ]
-        for process in processes:  # so that all of them begin at once
-            assert process.stdout
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        outputs = [process.communicate(timeout=50)[0] for process in processes]
-    assert outputs == ["{404} 0\n"] * 3
+    call_together(sandbox, address(server), clocks=[-MINUTE, 0.0, MINUTE])
     assert sandbox.stats()["refused"] == 0
-    assert sandbox.stats()["requests"] == 90
+    assert sandbox.stats()["requests"] == 75
     ((key_hash, state),) = query(server, "select key_hash, state from zipchat_budget")
     assert len(key_hash) == 64
     assert DEFAULT_KEY not in state

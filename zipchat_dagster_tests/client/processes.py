@@ -1,0 +1,56 @@
+"""Processes that share a budget, each with a clock of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from zipchat_dagster.sandbox import Sandbox, serve
+
+CALLS = 25  # of each process
+PROGRAM = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+import httpx
+from zipchat_dagster.client.budget import Budget, BudgetTransport, SystemClock
+
+base_url, database, calls, ahead = sys.argv[1:]
+
+class Clock(SystemClock):
+    def time(self):
+        return time.time() + float(ahead)
+
+budget = Budget("zc-sandbox", database=database, clock=Clock())
+headers = {"Authorization": "Bearer zc-sandbox"}
+transport = BudgetTransport(httpx.HTTPTransport(), budget)
+with httpx.Client(transport=transport, headers=headers) as client, ThreadPoolExecutor(6) as pool:
+    url = f"{base_url}/chats/1/users/1"
+    print("ready", flush=True)
+    sys.stdin.readline()
+    answers = set(pool.map(lambda _: client.get(url).status_code, range(int(calls))))
+    print(answers, budget.refused)
+"""
+
+
+def call_together(sandbox: Sandbox, database: Path | str, *, clocks: Sequence[float]) -> None:
+    """Start a process per clock, which is that many seconds ahead. All of them make their calls at
+    once; each must be answered, and none refused."""
+    with serve(sandbox) as base_url:
+        command = [sys.executable, "-c", PROGRAM, base_url, str(database), str(CALLS)]
+        processes = [
+            subprocess.Popen(
+                [*command, str(ahead)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for ahead in clocks
+        ]
+        for process in processes:  # so that all of them begin at once
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        outputs = [process.communicate()[0] for process in processes]
+    assert outputs == ["{404} 0\n"] * len(clocks)
