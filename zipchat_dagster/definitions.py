@@ -5,6 +5,7 @@ import dagster as dg
 from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.checks import CHECKS
 from zipchat_dagster.jobs import checks_job, estimate_job, sync_job
+from zipchat_dagster.maintain import maintain_job, maintain_schedule
 from zipchat_dagster.notify import Notifier
 from zipchat_dagster.publish import publish_job, publish_sensor
 from zipchat_dagster.resources import (
@@ -43,13 +44,14 @@ settings = load_settings()
 defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=CHECKS,
-    jobs=[sync_job, checks_job, estimate_job, *WRITE_BACK_JOBS, publish_job],
-    schedules=SCHEDULES,
+    jobs=[sync_job, checks_job, estimate_job, *WRITE_BACK_JOBS, publish_job, maintain_job],
+    schedules=[*SCHEDULES, maintain_schedule],
     sensors=[*SENSORS, publish_sensor],
     resources={
         "zipchat": zipchat(settings),
         "warehouse": WarehouseResource(
             database=str(settings.database),
+            data_path=settings.data_path or "",
             timezone=settings.timezone,
             published_database=str(settings.published_database or ""),
         ),

@@ -180,8 +180,9 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
             return 0
 
 
-def _shown(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+def _shown(database: Path | str) -> str:
+    path = Path(database)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else database)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 import duckdb
 
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.warehouse import WarehouseError
+from zipchat_dagster.warehouse.engine import WarehouseError
 
 
 @contextmanager

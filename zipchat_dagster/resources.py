@@ -40,6 +40,7 @@ from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, grow
 from zipchat_dagster.settings import RESERVE, TIMEZONE, check_database_name
 from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.engine import is_shared
 
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext
 
@@ -214,8 +215,17 @@ class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # gene
 
 
 class WarehouseResource(DuckDBResource):
-    """The DuckDB file. `get_connection` waits for the file's lock first and always closes."""
+    """The database. `get_connection` first waits for its turn."""
 
+    database: str = Field(
+        description=(
+            "The DuckDB file; or ducklake:postgres:… without a password, which PGPASSWORD or"
+            " ~/.pgpass holds; or md:…."
+        ),
+    )
+    data_path: str = Field(
+        default="", description="Where a lake keeps its data: a folder or s3://bucket/prefix."
+    )
     timezone: str = Field(
         default=TIMEZONE, description="IANA name of the time zone whose days are the partitions."
     )
@@ -229,17 +239,19 @@ class WarehouseResource(DuckDBResource):
 
     @property
     def warehouse(self) -> Warehouse:
-        """The tables in this file, the same object each time. Between its transactions the file is
-        closed, so nothing needs to be torn down."""
+        """The tables, the same object each time. Nothing needs to be torn down: between its
+        transactions a file is closed, and to a lake an idle connection is left."""
         if self._warehouse is None:
-            path = _database(self.database)
-            self._warehouse = Warehouse(path, timezone=self.timezone)
+            database = self.database
+            if not is_shared(database):
+                database = str(_database(database))
+            self._warehouse = Warehouse(database, data_path=self.data_path, timezone=self.timezone)
         return self._warehouse
 
     @property
     def published(self) -> Path:
-        """Where the read-only copy of this file is."""
-        database = Path(self.database)
+        """Where the read-only copy of a file is."""
+        database = self.warehouse.path
         beside = database.with_name(f"{database.stem}_published{database.suffix}")
         return _database(self.published_database) if self.published_database else beside
 

@@ -21,7 +21,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from zipchat_dagster.client import ZipchatError
 from zipchat_dagster.notify import NotDeliveredError, Notifier, Report
-from zipchat_dagster.warehouse.warehouse import WarehouseError
+from zipchat_dagster.warehouse.engine import WarehouseError
 
 RUNS_PER_TICK: Final = 100
 LONGEST_TICK: Final = 15.0  # seconds; Dagster abandons a tick after 60, and its cursor is lost

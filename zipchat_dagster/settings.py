@@ -40,6 +40,7 @@ from zipchat_dagster.client.options import (
 )
 from zipchat_dagster.notify import check_webhook_url
 from zipchat_dagster.warehouse.business_hours import BusinessHours
+from zipchat_dagster.warehouse.engine import LAKE, has_password, is_shared
 
 Api = Literal["real", "sandbox", "replay"]
 
@@ -101,6 +102,21 @@ def _business_hours(text: str) -> str:
     return text
 
 
+def _database(name: Path | str) -> Path | str:
+    if not is_shared(str(name)):
+        return check_database_name(_in_project(Path(name)))
+    if has_password(str(name)):
+        raise SettingError(
+            "it contains a password or a token. Leave it out, and set PGPASSWORD or write a line"
+            " for it in ~/.pgpass (motherduck_token for MotherDuck)."
+        )
+    return str(name)
+
+
+def _data_path(text: str) -> str:
+    return text if "://" in text else str(_in_project(Path(text)))
+
+
 File = Annotated[Path, AfterValidator(_in_project)]
 Budget = Annotated[Path | str, AfterValidator(_budget)]
 Database = Annotated[File, AfterValidator(check_database_name)]
@@ -138,7 +154,12 @@ class Settings(BaseModel):
     )
 
     # The default of each depends on those above.
-    database: Database = Field(default=None, validate_default=True)
+    database: Annotated[Path | str, AfterValidator(_database)] = Field(
+        default=None, validate_default=True
+    )
+    data_path: Annotated[str, AfterValidator(_data_path)] | None = Field(
+        default=None, validate_default=True
+    )
     replay_database: File | None = Field(default=None, validate_default=True)
     budget_database: Budget = Field(default=None, validate_default=True)
     published_database: Database | None = None
@@ -177,19 +198,30 @@ class Settings(BaseModel):
 
     @field_validator("database", mode="before")
     @classmethod
-    def _database(cls, value: Any, info: ValidationInfo) -> Any:
+    def _default_database(cls, value: Any, info: ValidationInfo) -> Any:
         return value or DATABASES[info.data.get("api", "real")]
 
     @field_validator("database")
     @classmethod
-    def _is_not_beside_the_former_default(cls, path: Path) -> Path:
+    def _is_not_beside_the_former_default(cls, chosen: Path | str) -> Path | str:
+        path = PROJECT / DATABASES["real"]
         former = path.with_name("zipchat.duckdb")
-        if path == PROJECT / DATABASES["real"] and former.exists() and not path.exists():
+        if chosen == path and former.exists() and not path.exists():
             raise SettingError(
                 f"the default is {path} now, and {former} is still there. Rename it to {path.name},"
                 " with its .wal if there is one, or move it away to start with an empty database."
             )
-        return path
+        return chosen
+
+    @field_validator("data_path")
+    @classmethod
+    def _is_where_a_lake_needs_it(cls, place: str | None, info: ValidationInfo) -> str | None:
+        if str(info.data.get("database")).startswith(LAKE) and place is None:
+            raise SettingError(
+                "not set. A lake needs it: write the folder, or the object store's address such as"
+                " s3://bucket/prefix, where its data is. Every machine must reach it."
+            )
+        return place
 
     @field_validator("replay_database")
     @classmethod
@@ -200,7 +232,7 @@ class Settings(BaseModel):
             raise SettingError(
                 "not set. With ZIPCHAT_API=replay, write the DuckDB file of an earlier sync."
             )
-        if "database" in info.data and source.resolve() == info.data["database"].resolve():
+        if "database" in info.data and source.resolve() == Path(info.data["database"]).resolve():
             raise SettingError(
                 f"{source} is ZIPCHAT_DATABASE too. A replay is written to another file than it is"
                 " read from."
@@ -210,7 +242,9 @@ class Settings(BaseModel):
     @field_validator("budget_database", mode="before")
     @classmethod
     def _budget_database(cls, value: Any, info: ValidationInfo) -> Any:
-        return value or info.data.get("database", PROJECT / "any").with_name("budget.sqlite")
+        database = info.data.get("database")
+        beside = database if isinstance(database, Path) else PROJECT / DATABASES["real"]
+        return value or beside.with_name("budget.sqlite")
 
 
 @cache

@@ -15,7 +15,7 @@ from zipchat_dagster.assets.common import URGENT, cost
 from zipchat_dagster.client import ZipchatError
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.warehouse.attempts import Attempts
-from zipchat_dagster.warehouse.warehouse import WarehouseError
+from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.write_back import (
     Orders,
     Reply,

@@ -173,7 +173,7 @@ def test_stored_conversations_are_free(tmp_path: Path) -> None:
         assert found.to_read.high - found.to_read.low < 30
         # A copy, so that each range starts from the same tables.
         copy = tmp_path / f"{since:%m%d}-{until:%m%d}.duckdb"
-        project.warehouse.copy_to(copy)
+        project.warehouse.publish(copy)
         copy.chmod(0o600)
         other = Project(project.sandbox, Warehouse(copy))
         requests = backfill(other, since=since, until=until)

@@ -14,7 +14,7 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from zipchat_dagster.publish import publish_job, publish_sensor
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.warehouse import WarehouseError
+from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster_tests.test_readers import add_user
 
 COUNT = """
@@ -83,9 +83,9 @@ def test_a_copy_that_cannot_be_made_leaves_everything_as_it_was(tmp_path: Path) 
     folder = tmp_path / "folder.duckdb"
     folder.mkdir()
     with pytest.raises(WarehouseError, match=r"folder\.duckdb could not be written"):
-        tables.copy_to(folder)
+        tables.publish(folder)
     with pytest.raises(WarehouseError, match="is the database itself"):
-        tables.copy_to(tables.path)
+        tables.publish(tables.path)
     assert not publish(tables.path, str(tables.path)).success
     assert not list(tmp_path.glob("*.unfinished"))
     add_user(tables)

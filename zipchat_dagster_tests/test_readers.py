@@ -13,7 +13,7 @@ import pytest
 
 from zipchat_dagster.readers import open_read_only
 from zipchat_dagster.warehouse import Warehouse, lock
-from zipchat_dagster.warehouse.warehouse import WarehouseError
+from zipchat_dagster.warehouse.engine import WarehouseError
 
 HOLD = """
 import sys

@@ -24,7 +24,7 @@ from zipchat_dagster.sandbox import Fault, Sandbox, generate
 from zipchat_dagster.sensors import failed_runs_sensor, failing_checks_sensor
 from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.warehouse import WarehouseError
+from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster_tests.conftest import NOW, Project
 
 E_MAIL = "ada.sample@example.com"

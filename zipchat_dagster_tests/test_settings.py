@@ -144,7 +144,7 @@ def test_the_first_query_works_in_every_default_database_and_its_copy(
     tmp_path: Path, database: Path
 ) -> None:
     resource = WarehouseResource(database=str(tmp_path / database.name))
-    size = resource.warehouse.copy_to(resource.published)
+    size = resource.warehouse.publish(resource.published)
     assert size == resource.published.stat().st_size
     for path in (Path(resource.database), resource.published):
         assert first_query(path) == []

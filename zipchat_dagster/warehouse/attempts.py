@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse, WarehouseError
+from zipchat_dagster.warehouse.engine import WarehouseError
+from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
 
 BLOCKING: Final = timedelta(days=1)  # how long an attempt keeps other runs from sending its text
 

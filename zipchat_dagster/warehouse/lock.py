@@ -53,7 +53,7 @@ def locked(path: Path, purpose: str = "") -> Iterator[None]:
     holder = _holder(path)
     try:
         with suppress(OSError):  # without the name, the lock works all the same
-            holder.write_text(f"{os.getpid()} {purpose or _program()}", "utf-8")
+            holder.write_text(f"{os.getpid()} {purpose or program()}", "utf-8")
         yield
     finally:
         with suppress(OSError):
@@ -132,7 +132,7 @@ def _held_by(path: Path) -> str:
     return f"process {process} ({purpose})" if process.isdecimal() else "another program"
 
 
-def _program() -> str:
+def program() -> str:
     """The name of this program without its arguments, which may hold secrets."""
     path = Path(sys.argv[0] if sys.argv else "")
     return path.parent.name if path.name == "__main__.py" else path.stem or "python"

@@ -1,15 +1,12 @@
-"""One DuckDB file, opened for one short transaction at a time.
+"""Short transactions on the tables, in one DuckDB file or in a lake (`engine.py`).
 
-While DuckDB has a file open, no other process can open it, not even to read. So each transaction
-waits for its turn (`lock.py`), opens the file, does its work and closes it again, also after an
-error. Nothing that calls the API may run inside one.
+Whoever writes waits for its turn first. Nothing that calls the API may run inside a transaction.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -17,25 +14,19 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pandas as pd
 
-from zipchat_dagster.warehouse.lock import InUseError, locked
+from zipchat_dagster.warehouse.engine import (
+    LAKE,
+    MOTHERDUCK,
+    ConflictError,
+    Engine,
+    WarehouseError,
+)
+from zipchat_dagster.warehouse.file import File
+from zipchat_dagster.warehouse.lake import Lake, MotherDuck
 from zipchat_dagster.warehouse.migrations import NewerSchemaError, prepare_schema
 from zipchat_dagster.warehouse.tables import sql
 
-# At a checkpoint DuckDB merges small row groups in memory up to this many rows (a multiple of
-# 2,048). With its default of 122,880, messages of 1 KB needed 0.7 GB for that. With this they need
-# less than 0.1 GB, however long the table is.
-ROW_GROUP_SIZE: Final = 4096
-# For DuckDB's buffers; what does not fit is spilled to a folder beside the file. The metrics of a
-# year with 4 million messages need a quarter of it. DuckDB's default is 80 % of the machine's
-# memory, and several runs may be at work at once.
-MEMORY_LIMIT: Final = "512MB"
-# The log (`<file>.wal`) is written into the file when it is this long. Each opening reads it again:
-# with 4 MB that took twice as long, with 100 KB the writing did.
-LOG_LIMIT: Final = "1MB"
-
-
-class WarehouseError(Exception):
-    """The database file cannot be used. The message names it and says what to do."""
+REPEATS: Final = 5  # of a transaction that others' commits came before
 
 
 class Transaction:
@@ -43,18 +34,36 @@ class Transaction:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
+        self._done: list[tuple[Any, ...]] = []
 
     def execute(
         self, name: str, frames: Mapping[str, pd.DataFrame] | None = None, /, **parameters: Any
     ) -> list[tuple[Any, ...]]:
         """Run `sql/<name>.sql` with bound parameters, and with frames that it reads as tables."""
-        return self._run(name, frames, parameters).fetchall()
+        rows = self._run(name, frames, parameters).fetchall()
+        self._done.append((name, frames, parameters, rows))
+        return rows
 
     def query(
         self, name: str, frames: Mapping[str, pd.DataFrame] | None = None, /, **parameters: Any
     ) -> pd.DataFrame:
         """Like `execute`, but returns a frame. Times are in UTC."""
-        return self._run(name, frames, parameters).df()
+        frame = self._run(name, frames, parameters).df()
+        self._done.append((name, frames, parameters, frame))
+        return frame
+
+    def repeat(self) -> bool:
+        """Run the same statements again. False if one of them answers otherwise than before: what
+        the caller did after it may then be wrong."""
+        for name, frames, parameters, answer in self._done:
+            found = self._run(name, frames, parameters)
+            if isinstance(answer, pd.DataFrame):
+                is_same = answer.equals(found.df())
+            else:
+                is_same = answer == found.fetchall()
+            if not is_same:
+                return False
+        return True
 
     def _run(
         self, name: str, frames: Mapping[str, pd.DataFrame] | None, parameters: Mapping[str, Any]
@@ -65,140 +74,92 @@ class Transaction:
 
 
 class Warehouse:
-    """The tables of zipchat_dagster in one DuckDB file. For one thread at a time.
+    """The tables of zipchat_dagster. For one thread at a time.
 
     Args:
-        path: the file; it and its folder are created if missing.
-        timezone: the IANA name of the zone whose days are the partitions. If the file was written
-            with another one, the first transaction recomputes every `partition_date`.
+        database: the path of a DuckDB file, `ducklake:postgres:…` or `md:…`, as in
+            ZIPCHAT_DATABASE.
+        data_path: where a lake keeps its data, as in ZIPCHAT_DATA_PATH.
+        timezone: the IANA name of the zone whose days are the partitions. If the tables were
+            written with another one, the first transaction recomputes every `partition_date`.
     """
 
-    def __init__(self, path: Path, *, timezone: str = "UTC") -> None:
-        self.path = path
+    def __init__(self, database: str | Path, *, data_path: str = "", timezone: str = "UTC") -> None:
         self.timezone = str(ZoneInfo(timezone))
+        self._engine = _engine(str(database), data_path)
         self._is_ready = False
-        self._keeps_log = False
-        self._duckdb = _duckdb(path)
+
+    @property
+    def path(self) -> Path:
+        """The file; see `Engine.path`."""
+        return self._engine.path
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """A transaction. The first one creates the tables if they are missing, and migrates those
-        of an older version.
+        """A transaction. Before the first one, the tables are created if they are missing, and
+        migrated if an older version wrote them.
+
+        If a writer who takes no turns (somebody's notebook, on a lake) commits in between, the
+        statements are repeated. If they then answer otherwise, nothing is stored.
 
         Raises:
-            WarehouseError: the file stayed locked for too long, is damaged, cannot be written or
-                was written by a newer version.
+            WarehouseError: the database stayed in use for too long, is damaged, cannot be written
+                or was written by a newer version, or another writer came in between.
         """
         with self.connection() as connection:
-            connection.execute("begin transaction")
             if not self._is_ready:
                 self._prepare(connection)
-            yield Transaction(connection)  # on an error, closing rolls back
-            connection.execute("commit")
-            self._is_ready = True
+            connection.execute("begin transaction")
+            transaction = Transaction(connection)
+            yield transaction  # on an error, leaving the connection rolls back
+            self._commit(connection, transaction)
 
-    @contextmanager
     def connection(
         self, *, read_only: bool = False, purpose: str = ""
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection to the file, which is locked until the block ends. Times are in UTC.
+    ) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A connection for a short piece of work. Times are in UTC.
+
+        Others who write wait until the block ends, and with a file also those who read. A reader of
+        a lake neither waits nor keeps others waiting; it sees the tables as they are at its start.
 
         Args:
-            purpose: what others see who wait for the lock; by default the program's name.
+            purpose: what others see who wait; by default the program's name.
         """
-        with self._locked(purpose), self._attached(read_only) as connection:
-            yield connection
+        return self._engine.connection(read_only=read_only, purpose=purpose)
 
-    @contextmanager
-    def small_transactions(self) -> Iterator[None]:
-        """For many transactions in a row. Each is still committed at its end, but to the log beside
-        the file, which the next opening reads. The log is written into the file now and then and
-        at the end of the block, because each time that writes some MB, however little has changed.
+    def small_transactions(self) -> AbstractContextManager[None]:
+        """For many transactions in a row: a file is then written less often. Each transaction is
+        still committed at its end."""
+        return self._engine.small_transactions()
+
+    def maintain(self, *, dry_run: bool = False) -> dict[str, int]:
+        """Free what is no longer used. Returns counts by name.
+
+        Args:
+            dry_run: whether to only count.
         """
-        self._keeps_log = True
-        try:
-            yield
-        finally:
-            self._keeps_log = False
-            with self.connection() as connection:
-                connection.execute("checkpoint warehouse")
+        with self.transaction():
+            pass  # creates the tables, if nothing was ever stored
+        return self._engine.maintain(dry_run=dry_run)
 
-    def copy_to(self, target: Path) -> int:
-        """Replace `target` with a copy of the file as it is now. Returns the copy's size in bytes.
-
-        A program that has the previous copy open keeps reading that one.
+    def publish(self, target: Path) -> int | None:
+        """Replace `target` with a copy of the file as it is now. Returns its size in bytes, or None
+        for a lake: its readers wait for nobody and need no copy.
 
         Raises:
             WarehouseError: `target` is the database itself or cannot be written.
         """
-        if target.resolve() == self.path.resolve():
-            raise WarehouseError(f"{target} is the database itself; a copy needs another place.")
         with self.transaction():
             pass  # creates the tables, if nothing was ever stored
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f"{target.name}.unfinished")
-        with self._locked("publish_job"):
-            with self._attached(read_only=False) as connection:
-                connection.execute("checkpoint warehouse")  # nothing is left in <file>.wal
-            try:
-                unfinished.unlink(missing_ok=True)  # left by a killed run
-                shutil.copyfile(self.path, unfinished)
-                unfinished.chmod(self.path.stat().st_mode & 0o444)
-                size = unfinished.stat().st_size
-                unfinished.replace(target)
-            except OSError as error:
-                with suppress(OSError):
-                    unfinished.unlink(missing_ok=True)
-                raise WarehouseError(
-                    f"{target} could not be written ({error.strerror or type(error).__name__})."
-                    " The previous copy is unchanged."
-                ) from None
-        return size
-
-    @contextmanager
-    def _locked(self, purpose: str) -> Iterator[None]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with locked(self.path, purpose):
-                yield
-        except InUseError as error:
-            raise WarehouseError(str(error)) from None
-
-    @contextmanager
-    def _attached(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        try:
-            self._attach(read_only)
-            yield self._duckdb
-            self._duckdb.execute("use memory")
-            at_the_end = "disable" if self._keeps_log else "enable"
-            self._duckdb.execute(f"pragma {at_the_end}_checkpoint_on_shutdown")
-            self._duckdb.execute("detach warehouse")
-        except BaseException:
-            # Closing rolls back and releases the file, whatever state the connection is in.
-            self._duckdb.close()
-            self._duckdb = _duckdb(self.path)
-            raise
-
-    def _attach(self, read_only: bool) -> None:
-        # By default a catalog is named after its file, and if there is both a catalog and a schema
-        # called zipchat, DuckDB refuses `zipchat.users` as ambiguous.
-        path = str(self.path).replace("'", "''")
-        options = "read_only" if read_only else f"row_group_size {ROW_GROUP_SIZE}"
-        try:
-            self._duckdb.execute(f"attach '{path}' as warehouse ({options})")
-        except duckdb.IOException as error:
-            what = str(error).splitlines()[0]
-            raise WarehouseError(
-                f"{self.path} cannot be opened ({what}). If another program has"
-                " it open (a notebook, the duckdb command), close it there."
-            ) from None
-        self._duckdb.execute("use warehouse")
+        return self._engine.publish(target)
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("begin transaction")
         try:
             prepare_schema(connection)
         except NewerSchemaError as error:
             raise WarehouseError(str(error)) from None
+        self._engine.prepare(connection)
         stored = connection.execute(sql("stored_setting"), {"name": "timezone"}).fetchone()
         zone = {"timezone": self.timezone}
         if stored != (self.timezone,):
@@ -206,21 +167,30 @@ class Warehouse:
                 connection.execute(sql("redate").format(table=table), zone)
             setting = {"name": "timezone", "value": self.timezone}
             connection.execute(sql("store_setting"), setting)
+        self._commit(connection, None)
+        self._is_ready = True
+
+    def _commit(
+        self, connection: duckdb.DuckDBPyConnection, transaction: Transaction | None
+    ) -> None:
+        for _ in range(REPEATS):
+            try:
+                return self._engine.commit(connection)
+            except ConflictError:
+                if transaction is None:
+                    break
+                connection.execute("begin transaction")
+                if not transaction.repeat():
+                    break
+        raise WarehouseError(
+            "Another program changed the same tables meanwhile, so nothing of this transaction was"
+            " stored. Run it again, and let that program write while no run does."
+        )
 
 
-def _duckdb(path: Path) -> duckdb.DuckDBPyConnection:
-    """An empty database in memory, to which the file is attached for each transaction. Starting
-    DuckDB for each would take most of its time."""
-    # One thread: with more, DuckDB 1.5.5 sometimes fails inside a window function over few rows and
-    # is unusable afterwards (github.com/duckdb/duckdb/issues/25713; 2 of 1,000 here).
-    connection = duckdb.connect(
-        config={
-            "threads": 1,
-            "memory_limit": MEMORY_LIMIT,
-            "temp_directory": f"{path}.tmp",
-            "checkpoint_threshold": LOG_LIMIT,
-        }
-    )
-    connection.execute("set TimeZone = 'UTC'")
-    connection.execute("set enable_progress_bar = false")  # a run's output is not a terminal
-    return connection
+def _engine(database: str, data_path: str) -> Engine:
+    if database.startswith(LAKE):
+        return Lake(database, data_path)
+    if database.startswith(MOTHERDUCK):
+        return MotherDuck(database)
+    return File(Path(database))

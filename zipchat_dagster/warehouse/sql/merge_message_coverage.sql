@@ -12,20 +12,22 @@ using (
     from covered
 ) as read
 on known.chat_id = read.chat_id and known.conversation_id = read.conversation_id
-when matched and read.failure is not null then update set
-    failed_at = read.observed_at,
-    failure = read.failure
+-- One action for both cases, success and failure: a lake takes no second one.
 when matched then update set
     covered_from = case
+        when read.failure is not null then known.covered_from
         -- what was asked for begins inside or right at the end of what was covered
         when read.covered_from > known.covered_from and read.covered_from <= known.covered_through then known.covered_from
         else read.covered_from
     end,
-    covered_through = greatest(read.covered_through, known.covered_through),
+    covered_through = case
+        when read.failure is not null then known.covered_through
+        else greatest(read.covered_through, known.covered_through)
+    end,
     stated_messages = coalesce(read.stated_messages, known.stated_messages),
-    observed_at = read.observed_at,
-    failed_at = null,
-    failure = null
+    observed_at = case when read.failure is not null then known.observed_at else read.observed_at end,
+    failed_at = case when read.failure is not null then read.observed_at end,
+    failure = read.failure
 when not matched then insert (
     chat_id, conversation_id, covered_from, covered_through, stated_messages, observed_at, failed_at, failure
 ) values (

@@ -1,0 +1,162 @@
+"""The tables in one DuckDB file, opened for one short piece of work at a time.
+
+While DuckDB has a file open, no other process can open it, not even to read. So each transaction
+waits for its turn (`lock.py`), opens the file, does its work and closes it again, also after an
+error. Nothing that calls the API may run inside one.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from zipchat_dagster.warehouse.engine import WarehouseError, in_memory, quoted
+from zipchat_dagster.warehouse.lock import InUseError, locked
+
+# At a checkpoint DuckDB merges small row groups in memory up to this many rows (a multiple of
+# 2,048). With its default of 122,880, messages of 1 KB needed 0.7 GB for that. With this they need
+# less than 0.1 GB, however long the table is.
+ROW_GROUP_SIZE: Final = 4096
+# The log (`<file>.wal`) is written into the file when it is this long. Each opening reads it again:
+# with 4 MB that took twice as long, with 100 KB the writing did.
+LOG_LIMIT: Final = "1MB"
+# Compacting writes the whole file once. It is worth that if so much of the file is unused.
+WORTH_COMPACTING: Final = 0.2
+
+
+class File:
+    """The engine for one DuckDB file; it and its folder are created if missing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._keeps_log = False
+        self._duckdb = self._start()
+
+    @contextmanager
+    def connection(self, *, read_only: bool, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to the file, which is locked until the block ends."""
+        with self._locked(purpose), self._attached(read_only) as connection:
+            yield connection
+
+    def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Nothing: how a file stores tables is given each time it is opened."""
+
+    def commit(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Commit. Nobody else can have written."""
+        connection.execute("commit")
+
+    @contextmanager
+    def small_transactions(self) -> Iterator[None]:
+        """Each is still committed at its end, but to the log beside the file, which the next
+        opening reads. The log is written into the file now and then and at the end of the block,
+        because each time that writes some MB, however little has changed.
+        """
+        self._keeps_log = True
+        try:
+            yield
+        finally:
+            self._keeps_log = False
+            with self.connection(read_only=False, purpose="") as connection:
+                connection.execute("checkpoint warehouse")
+
+    def maintain(self, *, dry_run: bool) -> dict[str, int]:
+        """Copy the tables into a fresh file, if a fifth of this one is unused, and put it in this
+        one's place. Everybody waits for that long, and the disk must have room for both."""
+        with self._locked("maintain_job"):
+            with self._attached(read_only=False) as connection:
+                connection.execute("checkpoint warehouse")  # nothing is left in <file>.wal
+                size, free = connection.execute(
+                    "select block_size * total_blocks, block_size * free_blocks"
+                    " from pragma_database_size() where database_name = 'warehouse'"
+                ).fetchall()[0]
+                is_worth_it = not dry_run and free > WORTH_COMPACTING * size
+                fresh = self.path.with_name(f"{self.path.name}.unfinished")
+                if is_worth_it:
+                    _copy_tables(connection, fresh)
+            before = self.path.stat().st_size
+            if is_worth_it:
+                shutil.copymode(self.path, fresh)
+                fresh.replace(self.path)
+            return {
+                "bytes_before": before,
+                "bytes_unused": free,
+                "bytes_after": self.path.stat().st_size,
+            }
+
+    def publish(self, target: Path) -> int:
+        """Copy the file. A program that has the previous copy open keeps reading that one."""
+        if target.resolve() == self.path.resolve():
+            raise WarehouseError(f"{target} is the database itself; a copy needs another place.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f"{target.name}.unfinished")
+        with self._locked("publish_job"):
+            with self._attached(read_only=False) as connection:
+                connection.execute("checkpoint warehouse")  # nothing is left in <file>.wal
+            try:
+                unfinished.unlink(missing_ok=True)  # left by a killed run
+                shutil.copyfile(self.path, unfinished)
+                unfinished.chmod(self.path.stat().st_mode & 0o444)
+                size = unfinished.stat().st_size
+                unfinished.replace(target)
+            except OSError as error:
+                with suppress(OSError):
+                    unfinished.unlink(missing_ok=True)
+                raise WarehouseError(
+                    f"{target} could not be written ({error.strerror or type(error).__name__})."
+                    " The previous copy is unchanged."
+                ) from None
+        return size
+
+    @contextmanager
+    def _locked(self, purpose: str) -> Iterator[None]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with locked(self.path, purpose):
+                yield
+        except InUseError as error:
+            raise WarehouseError(str(error)) from None
+
+    @contextmanager
+    def _attached(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        try:
+            self._attach(read_only)
+            yield self._duckdb
+            self._duckdb.execute("use memory")
+            at_the_end = "disable" if self._keeps_log else "enable"
+            self._duckdb.execute(f"pragma {at_the_end}_checkpoint_on_shutdown")
+            self._duckdb.execute("detach warehouse")
+        except BaseException:
+            # Closing rolls back and releases the file, whatever state the connection is in.
+            self._duckdb.close()
+            self._duckdb = self._start()
+            raise
+
+    def _attach(self, read_only: bool) -> None:
+        # By default a catalog is named after its file, and if there is both a catalog and a schema
+        # called zipchat, DuckDB refuses `zipchat.users` as ambiguous.
+        options = "read_only" if read_only else f"row_group_size {ROW_GROUP_SIZE}"
+        try:
+            self._duckdb.execute(f"attach {quoted(str(self.path))} as warehouse ({options})")
+        except duckdb.IOException as error:
+            what = str(error).splitlines()[0]
+            raise WarehouseError(
+                f"{self.path} cannot be opened ({what}). If another program has"
+                " it open (a notebook, the duckdb command), close it there."
+            ) from None
+        self._duckdb.execute("use warehouse")
+
+    def _start(self) -> duckdb.DuckDBPyConnection:
+        return in_memory(f"{self.path}.tmp", checkpoint_threshold=LOG_LIMIT)
+
+
+def _copy_tables(connection: duckdb.DuckDBPyConnection, fresh: Path) -> None:
+    fresh.unlink(missing_ok=True)  # left by a killed run
+    connection.execute(f"attach {quoted(str(fresh))} as fresh (row_group_size {ROW_GROUP_SIZE})")
+    connection.execute("copy from database warehouse to fresh")
+    connection.execute("checkpoint fresh")
+    connection.execute("detach fresh")
