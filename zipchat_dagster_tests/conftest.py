@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,11 @@ from zipchat_dagster.client import ZipchatClient
 from zipchat_dagster.sandbox import BASE_URL, DEFAULT_KEY, Sandbox, generate
 from zipchat_dagster.sync import MessageResult, sync_conversations, sync_messages, sync_users
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.engine import in_memory
+from zipchat_dagster_tests.postgres import Server, postgres
 
 NOW = datetime.now(UTC).replace(microsecond=0)
+Open = Callable[..., Warehouse]  # of a name (the same name: the same tables) and a timezone
 LOG = logging.getLogger("zipchat_dagster")
 # Set by .ci/run: random searches are longer and more processes run at once.
 THOROUGH = "THOROUGH" in os.environ
@@ -155,6 +162,96 @@ def midnight(at: datetime) -> datetime:
 
 def _epoch(text: str | None) -> float | None:
     return None if text is None else datetime.fromisoformat(text).timestamp()
+
+
+class Lakes:
+    """A PostgreSQL server with a database for each lake. All of them share a folder for data."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.server = server
+        self.data_path = str(folder / "lakes")
+        self._numbers = count()
+        self.template = self.create(template="template1")
+        with self.open(self.template).transaction():
+            pass  # creating the tables takes longer than copying the database
+        self._run(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
+            self.template,
+        )
+
+    def address(self, name: str) -> str:
+        """For ZIPCHAT_DATABASE."""
+        server = self.server
+        return (
+            f"ducklake:postgres:dbname={name} host={server.host} port={server.port}"
+            f" user={server.user}"
+        )
+
+    def open(self, name: str, *, timezone: str = "UTC") -> Warehouse:
+        return Warehouse(self.address(name), data_path=self.data_path, timezone=timezone)
+
+    def create(self, *, template: str = "") -> str:
+        """An empty lake; with PostgreSQL's own template, one without any table. Returns its name."""
+        name = f"lake{next(self._numbers)}"
+        self._run(f"create database {name} template {template or self.template}")
+        return name
+
+    def drop(self, name: str) -> None:
+        self._run(f"drop database {name} with (force)")
+
+    def _run(self, statement: str, *parameters: str) -> None:
+        import psycopg2
+
+        server = self.server
+        connection = psycopg2.connect(
+            host=server.host, port=server.port, user=server.user, dbname="postgres"
+        )
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def lakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakes]:
+    """Skipped where PostgreSQL's programs or the extra `lake` are missing."""
+    for module in ("psycopg2", "duckdb_extensions"):
+        pytest.importorskip(module, reason="a lake needs: pip install '.[lake]'")
+    folder = tmp_path_factory.mktemp("lakes")
+    with postgres(folder) as server, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PGPASSWORD", server.password)
+        # DuckDB checks its extensions' signatures for a third of a second, in each warehouse.
+        unchecked = partial(in_memory, allow_unsigned_extensions="true")
+        environment.setattr("zipchat_dagster.warehouse.lake.in_memory", unchecked)
+        yield Lakes(server, folder)
+
+
+@contextmanager
+def opened_on(engine: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[Open]:
+    """A function that opens tables on an engine, `file` or `lake`."""
+    if engine == "file":
+        yield lambda name="zipchat", timezone="UTC": Warehouse(
+            folder / f"{name}.duckdb", timezone=timezone
+        )
+        return
+    lakes: Lakes = request.getfixturevalue("lakes")
+    created: dict[str, str] = {}
+
+    def opened(name: str = "zipchat", timezone: str = "UTC") -> Warehouse:
+        if name not in created:
+            created[name] = lakes.create()
+        return lakes.open(created[name], timezone=timezone)
+
+    yield opened
+    for name in created.values():
+        lakes.drop(name)
+
+
+@pytest.fixture(params=["file", "lake"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    """Where a test's tables are, on each engine in turn: `place()` opens them."""
+    with opened_on(request.param, request, tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from zipchat_dagster.sandbox import Chat, Sandbox, User
 from zipchat_dagster.sync import MessageResult
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics
-from zipchat_dagster_tests.conftest import Project, midnight
+from zipchat_dagster_tests.conftest import Open, Project, midnight
 
 ADA, BO, CY = 1, 2, 3  # agents
 
@@ -29,7 +29,7 @@ class Story(Project):
 
     def __init__(
         self,
-        folder: Path,
+        place: Path | Open,
         *,
         chat: Chat | None = None,
         timezone: str = "UTC",
@@ -39,7 +39,11 @@ class Story(Project):
         names = {ADA: "Ada", BO: "Bo", CY: "Cy"}
         users = {i: User(i, name, "Agent", f"{name}@example.org") for i, name in names.items()}
         sandbox = Sandbox(chat=chat or Chat(users=users), limit=None, **options)
-        super().__init__(sandbox, Warehouse(folder / "zipchat.duckdb", timezone=timezone))
+        if isinstance(place, Path):
+            warehouse = Warehouse(place / "zipchat.duckdb", timezone=timezone)
+        else:
+            warehouse = place(timezone=timezone)
+        super().__init__(sandbox, warehouse)
         self.sandbox.clock = self.clock.time
         self.begins = moment(begins)
         self.at(begins)

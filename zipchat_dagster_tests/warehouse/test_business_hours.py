@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from zipchat_dagster.warehouse.business_hours import BusinessHours
+from zipchat_dagster_tests.conftest import Open
 from zipchat_dagster_tests.warehouse.support import ADA, Story
 
 WEEK = (date(2026, 3, 2), date(2026, 3, 8))  # Monday to Sunday
@@ -138,10 +138,10 @@ def test_a_span_over_a_change_of_the_clocks_is_as_long_as_the_wall_says(
     ],
 )
 def test_a_wait_over_a_change_of_the_clocks_counts_the_hours_that_there_were(
-    tmp_path: Path, hours: str, seconds: int
+    place: Open, hours: str, seconds: int
 ) -> None:
     """Escalated on Saturday, 7 March, 20:00 in New York (01:00 UTC), answered on Sunday, 12:00."""
-    story = Story(tmp_path, timezone="America/New_York")
+    story = Story(place, timezone="America/New_York")
     story.at("2026-03-08 01:00")
     conversation_id = story.start()
     story.escalate(conversation_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,6 +11,7 @@ from zipchat_dagster.sandbox import generate
 from zipchat_dagster.warehouse import derive, schema_tables
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import rebuild_escalations
+from zipchat_dagster_tests.conftest import Open
 from zipchat_dagster_tests.warehouse.support import ADA, Story, days_between, moment
 
 NUMBERS = ", ".join(
@@ -59,16 +59,16 @@ def live(story: Story, random: Random) -> None:
                 waiting.remove(some)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.file), 1])
 def test_runs_of_what_changed_leave_what_one_run_from_scratch_computes(
-    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+    place: Open, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(derive, "DAYS_AT_ONCE", 4)
     monkeypatch.setattr(derive, "CONVERSATIONS_AT_ONCE", 10)
     random = Random(seed)
     zone = ("UTC", "Europe/Berlin")[seed % 2]
     chat = generate(seed=seed, conversations=15, days=5, now=moment("2026-03-20 12:00"))
-    story = Story(tmp_path, chat=chat, timezone=zone, begins="2026-03-10")
+    story = Story(place, chat=chat, timezone=zone, begins="2026-03-10")
     story.at("2026-03-20 12:00")
     story.sync()
     story.derive(*days_between("2026-03-14", "2026-03-20"))
@@ -106,9 +106,9 @@ def test_runs_of_what_changed_leave_what_one_run_from_scratch_computes(
 
 
 def test_a_run_that_was_killed_leaves_the_rest_to_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    story = Story(tmp_path)
+    story = Story(place)
     days = days_between("2026-03-02", "2026-03-05")
     for day in days:
         story.at(f"{day} 10:00")
@@ -134,8 +134,8 @@ def test_a_run_that_was_killed_leaves_the_rest_to_the_next(
     assert [story.metrics(day)["unanswered"] for day in days] == [0, 0, 0, 0]
 
 
-def test_the_columns_of_an_older_database_are_added(tmp_path: Path) -> None:
-    story = Story(tmp_path)
+def test_the_columns_of_an_older_database_are_added(place: Open) -> None:
+    story = Story(place)
     story.at("2026-03-03 10:00")
     story.escalate(story.start())
     story.run()
@@ -147,7 +147,7 @@ def test_the_columns_of_an_older_database_are_added(tmp_path: Path) -> None:
         "delete from zipchat.warehouse_settings where name <> 'timezone'",
     ):
         story.rows(statement)
-    story.warehouse = type(story.warehouse)(story.warehouse.path)
+    story.warehouse = place()
     story.later(minutes=5)
     story.resolve(next(iter(story.chat.conversations)))
     story.sync()

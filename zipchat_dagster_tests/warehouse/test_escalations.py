@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
 from zipchat_dagster.warehouse.derive import rebuild_escalations
+from zipchat_dagster_tests.conftest import Open
 from zipchat_dagster_tests.warehouse.support import ADA, BO, CY, Story
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
+def story(place: Open) -> Story:
     """Tuesday, 3 March 2026, 10:00, and nothing has happened yet."""
-    story = Story(tmp_path)
+    story = Story(place)
     story.at("2026-03-03 10:00")
     return story
 
@@ -31,8 +31,8 @@ KEPT = pytest.mark.parametrize("kept", ["keep", "clear"])
 
 
 @KEPT
-def test_what_the_api_forgets_of_two_escalations_is_kept(tmp_path: Path, kept: Any) -> None:
-    story = Story(tmp_path, reescalation_resolved=kept)
+def test_what_the_api_forgets_of_two_escalations_is_kept(place: Open, kept: Any) -> None:
+    story = Story(place, reescalation_resolved=kept)
     story.at("2026-03-03 10:00")
     conversation_id = story.start()
     story.escalate(conversation_id)
@@ -72,12 +72,12 @@ def test_from_scratch_the_table_is_the_same(story: Story) -> None:
     assert len(before) == 3
 
 
-@KEPT
+@pytest.mark.parametrize("kept", ["keep", pytest.param("clear", marks=pytest.mark.file)])
 def test_after_many_changes_every_escalation_is_there_as_it_really_was(
-    tmp_path: Path, kept: Any
+    place: Open, kept: Any
 ) -> None:
     """Each change is seen by a run before the next one."""
-    story = Story(tmp_path, reescalation_resolved=kept)
+    story = Story(place, reescalation_resolved=kept)
     story.at("2026-03-03 10:00")
     ids = [story.start() for _ in range(3)]
     random = Random(4)
@@ -204,9 +204,9 @@ def test_a_reply_in_the_second_of_the_resolution_is_a_response(story: Story) -> 
 
 
 def test_of_a_resolution_and_an_escalation_in_one_second_the_resolution_is_the_earlier_ones(
-    tmp_path: Path,
+    place: Open,
 ) -> None:
-    story = Story(tmp_path, reescalation_resolved="keep")
+    story = Story(place, reescalation_resolved="keep")
     story.at("2026-03-03 10:00")
     conversation_id = story.start()
     story.escalate(conversation_id)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from zipchat_dagster.sandbox import Lead
 from zipchat_dagster.warehouse import store
+from zipchat_dagster_tests.conftest import Open
 from zipchat_dagster_tests.warehouse.support import Story
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
-    story = Story(tmp_path)
+def story(place: Open) -> Story:
+    story = Story(place)
     story.at("2026-03-03 10:00")
     return story
 

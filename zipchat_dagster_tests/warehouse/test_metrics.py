@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -15,9 +14,10 @@ import pandas as pd
 import pytest
 
 from zipchat_dagster.sandbox import generate
-from zipchat_dagster.warehouse import Warehouse, schema_tables
+from zipchat_dagster.warehouse import schema_tables
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import rebuild_metrics
+from zipchat_dagster_tests.conftest import Open, opened_on
 from zipchat_dagster_tests.warehouse.support import ADA, BO, CY, Story, days_between, moment
 
 COLUMNS = [
@@ -89,10 +89,16 @@ human_messages                       3        1        1        0     0         
 """
 
 
-@pytest.fixture(scope="module")
-def golden(tmp_path_factory: pytest.TempPathFactory) -> Story:
+@pytest.fixture(scope="module", params=["file", "lake"])
+def golden(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Story]:
     """The story above, seen by an hourly run now and then; metrics of 20 February to 6 March."""
-    story = Story(tmp_path_factory.mktemp("golden"))
+    with opened_on(request.param, request, tmp_path_factory.mktemp("golden")) as place:
+        yield told(Story(place))
+
+
+def told(story: Story) -> Story:
     story.at("2026-02-26 09:00")
     g = story.start()
     story.at("2026-02-26 09:10")
@@ -167,12 +173,16 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Story:
     story.resolve(b)
     story.at("2026-03-06 12:00")
     story.sync()
+    golden_derived(story)
+    return story
+
+
+def golden_derived(story: Story) -> None:
     story.derive(
         *days_between("2026-02-20", "2026-03-06"),
         business_hours=BusinessHours.parse(OFFICE, "UTC"),
         target_seconds=2400,
     )
-    return story
 
 
 def assert_alike(found: dict[str, Any], expected: dict[str, float | None]) -> None:
@@ -246,14 +256,11 @@ def test_without_business_hours_and_target_their_columns_are_null(golden: Story)
     with_both = golden.metrics("2026-03-03")
     day = ["2026-03-03"]
     chat_id = golden.chat.chat_id
-    # In a copy, since the fixture is everybody's.
-    copy = Warehouse(golden.warehouse.path.with_name("copy.duckdb"))
-    copy.path.write_bytes(golden.warehouse.path.read_bytes())
-    rebuild_metrics(copy, chat_id=chat_id, days=day, now=golden.now)
-    with copy.connection() as connection:
-        row = connection.execute(
-            "from zipchat.escalation_metrics where partition_date = '2026-03-03' and dimension = 'all'"
-        ).df()
+    rebuild_metrics(golden.warehouse, chat_id=chat_id, days=day, now=golden.now)
+    row = golden.frame(
+        "from zipchat.escalation_metrics where partition_date = '2026-03-03' and dimension = 'all'"
+    )
+    golden_derived(golden)  # as it was, since the fixture is everybody's
     for column in COLUMNS:
         if "business" in column or "target" in column:
             assert row[column].isna().all()
@@ -462,14 +469,26 @@ def percentile(values: pd.Series, percent: int) -> float | None:
 @pytest.mark.parametrize(
     ("seed", "zone", "now", "office"),
     [
-        (1, "UTC", "2026-06-10 15:20", None),
-        (2, "America/New_York", "2026-03-12 15:20", "mon-fri 09:00-17:00, sun 00:00-24:00"),
-        (3, "America/New_York", "2026-11-05 03:10", "mon-sat 08:30-12:00, sun 01:30-04:00"),
+        pytest.param(1, "UTC", "2026-06-10 15:20", None, marks=pytest.mark.file),
+        pytest.param(
+            2,
+            "America/New_York",
+            "2026-03-12 15:20",
+            "mon-fri 09:00-17:00, sun 00:00-24:00",
+            marks=pytest.mark.file,
+        ),
+        pytest.param(
+            3,
+            "America/New_York",
+            "2026-11-05 03:10",
+            "mon-sat 08:30-12:00, sun 01:30-04:00",
+            marks=pytest.mark.file,
+        ),
         (4, "Europe/Berlin", "2026-10-28 23:30", "mon-fri 00:00-24:00, sat-sun 10:00-16:00"),
     ],
 )
 def test_pandas_computes_the_same_for_random_chats(
-    tmp_path: Path, seed: int, zone: str, now: str, office: str | None
+    place: Open, seed: int, zone: str, now: str, office: str | None
 ) -> None:
     """Twelve days of a chat that changes, some of them around a change of the clocks."""
     chat = generate(seed=seed, conversations=70, days=9, now=moment(now), max_messages=40)
@@ -480,7 +499,7 @@ def test_pandas_computes_the_same_for_random_chats(
         for message in conversation.messages[::2]:
             message.sender_id = None
     story = Story(
-        tmp_path,
+        place,
         chat=chat,
         timezone=zone,
         begins=f"{moment(now) - timedelta(days=12):%Y-%m-%d}",
@@ -545,13 +564,13 @@ def test_pandas_computes_the_same_for_random_chats(
     ],
 )
 def test_a_day_has_the_edges_of_its_time_zone(
-    tmp_path: Path, zone: str, day: str, starts: str, ends: str
+    place: Open, zone: str, day: str, starts: str, ends: str
 ) -> None:
     """Four conversations, each escalated as it begins and open ever since: a second before the
     day, at its first moment, in its last second, at the next day's first moment."""
     second = timedelta(seconds=1)
     edges = [moment(starts) - second, moment(starts), moment(ends) - second, moment(ends)]
-    story = Story(tmp_path, timezone=zone)
+    story = Story(place, timezone=zone)
     for edge in edges:
         story.at(edge.isoformat(sep=" ")[:19])
         story.escalate(story.start())
@@ -574,9 +593,9 @@ def test_a_day_has_the_edges_of_its_time_zone(
         assert (row["backlog_at_day_end"], row["backlog_age_seconds_max"]) == (backlog, oldest)
 
 
-def test_what_ends_at_midnight_was_open_when_the_day_ended(tmp_path: Path) -> None:
+def test_what_ends_at_midnight_was_open_when_the_day_ended(place: Open) -> None:
     """The day is half-open, as its escalations are: at its end means just before midnight."""
-    story = Story(tmp_path)
+    story = Story(place)
     story.at("2026-03-03 22:00")
     conversation_id = story.start()
     story.escalate(conversation_id)
@@ -589,8 +608,8 @@ def test_what_ends_at_midnight_was_open_when_the_day_ended(tmp_path: Path) -> No
     assert story.metrics("2026-03-04")["backlog_at_day_end"] == 0
 
 
-def test_todays_backlog_is_the_one_of_now_and_a_day_to_come_has_none(tmp_path: Path) -> None:
-    story = Story(tmp_path)
+def test_todays_backlog_is_the_one_of_now_and_a_day_to_come_has_none(place: Open) -> None:
+    story = Story(place)
     story.at("2026-03-03 10:00")
     story.escalate(story.start())
     story.later(hours=2)
@@ -601,8 +620,8 @@ def test_todays_backlog_is_the_one_of_now_and_a_day_to_come_has_none(tmp_path: P
     assert (tomorrow["backlog_at_day_end"], tomorrow["backlog_age_seconds_max"]) == (0, None)
 
 
-def test_another_time_zone_moves_what_was_stored_to_other_days(tmp_path: Path) -> None:
-    story = Story(tmp_path)
+def test_another_time_zone_moves_what_was_stored_to_other_days(place: Open) -> None:
+    story = Story(place)
     story.at("2026-03-03 23:30")  # the 4th in Berlin
     conversation_id = story.start()
     story.escalate(conversation_id)
@@ -611,7 +630,7 @@ def test_another_time_zone_moves_what_was_stored_to_other_days(tmp_path: Path) -
     assert story.derive("2026-03-03", "2026-03-04") == ["2026-03-03", "2026-03-04"]
     assert story.metrics("2026-03-03")["escalations"] == 1
 
-    story.warehouse = Warehouse(story.warehouse.path, timezone="Europe/Berlin")
+    story.warehouse = place(timezone="Europe/Berlin")
     assert story.derive() == ["2026-03-03", "2026-03-04"]
     for day, expected in (("2026-03-03", 0), ("2026-03-04", 1)):
         row = story.metrics(day)
@@ -619,8 +638,8 @@ def test_another_time_zone_moves_what_was_stored_to_other_days(tmp_path: Path) -
         assert row["customer_messages"] == expected
 
 
-def test_an_empty_chat_has_every_table_and_a_row_of_nothing(tmp_path: Path) -> None:
-    story = Story(tmp_path)
+def test_an_empty_chat_has_every_table_and_a_row_of_nothing(place: Open) -> None:
+    story = Story(place)
     story.at("2026-03-03 10:00")
     assert story.run() == ["2026-03-03"]
     for table in schema_tables():
@@ -640,8 +659,8 @@ def test_an_empty_chat_has_every_table_and_a_row_of_nothing(tmp_path: Path) -> N
 # Cases at the edge of a definition
 
 
-def test_a_resolution_in_the_second_of_the_escalation_ends_it(tmp_path: Path) -> None:
-    story = Story(tmp_path)
+def test_a_resolution_in_the_second_of_the_escalation_ends_it(place: Open) -> None:
+    story = Story(place)
     story.at("2026-03-03 10:00")
     conversation_id = story.start()
     story.escalate(conversation_id)
@@ -653,10 +672,10 @@ def test_a_resolution_in_the_second_of_the_escalation_ends_it(tmp_path: Path) ->
     assert row["resolution_seconds_p50"] == row["resolution_seconds_mean"] == 0
 
 
-def test_what_the_api_leaves_out_counts_as_unknown(tmp_path: Path) -> None:
+def test_what_the_api_leaves_out_counts_as_unknown(place: Open) -> None:
     """No channel, a manual reply without a sender, a message without role, a conversation without
     any message."""
-    story = Story(tmp_path)
+    story = Story(place)
     story.at("2026-03-03 10:00")
     silent, odd = story.start(), story.start()
     story.escalate(silent)
@@ -682,9 +701,9 @@ def test_what_the_api_leaves_out_counts_as_unknown(tmp_path: Path) -> None:
     assert (ada["escalations"], ada["human_messages"]) == (0, 1)
 
 
-def test_an_escalation_makes_its_conversation_active(tmp_path: Path) -> None:
+def test_an_escalation_makes_its_conversation_active(place: Open) -> None:
     """Just after midnight, a day after the conversation's last message."""
-    story = Story(tmp_path)
+    story = Story(place)
     story.at("2026-03-03 23:50")
     conversation_id = story.start()
     story.at("2026-03-04 00:01")
@@ -699,8 +718,8 @@ def test_an_escalation_makes_its_conversation_active(tmp_path: Path) -> None:
     assert story.metrics("2026-03-04", "channel", "web")["escalation_rate"] == 1
 
 
-def test_only_what_is_due_can_miss_the_target(tmp_path: Path) -> None:
-    story = Story(tmp_path)
+def test_only_what_is_due_can_miss_the_target(place: Open) -> None:
+    story = Story(place)
     story.at("2026-03-03 10:00")
     answered, late, ended, gone, waiting, young = (story.start() for _ in range(6))
     for conversation_id in (answered, late, ended, gone, waiting):
@@ -728,8 +747,8 @@ def test_only_what_is_due_can_miss_the_target(tmp_path: Path) -> None:
     assert within_target() == (2 / 6, 0)
 
 
-def test_time_alone_makes_a_response_due_on_a_day_that_is_over(tmp_path: Path) -> None:
-    story = Story(tmp_path)
+def test_time_alone_makes_a_response_due_on_a_day_that_is_over(place: Open) -> None:
+    story = Story(place)
     story.at("2026-03-03 23:00")
     story.escalate(story.start())
     story.later(minutes=5)
@@ -748,8 +767,8 @@ def test_time_alone_makes_a_response_due_on_a_day_that_is_over(tmp_path: Path) -
     assert (row["answered_within_target_rate"], row["pending_within_target"]) == (0, 0)
 
 
-def test_a_missing_conversation_is_open_until_it_was_missed_and_not_after(tmp_path: Path) -> None:
-    story = Story(tmp_path)
+def test_a_missing_conversation_is_open_until_it_was_missed_and_not_after(place: Open) -> None:
+    story = Story(place)
     story.at("2026-03-03 10:00")
     conversation_id = story.start()
     story.escalate(conversation_id)
@@ -769,9 +788,9 @@ def test_a_missing_conversation_is_open_until_it_was_missed_and_not_after(tmp_pa
     ] == [(0, 1, 1), (0, 0, 1), (0, 0, 0)]
 
 
-def test_two_chats_in_one_file_are_kept_apart(tmp_path: Path) -> None:
-    one = Story(tmp_path)
-    two = Story(tmp_path)
+def test_two_chats_in_one_file_are_kept_apart(place: Open) -> None:
+    one = Story(place)
+    two = Story(place)
     two.chat.chat_id = 2
     for story, count in ((one, 1), (two, 2)):
         story.at("2026-03-03 10:00")
@@ -790,10 +809,10 @@ def test_two_chats_in_one_file_are_kept_apart(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def week(tmp_path: Path) -> Story:
+def week(place: Open) -> Story:
     """Monday 2 to Thursday 5 March; each day a conversation that is escalated at 10:00 and waits.
     Everything is computed as of Thursday, 12:00."""
-    story = Story(tmp_path)
+    story = Story(place)
     for day in days_between("2026-03-02", "2026-03-05"):
         story.at(f"{day} 10:00")
         story.escalate(story.start())
@@ -878,9 +897,9 @@ def test_a_new_channel_for_an_old_conversation_leaves_no_row_of_the_old_one(week
 
 
 def test_a_new_channel_restates_every_day_on_which_the_conversation_was_active(
-    tmp_path: Path,
+    place: Open,
 ) -> None:
-    story = Story(tmp_path)
+    story = Story(place)
     days = days_between("2026-03-02", "2026-03-04")
     story.at(f"{days[0]} 10:00")
     conversation_id = story.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from zipchat_dagster.client import ConversationRead
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.store import Failure, MessageWork
+from zipchat_dagster_tests.conftest import Open
 from zipchat_dagster_tests.warehouse.support import moment
 
 CHAT = 1
@@ -293,23 +293,23 @@ def test_half_surrogates_and_null_characters_in_texts_are_stored(warehouse: Ware
 # Days
 
 
-def test_another_time_zone_recomputes_the_days_of_everything_stored(tmp_path: Path) -> None:
-    path = tmp_path / "zipchat.duckdb"
+def test_another_time_zone_recomputes_the_days_of_everything_stored(place: Open) -> None:
     days = (
         "select strftime(c.partition_date, '%d'), strftime(m.partition_date, '%d')"
         " from zipchat.raw_conversations as c, zipchat.raw_messages as m"
     )
     late = "2026-03-03T23:30:00Z"
-    put_messages(Warehouse(path), message(created_at=late), of=conversation(created_at=late))
+    put_messages(place(), message(created_at=late), of=conversation(created_at=late))
     for zone, day in (("UTC", "03"), ("Europe/Berlin", "04"), ("America/New_York", "03")):
-        assert rows(Warehouse(path, timezone=zone), days) == [(day, day)]
+        assert rows(place(timezone=zone), days) == [(day, day)]
 
 
-def test_a_record_without_its_time_has_no_day(warehouse: Warehouse) -> None:
+def test_a_record_without_its_time_has_no_day(place: Open) -> None:
+    warehouse = place()
     put(warehouse, conversation(created_at=None))
     stored = "select partition_date, created_at from zipchat.raw_conversations"
     assert rows(warehouse, stored) == [(None, None)]
-    assert rows(Warehouse(warehouse.path, timezone="Asia/Kolkata"), stored) == [(None, None)]
+    assert rows(place(timezone="Asia/Kolkata"), stored) == [(None, None)]
 
 
 # All or nothing
@@ -335,8 +335,7 @@ def test_an_exception_in_a_transaction_leaves_nothing_of_it(warehouse: Warehouse
     assert len(rows(warehouse, HISTORY)) == 2
 
 
-def test_a_first_transaction_that_fails_leaves_no_half_schema(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "zipchat.duckdb")
+def test_a_first_transaction_that_fails_leaves_no_half_schema(warehouse: Warehouse) -> None:
     with pytest.raises(RuntimeError), warehouse.transaction():
         raise RuntimeError
     put(warehouse, conversation())
@@ -357,59 +356,3 @@ def test_duckdb_has_one_thread_because_its_window_functions_can_fail_with_more(
 ) -> None:
     with warehouse.connection() as connection:
         assert connection.execute("select current_setting('threads')").fetchall() == [(1,)]
-
-
-def test_closing_the_file_takes_no_more_memory_for_a_longer_table(warehouse: Warehouse) -> None:
-    # DuckDB rewrites one row group at a time, in memory.
-    for first in range(0, 9000, 1500):
-        put(warehouse, *(conversation(id=i) for i in range(first, first + 1500)))
-    with warehouse.connection() as connection:
-        storage = "pragma_storage_info('zipchat.raw_conversations')"
-        rows = connection.execute(
-            f"select sum(count) from {storage} where column_name = 'conversation_id'"
-            " and segment_type = 'BIGINT' group by row_group_id"
-        ).fetchall()
-        of_duckdb = connection.execute(
-            "select name, value from duckdb_settings()"
-            " where name in ('memory_limit', 'temp_directory') order by name"
-        ).fetchall()
-    assert sum(count for (count,) in rows) == 9000
-    assert max(count for (count,) in rows) <= 4096
-    assert of_duckdb == [
-        ("memory_limit", "488.2 MiB"),
-        ("temp_directory", f"{warehouse.path}.tmp"),
-    ]
-
-
-def test_small_transactions_are_committed_at_once_and_in_the_file_at_the_end(
-    warehouse: Warehouse, tmp_path: Path
-) -> None:
-    put(warehouse, conversation(id=1))
-    file, copy = warehouse.path, tmp_path / "copy.duckdb"
-    before = file.read_bytes()
-    count = "select count(*) from zipchat.raw_conversations"
-    with warehouse.small_transactions():
-        put(warehouse, conversation(id=2))
-        assert file.read_bytes() == before  # a checkpoint writes some MB
-        with Warehouse(file).connection(read_only=True) as connection:  # another program
-            assert connection.execute(count).fetchall() == [(2,)]
-        assert rows(warehouse, count) == [(2,)]
-    copy.write_bytes(file.read_bytes())
-    assert rows(Warehouse(copy), count) == [(2,)]
-
-
-def test_after_an_error_among_small_transactions_the_file_has_those_before_it(
-    warehouse: Warehouse, tmp_path: Path
-) -> None:
-    put(warehouse, conversation(id=1))
-    copy = tmp_path / "copy.duckdb"
-    with pytest.raises(ValueError, match="stop"), warehouse.small_transactions():
-        put(warehouse, conversation(id=2))
-        with warehouse.transaction() as transaction:
-            transaction.execute("clear_leads")
-            raise ValueError("stop")
-    copy.write_bytes(warehouse.path.read_bytes())
-    count = "select count(*) from zipchat.raw_conversations"
-    assert rows(Warehouse(copy), count) == [(2,)]
-    put(warehouse, conversation(id=3))
-    assert rows(warehouse, count) == [(3,)]
