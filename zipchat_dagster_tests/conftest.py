@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
@@ -174,7 +174,7 @@ class Lakes:
         self.template = self.create(template="template1")
         with self.open(self.template).transaction():
             pass  # creating the tables takes longer than copying the database
-        self._run(
+        self.run(
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
             self.template,
         )
@@ -193,23 +193,24 @@ class Lakes:
     def create(self, *, template: str = "") -> str:
         """An empty lake; with PostgreSQL's own template, one without any table. Returns its name."""
         name = f"lake{next(self._numbers)}"
-        self._run(f"create database {name} template {template or self.template}")
+        self.run(f"create database {name} template {template or self.template}")
         return name
 
     def drop(self, name: str) -> None:
-        self._run(f"drop database {name} with (force)")
+        self.run(f"drop database {name} with (force)")
 
-    def _run(self, statement: str, *parameters: str) -> None:
+    def run(self, statement: str, *parameters: str, database: str = "postgres") -> int:
+        """Run a statement in PostgreSQL. Returns how many rows it answers or changes."""
         import psycopg2
 
         server = self.server
         connection = psycopg2.connect(
-            host=server.host, port=server.port, user=server.user, dbname="postgres"
+            host=server.host, port=server.port, user=server.user, dbname=database
         )
         connection.autocommit = True
-        with connection.cursor() as cursor:
+        with closing(connection), connection.cursor() as cursor:
             cursor.execute(statement, parameters)
-        connection.close()
+            return cursor.rowcount
 
 
 @pytest.fixture(scope="session")

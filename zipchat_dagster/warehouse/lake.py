@@ -204,8 +204,9 @@ class Lake(_Shared):
         try:
             yield
         finally:
-            with suppress(WarehouseError):  # lost with its connection
-                self._ask("select pg_advisory_unlock(%s)", TURN)
+            if self._postgres is not None:  # else the turn ended with the connection
+                with suppress(WarehouseError):
+                    self._ask("select pg_advisory_unlock(%s)", TURN)
 
     def _take_turn(self, name: str) -> None:
         """Wait until PostgreSQL grants the lock, on a connection that is kept."""
