@@ -43,10 +43,15 @@ sandbox: .venv/ready ## serve an invented chat over HTTP, to develop against wit
 screenshots: .venv/ready ## take the pictures in docs/ again, by running the browser test
 	UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py
 
-lock: .venv/ready ## update requirements.lock from pyproject.toml
+# requirements.lock is for working on the project, the other two for the container image.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-annotate --no-header pyproject.toml
+
+lock: .venv/ready ## update the lock files from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \
-		--no-annotate --no-header pyproject.toml -o requirements.lock
+	$(LOCK) --extra dev --extra deploy -o requirements.lock
+	$(LOCK) --extra deploy -c requirements.lock -o deploy/requirements.lock
+	$(LOCK) --extra deploy --extra kubernetes -c requirements.lock -o deploy/requirements-kubernetes.lock
 
 clean: ## remove the environment, caches, and the data of demo, dev and sandbox
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info \
