@@ -209,7 +209,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
-        time.sleep(0.5)
+        time.sleep(1)
 
 
 @pytest.fixture
