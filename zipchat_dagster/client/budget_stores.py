@@ -231,7 +231,7 @@ class PostgresqlStore:
 def _unusable(error: Exception) -> SettingError:
     return SettingError(
         f"the budget's database in PostgreSQL cannot be used ({_reason(error)}). Check its address,"
-        " and the password in PGPASSWORD or ~/.pgpass."
+        " the user's rights, and the password in PGPASSWORD or ~/.pgpass."
     )
 
 

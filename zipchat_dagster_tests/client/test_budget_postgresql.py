@@ -163,7 +163,7 @@ def refused(database: str) -> str:
     text = str(error.value)
     assert "\n" not in text
     assert text.startswith("the budget's database in PostgreSQL cannot be used (")
-    assert text.endswith("Check its address, and the password in PGPASSWORD or ~/.pgpass.")
+    assert text.endswith(" the password in PGPASSWORD or ~/.pgpass.")
     return text
 
 
