@@ -96,10 +96,10 @@ class _Shared:
         """Commit, unless another's commit came first."""
         try:
             connection.execute("commit")
-        except duckdb.TransactionException:
-            with suppress(duckdb.Error):
-                connection.execute("rollback")
-            raise ConflictError from None
+        except duckdb.TransactionException as error:
+            if "conflict" in str(error).lower():
+                raise ConflictError from None
+            raise
 
     def small_transactions(self) -> AbstractContextManager[None]:
         """Nothing to do: each commit is a file of its own, which `maintain` merges."""
@@ -111,6 +111,9 @@ class _Shared:
     def _close(self) -> None:
         """Roll back and forget the connection, whatever state it is in."""
         if self._duckdb is not None:
+            # Closing rolls back too, but if PostgreSQL is gone, that aborts the whole process.
+            with suppress(duckdb.Error):
+                self._duckdb.execute("rollback")
             self._duckdb.close()
             self._duckdb = None
 
@@ -282,16 +285,14 @@ class Lake(_Shared):
         return connection
 
     def _problem(self, error: duckdb.Error) -> str | None:
-        text = str(error)
-        is_about_data = isinstance(error, duckdb.IOException | duckdb.HTTPException)
-        is_about_catalog = isinstance(error, duckdb.Error) and re.search(
-            r"DATA_PATH|catalog version|[Pp]ostgres", text
+        is_about_it = isinstance(error, duckdb.IOException | duckdb.HTTPException) or re.search(
+            "DATA_PATH|DuckLake|Failed to commit|Failed to execute query", str(error)
         )
-        return self._explained(text) if is_about_data or is_about_catalog else None
+        return self._explained(str(error)) if is_about_it else None
 
     def _explained(self, text: str) -> str:
         """One sentence about the database, and what to do."""
-        lake, what = self._database, _first_line(text)
+        lake, what = self._database, _reason(text)
         if "password" in text:
             return (
                 f"{lake}: PostgreSQL refused to log in ({what}). Set PGPASSWORD, or write a line"
@@ -307,7 +308,7 @@ class Lake(_Shared):
                 f"{lake} was created with another ZIPCHAT_DATA_PATH ({what}). Write the one that it"
                 " was created with."
             )
-        if re.search(r"connect|connection|host name|terminat|server closed", text, re.IGNORECASE):
+        if re.search(r"connect|host name|terminat|query", text, re.IGNORECASE):
             return (
                 f"{lake}: PostgreSQL cannot be reached or ended the connection ({what}). Run it"
                 " again when it is back: what was stored before is complete."
@@ -374,6 +375,16 @@ def _load(connection: duckdb.DuckDBPyConnection, *extensions: str) -> None:
 def _temporary() -> Path:
     """A folder for what does not fit into memory; DuckDB creates it if it is needed."""
     return Path(tempfile.gettempdir()) / f"zipchat_dagster_{uuid4().hex}"
+
+
+def _reason(text: str) -> str:
+    """What went wrong, without the query in which it did: that can contain customers' data."""
+    if found := re.search(
+        r"(connection to server|server closed|terminating|FATAL|could not).*", text
+    ):
+        return found[0].strip()
+    line = _first_line(text)
+    return "a query of the catalog failed" if re.search("query|COPY", line) else line
 
 
 def _first_line(error: object) -> str:
