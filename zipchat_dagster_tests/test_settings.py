@@ -129,6 +129,36 @@ def test_a_replay_needs_a_source_other_than_its_target(tmp_path: Path) -> None:
     assert found.replay_database == source
 
 
+# A lake
+
+LAKE = "ducklake:postgres:dbname=lake host=db.example.com"
+
+
+def test_a_lake_is_named_as_it_is_and_needs_a_place_for_its_data() -> None:
+    (line,) = lines_of({"ZIPCHAT_DATABASE": LAKE})
+    assert line.startswith("ZIPCHAT_DATA_PATH: not set. A lake needs it")
+    found = Settings.from_environment({"ZIPCHAT_DATABASE": LAKE, "ZIPCHAT_DATA_PATH": "lake"})
+    assert (found.database, found.data_path) == (LAKE, str(PROJECT / "lake"))
+    assert found.budget_database == PROJECT / "data" / "budget.sqlite"
+    place = {"ZIPCHAT_DATABASE": LAKE, "ZIPCHAT_DATA_PATH": "s3://bucket/prefix"}
+    assert Settings.from_environment(place).data_path == "s3://bucket/prefix"
+    assert Settings.from_environment({"ZIPCHAT_DATABASE": "md:chats"}).database == "md:chats"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{LAKE} password={SECRET}",
+        f"ducklake:postgres:postgresql://user:{SECRET}@db.example.com/lake",
+        f"md:chats?motherduck_token={SECRET}",
+    ],
+)
+def test_a_password_in_the_databases_name_is_refused_and_not_shown(name: str) -> None:
+    (line,) = lines_of({"ZIPCHAT_DATABASE": name, "ZIPCHAT_DATA_PATH": "lake"})
+    assert line.startswith("ZIPCHAT_DATABASE: it contains a password")
+    assert SECRET not in line
+
+
 # The database's name
 
 

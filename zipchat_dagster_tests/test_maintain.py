@@ -1,0 +1,105 @@
+"""`maintain_job`: a file is compacted when that is worth it, and a lake's files are merged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from zipchat_dagster.maintain import maintain_job
+from zipchat_dagster.publish import publish_job
+from zipchat_dagster.resources import WarehouseResource
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster_tests.conftest import Lakes, Open
+
+TABLES = "select table_name, column_name, data_type from duckdb_columns() where schema_name = 'zipchat' order by all"
+COMPLETENESS = "select count(*) from zipchat.message_completeness"
+
+
+def maintain(resource: WarehouseResource, *, dry_run: bool) -> dict[str, Any]:
+    """Run the job; returns its metadata."""
+    result = maintain_job.execute_in_process(
+        resources={"warehouse": resource},
+        run_config={"ops": {"maintain": {"config": {"dry_run": dry_run}}}},
+    )
+    (event,) = result.filter_events(lambda e: e.event_type == dg.DagsterEventType.STEP_OUTPUT)
+    return {name: value.value for name, value in event.step_output_data.metadata.items()}
+
+
+def read(tables: Warehouse, query: str) -> list[tuple[Any, ...]]:
+    with tables.connection(read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_a_file_of_which_much_is_unused_is_compacted(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    resource = WarehouseResource(database=str(path))
+    tables = resource.warehouse
+    with tables.transaction():
+        pass
+    for statement in (
+        "insert into zipchat.raw_messages (chat_id, message_id, message)"
+        " select 1, i, md5(i::varchar) from range(100_000) r (i)",
+        "delete from zipchat.raw_messages where message_id >= 10",
+    ):
+        with tables.connection() as connection:
+            connection.execute(statement)
+    path.chmod(0o640)
+    schema = read(tables, TABLES)
+
+    before = path.stat().st_size
+    dry = maintain(resource, dry_run=True)
+    assert path.stat().st_size == before
+    assert dry["bytes_unused"] > 0.2 * before
+    done = maintain(resource, dry_run=False)
+    assert done["bytes_before"] == before
+    assert done["bytes_after"] == path.stat().st_size < before / 2
+    assert maintain(resource, dry_run=False)["bytes_after"] == done["bytes_after"]
+
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert read(tables, TABLES) == schema
+    assert read(tables, COMPLETENESS) == [(0,)]
+    assert read(tables, "select count(*), max(message_id) from zipchat.raw_messages") == [(10, 9)]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [path.name, f"{path.name}.lock"]
+
+
+def test_a_run_that_is_killed_while_compacting_leaves_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    tables = Warehouse(path)
+    with tables.transaction():
+        pass
+
+    def killed(connection: Any, fresh: Path) -> None:
+        fresh.write_text("half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zipchat_dagster.warehouse.file.WORTH_COMPACTING", -1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("zipchat_dagster.warehouse.file._copy_tables", killed)
+        tables.maintain()
+    assert read(tables, COMPLETENESS) == [(0,)]
+    tables.maintain()
+    assert read(tables, COMPLETENESS) == [(0,)]
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+def test_the_jobs_of_a_lake(lakes: Lakes, tmp_path: Path) -> None:
+    name = lakes.create()
+    resource = WarehouseResource(database=lakes.address(name), data_path=lakes.data_path)
+    for number in range(3):
+        with resource.warehouse.transaction() as transaction:
+            transaction.execute("store_setting", name=str(number), value="")
+    dry, done = maintain(resource, dry_run=True), maintain(resource, dry_run=False)
+    assert "files_merged" not in dry
+    assert done["files_merged"] > 0
+    assert done["data_files_after"] < done["data_files_before"] == dry["data_files_before"]
+    assert publish_job.execute_in_process(resources={"warehouse": resource}).success
+    lakes.drop(name)
+
+
+def test_the_first_run_of_all_may_be_this_one(place: Open) -> None:
+    assert place("new").maintain()
