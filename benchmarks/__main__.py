@@ -1,9 +1,10 @@
 """`make bench`: what the design promises, as figures and ratios. About five minutes.
 
-`make bench SECTIONS="cost memory"` runs only these sections. Three run only when named:
+`make bench SECTIONS="cost memory"` runs only these sections. Four run only when named:
 `long_backfill`, 100,000 conversations in about ten minutes; `metrics`, of a year with ten million
-messages; and `peers`, this project beside dlt and a plain script. All but `metrics` read from a
-sandbox on this machine. Nothing here asserts anything.
+messages; `peers`, this project beside dlt and a plain script; and `lake`, a lake beside a file, for
+which PostgreSQL must be installed. All but `metrics` read from a sandbox on this machine. Nothing
+here asserts anything.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import sys
 
 from benchmarks import budget
+from benchmarks.lake import lake
 from benchmarks.metrics import metrics
 from benchmarks.peers import peers
 from benchmarks.storage import file_lock, long_backfill, memory
@@ -21,7 +23,7 @@ from benchmarks.sync import completeness, cost, kill, live, windows
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     usual = (completeness, cost, windows, live, kill, file_lock, memory, overhead)
-    known = {section.__name__: section for section in (*usual, long_backfill, metrics, peers)}
+    known = {section.__name__: section for section in (*usual, long_backfill, metrics, peers, lake)}
     if unknown := [name for name in sys.argv[1:] if name not in known]:
         sys.exit(f"There is no section {', '.join(unknown)}; there are {', '.join(known)}.")
     for section in [known[name] for name in sys.argv[1:]] or usual:

@@ -50,7 +50,7 @@ for attempt in range(10):
     try:
         with ZipchatClient(
             api_key=DEFAULT_KEY, chat_id=1, base_url=given["url"], clock=Clock(),
-            budget_path=Path("budget.sqlite"), concurrency=2, logger=log,
+            concurrency=2, logger=log,
         ) as client:
             sync_users(client, warehouse)
             sync_conversations(client, warehouse, since=since, refresh=True, log=log)

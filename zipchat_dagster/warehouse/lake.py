@@ -38,16 +38,17 @@ if TYPE_CHECKING:
 
 # Options of a new lake. They are kept in its catalog and hold for whoever writes to it.
 OPTIONS: Final = {
-    # DuckLake would keep small inserts in PostgreSQL. Up to 1.0 that loses JSON columns
-    # (github.com/duckdb/ducklake/issues/1175), and each of our raw tables has one.
+    # DuckLake would keep small inserts in PostgreSQL. In 1.0, several faults of such rows are known
+    # (JSON columns, github.com/duckdb/ducklake/issues/1175; deleted rows that come back, 1215), and
+    # each of our raw tables has JSON. A single JSON row survived here.
     "data_inlining_row_limit": "0",
-    # A third smaller than with the default, snappy.
+    # Smaller than with the default, snappy.
     "parquet_compression": "zstd",
     # Small enough to be merged within MEMORY_LIMIT.
     "target_file_size": "64MB",
 }
-# Connections of one process to the catalog. DuckLake's 8 are too few for a query over many tables,
-# which then waits for 30 s and fails.
+# Connections that one process keeps to the catalog at most. With the default, a query over many
+# tables can wait for 30 s and fail (ducklake/issues/1031). Idle ones are closed after a minute.
 CONNECTIONS: Final = 64
 CONNECT_SECONDS: Final = 10
 # A writer whose machine is gone loses its turn after about a minute; PostgreSQL's default is hours.
