@@ -49,9 +49,9 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 
 lock: .venv/ready ## update the lock files from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(LOCK) --extra dev --extra deploy -o requirements.lock
-	$(LOCK) --extra deploy -c requirements.lock -o deploy/requirements.lock
-	$(LOCK) --extra deploy --extra kubernetes -c requirements.lock -o deploy/requirements-kubernetes.lock
+	$(LOCK) --extra dev --extra deploy --extra lake -o requirements.lock
+	$(LOCK) --extra deploy --extra lake -c requirements.lock -o deploy/requirements.lock
+	$(LOCK) --extra deploy --extra kubernetes --extra lake -c requirements.lock -o deploy/requirements-kubernetes.lock
 
 clean: ## remove the environment, caches, and the data of demo, dev and sandbox
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info \
