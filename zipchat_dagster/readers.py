@@ -11,6 +11,9 @@ until it is closed:
 
     with open_read_only("data/warehouse.duckdb") as connection:
         backlog = connection.execute("from zipchat.escalations where is_open").df()
+
+In a lake, readers wait for nobody and nobody for them. The same function opens one, by the name
+that ZIPCHAT_DATABASE has.
 """
 
 from collections.abc import Iterator
@@ -20,22 +23,32 @@ from pathlib import Path
 import duckdb
 
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.engine import WarehouseError
+from zipchat_dagster.warehouse.engine import WarehouseError, is_shared
 
 
 @contextmanager
-def open_read_only(path: str | Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_read_only(
+    database: str | Path, *, data_path: str = ""
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection to the live database. Times are in UTC.
 
-    No sync can write until the block ends: fetch what you need and leave it. If another process
-    has the database open, this waits, and the log says which process it is.
+    With a file, no sync can write until the block ends: fetch what you need and leave it. If
+    another process has the file open, this waits, and the log says which process it is.
+
+    Args:
+        database: a file, or a lake as in ZIPCHAT_DATABASE.
+        data_path: as in ZIPCHAT_DATA_PATH; needed if it is an object store's address.
 
     Raises:
-        WarehouseError: the file does not exist, or stays in use for too long.
+        WarehouseError: the file does not exist, stays in use for too long, or the lake cannot be
+            reached.
     """
-    database = Path(path).expanduser()
-    if not database.exists():
-        raise WarehouseError(f"{database} does not exist. Has anything been synced into it yet?")
-    reader = Warehouse(database)
+    if not is_shared(str(database)):
+        database = Path(database).expanduser()
+        if not database.exists():
+            raise WarehouseError(
+                f"{database} does not exist. Has anything been synced into it yet?"
+            )
+    reader = Warehouse(database, data_path=data_path)
     with reader.connection(read_only=True, purpose="open_read_only") as connection:
         yield connection

@@ -278,10 +278,10 @@ class Lake(_Shared):
             connection.execute("create secret (type s3, provider credential_chain)")
         connection.execute(f"set global pg_pool_max_connections = {CONNECTIONS}")
         address = f"{LAKE}connect_timeout={CONNECT_SECONDS} {self._conninfo}"
-        connection.execute(
-            f"attach {quoted(address)} as warehouse"
-            f" (data_path {quoted(self._data_path)}, automatic_migration false)"
-        )
+        options = "automatic_migration false"
+        if self._data_path:  # an existing lake knows its own
+            options += f", data_path {quoted(self._data_path)}"
+        connection.execute(f"attach {quoted(address)} as warehouse ({options})")
         connection.execute("use warehouse")
         return connection
 

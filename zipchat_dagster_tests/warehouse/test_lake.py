@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from zipchat_dagster.readers import open_read_only
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster_tests.conftest import Lakes
@@ -61,6 +63,17 @@ def test_a_reader_sees_what_is_committed_while_a_writer_has_its_turn(
             put(warehouse, conversation(id=number))  # nor does the writer wait for the reader
         assert connection.execute(COUNT).fetchall() == [(1,)]  # one snapshot for the whole block
     assert read(reader, COUNT) == [(6,)]
+
+
+def test_a_notebook_opens_the_lake_by_its_name_alone(
+    lakes: Lakes, name: str, warehouse: Warehouse
+) -> None:
+    put(warehouse, conversation())
+    with (
+        warehouse.connection(),  # somebody's turn
+        open_read_only(lakes.address(name)) as connection,
+    ):
+        assert connection.execute(COUNT).fetchall() == [(1,)]
 
 
 def test_a_reader_cannot_write(warehouse: Warehouse) -> None:
@@ -241,6 +254,20 @@ def test_data_that_cannot_be_written_loses_nothing(lakes: Lakes, tmp_path: Path)
         (3,),
     ]
     lakes.drop(name)
+
+
+def test_no_space_for_data_loses_nothing(warehouse: Warehouse) -> None:
+    put(warehouse, conversation(id=1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(WarehouseError, match=r"cannot be read or written .*File too large"):
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # as a full disk refuses
+            put(warehouse, conversation(id=2))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    put(warehouse, conversation(id=3))
+    found = "select conversation_id from zipchat.raw_conversations order by 1"
+    assert read(warehouse, found) == [(1,), (3,)]
 
 
 def test_after_a_restart_of_postgresql_it_goes_on(lakes: Lakes, warehouse: Warehouse) -> None:
