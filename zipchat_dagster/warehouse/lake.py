@@ -50,7 +50,8 @@ OPTIONS: Final = {
 # Connections that one process keeps to the catalog at most. With the default, a query over many
 # tables can wait for 30 s and fail (ducklake/issues/1031). Idle ones are closed after a minute.
 CONNECTIONS: Final = 64
-CONNECT_SECONDS: Final = 10
+# What libpq would wait for much longer: a server that does not answer, or that is gone.
+WAITS: Final = "connect_timeout=10 keepalives_idle=30 keepalives_interval=10 keepalives_count=3"
 # A writer whose machine is gone loses its turn after about a minute; PostgreSQL's default is hours.
 KEEPALIVE: Final = (
     "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
@@ -59,7 +60,7 @@ TURN: Final = 0x7A697063  # the advisory lock's key, "zipc"; locks are per datab
 KEEP_SNAPSHOTS: Final = "7 days"
 KEEP_FILES: Final = "1 day"  # after their snapshot expired: somebody may still be reading them
 REWRITE_FROM: Final = 0.2  # the fraction of a file's rows that is deleted
-MERGED_AT_ONCE: Final = 100  # files per table and run, which bounds how long writers wait
+MERGES: Final = 100  # merged files per table and run, which bounds how long writers wait
 
 
 class _Shared:
@@ -143,6 +144,11 @@ class Lake(_Shared):
         self._conninfo = database.removeprefix(LAKE)
         named = re.search(r"dbname\s*=\s*'?(\w+)", self._conninfo)
         super().__init__(database, named[1] if named else "lake")
+        if "://" in self._conninfo:
+            raise WarehouseError(
+                "A lake's catalog is written as ducklake:postgres:dbname=… host=… user=…, not as an"
+                " address with ://."
+            )
         self._data_path = data_path
         self._postgres: psycopg2.extensions.connection | None = None
 
@@ -165,8 +171,7 @@ class Lake(_Shared):
         if not dry_run:
             self._call("ducklake_flush_inlined_data('warehouse')")
             counts["files_merged"] = self._processed(
-                "ducklake_merge_adjacent_files('warehouse',"
-                f" max_compacted_files => {MERGED_AT_ONCE})"
+                f"ducklake_merge_adjacent_files('warehouse', max_compacted_files => {MERGES})"
             )
             counts["files_rewritten"] = self._processed(
                 f"ducklake_rewrite_data_files('warehouse', delete_threshold => {REWRITE_FROM})"
@@ -263,7 +268,7 @@ class Lake(_Shared):
         wait = f"-c lock_timeout={LOCK_TIMEOUT * 1000:.0f}"
         try:
             connection = psycopg2.connect(
-                f"connect_timeout={CONNECT_SECONDS} {self._conninfo}", options=f"{KEEPALIVE} {wait}"
+                f"{WAITS} {self._conninfo}", options=f"{KEEPALIVE} {wait}"
             )
         except psycopg2.Error as error:
             raise WarehouseError(self._explained(str(error))) from None
@@ -277,7 +282,7 @@ class Lake(_Shared):
             _load(connection, "httpfs", "aws")
             connection.execute("create secret (type s3, provider credential_chain)")
         connection.execute(f"set global pg_pool_max_connections = {CONNECTIONS}")
-        address = f"{LAKE}connect_timeout={CONNECT_SECONDS} {self._conninfo}"
+        address = f"{LAKE}{WAITS} {self._conninfo}"
         options = "automatic_migration false"
         if self._data_path:  # an existing lake knows its own
             options += f", data_path {quoted(self._data_path)}"

@@ -277,6 +277,11 @@ def test_after_a_restart_of_postgresql_it_goes_on(lakes: Lakes, warehouse: Wareh
     assert read(warehouse, COUNT) == [(2,)]
 
 
+def test_an_address_is_refused_because_it_could_hold_a_password() -> None:
+    with pytest.raises(WarehouseError, match="dbname="):
+        Warehouse("ducklake:postgres:postgresql://user@host/lake", data_path="data")
+
+
 def test_a_password_in_the_name_is_refused_and_not_shown(lakes: Lakes, name: str) -> None:
     for address in (
         f"{lakes.address(name)} password=secret",
