@@ -77,7 +77,8 @@ def is_shared(database: str) -> bool:
 def has_password(database: str) -> bool:
     """Whether the name of a lake or a MotherDuck database contains a secret, which every message
     about it would show."""
-    return bool(re.search(r"(password|token)\s*=|://[^@]*:[^@]*@", unquote(database), re.IGNORECASE))
+    pattern = r"(password|token)\s*=|://[^@]*:[^@]*@"
+    return bool(re.search(pattern, unquote(database), re.IGNORECASE))
 
 
 def in_memory(temporary: str, **options: str) -> duckdb.DuckDBPyConnection:
