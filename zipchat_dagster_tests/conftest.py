@@ -248,7 +248,7 @@ def opened_on(engine: str, request: pytest.FixtureRequest, folder: Path) -> Iter
         lakes.drop(name)
 
 
-@pytest.fixture(params=["file", "lake"])
+@pytest.fixture(params=["file", "lake"] if THOROUGH else ["file"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Where a test's tables are, on each engine in turn: `place()` opens them."""
     with opened_on(request.param, request, tmp_path) as opened:

@@ -225,7 +225,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def test_a_run_that_dies_with_its_container_is_finished_after_the_restart(
-    tmp_path: Path, server: Server
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat = generate(seed=3, conversations=40, days=10, now=NOW, max_messages=8)
     is_reading, may_read = Event(), Event()
@@ -235,10 +235,12 @@ def test_a_run_that_dies_with_its_container_is_finished_after_the_restart(
         may_read.wait(SECONDS)
 
     sandbox = Sandbox(chat=chat, limit=None, before_request=hold)
-    database = tmp_path / "zipchat.duckdb"
     with serve(sandbox) as url:
-        # On files. Without these two, the database and the budget are those of compose.yaml.
-        settings = sandbox_environment(url, database)
+        settings = sandbox_environment(url, tmp_path / "unused.duckdb")
+        del (
+            settings["ZIPCHAT_DATABASE"],
+            settings["ZIPCHAT_BUDGET_DATABASE"],
+        )  # those of the service
         deployment = Deployment(tmp_path, server, settings)
         try:
             deployment.start("code")
@@ -255,9 +257,13 @@ def test_a_run_that_dies_with_its_container_is_finished_after_the_restart(
         finally:
             may_read.set()
             deployment.stop()
+    monkeypatch.setenv("PGPASSWORD", server.password)
+    location = deployment.environment("code")
+    lake = Warehouse(location["ZIPCHAT_DATABASE"], data_path=location["ZIPCHAT_DATA_PATH"])
     query = "select count(*) from zipchat.raw_messages where partition_date = $day"
-    ((messages,),) = Project(sandbox, Warehouse(database)).rows(query, day=DAY)
+    ((messages,),) = Project(sandbox, lake).rows(query, day=DAY)
     assert messages > 0
+    assert (tmp_path / "lake_report.html").exists()
     database_url = (
         f"postgresql+psycopg2://zipchat:{server.password}@127.0.0.1:{server.port}/dagster"
     )

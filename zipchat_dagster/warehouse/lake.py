@@ -66,14 +66,14 @@ MERGES: Final = 100  # merged files per table and run, which bounds how long wri
 class _Shared:
     """What a lake and MotherDuck have in common: the database is elsewhere and stays attached."""
 
-    def __init__(self, database: str, name: str) -> None:
+    def __init__(self, database: str, path: Path) -> None:
         if has_password(database):
             raise WarehouseError(
                 "The database's name contains a password or a token. Leave it out, and set"
                 " PGPASSWORD or write a line for it in ~/.pgpass (motherduck_token for MotherDuck)."
             )
         self._database = database
-        self.path = Path("data") / f"{name}.duckdb"
+        self.path = path
         self._duckdb: duckdb.DuckDBPyConnection | None = None
 
     @contextmanager
@@ -143,7 +143,9 @@ class Lake(_Shared):
     def __init__(self, database: str, data_path: str) -> None:
         self._conninfo = database.removeprefix(LAKE)
         named = re.search(r"dbname\s*=\s*'?(\w+)", self._conninfo)
-        super().__init__(database, named[1] if named else "lake")
+        # The report goes beside a folder of data, which is there to be written to.
+        beside = Path("data") if "://" in data_path else Path(data_path).parent
+        super().__init__(database, beside / f"{named[1] if named else 'lake'}.duckdb")
         if "://" in self._conninfo:
             raise WarehouseError(
                 "A lake's catalog is written as ducklake:postgres:dbname=… host=… user=…, not as an"
@@ -334,7 +336,7 @@ class MotherDuck(_Shared):
 
     def __init__(self, database: str) -> None:
         self._name = database.removeprefix(MOTHERDUCK)
-        super().__init__(database, self._name)
+        super().__init__(database, Path("data") / f"{self._name}.duckdb")
 
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Nothing: MotherDuck decides how tables are stored."""

@@ -16,9 +16,9 @@ import pytest
 
 from zipchat_dagster.warehouse import Warehouse, schema_tables
 from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_metrics
+from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.migrations import MIGRATIONS, SETTING, VERSION
 from zipchat_dagster.warehouse.tables import SQL, sql
-from zipchat_dagster.warehouse.warehouse import WarehouseError
 from zipchat_dagster_tests.warehouse.write_version import VERSIONS
 
 SHAPE = """
