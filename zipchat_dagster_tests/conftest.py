@@ -216,7 +216,7 @@ class Lakes:
 @pytest.fixture(scope="session")
 def lakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakes]:
     """Skipped where PostgreSQL's programs or the extra `lake` are missing."""
-    for module in ("psycopg2", "duckdb_extensions"):
+    for module in ("psycopg2", "duckdb_extension_ducklake"):
         pytest.importorskip(module, reason="a lake needs: pip install '.[lake]'")
     folder = tmp_path_factory.mktemp("lakes")
     with postgres(folder) as server, pytest.MonkeyPatch.context() as environment:

@@ -14,7 +14,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -361,23 +361,23 @@ class _InUseError(Exception):
 
 
 def _load(connection: duckdb.DuckDBPyConnection, *extensions: str) -> None:
-    """Load DuckDB's extensions, from Python packages where there are such, else from its site."""
+    """Load DuckDB's extensions: each from its Python package if that is installed for this DuckDB,
+    which writes nothing to the home folder, else from DuckDB's site."""
     for name in extensions:
+        package = find_spec(f"duckdb_extension_{name}")
+        file = f"extensions/v{duckdb.__version__}/{name}.duckdb_extension"
+        path = Path(package.origin or "").parent / file if package else None
         try:
-            connection.execute(f"load {name}")
-        except duckdb.IOException:
-            try:
-                packages = import_module("duckdb_extensions")
-                packages.import_extension(name, con=connection)
-            except (ImportError, duckdb.Error):
-                try:
-                    connection.execute(f"install {name}")
-                except duckdb.Error as error:
-                    raise WarehouseError(
-                        f"DuckDB's extension {name} cannot be installed ({_first_line(error)})."
-                        " A lake needs: pip install 'zipchat-dagster[lake]'"
-                    ) from None
-            connection.execute(f"load {name}")
+            if path and path.exists():
+                connection.execute(f"load {quoted(str(path))}")
+            else:
+                connection.execute(f"install {name}")
+                connection.execute(f"load {name}")
+        except duckdb.Error as error:
+            raise WarehouseError(
+                f"DuckDB's extension {name} cannot be loaded ({_first_line(error)})."
+                " A lake needs: pip install 'zipchat-dagster[lake]'"
+            ) from None
 
 
 def _temporary() -> Path:
