@@ -134,7 +134,9 @@ def test_permits_of_a_killed_process_soon_stop_counting(bench: Bench) -> None:
 
 
 def test_threads_of_one_client_never_overspend(tmp_path: Path) -> None:
-    with serve(Sandbox(chat=Chat(), limit=10_000)) as base_url:
+    # A window that no minute's end cuts in two.
+    sandbox = Sandbox(chat=Chat(), limit=10_000, window_alignment="first_request")
+    with serve(sandbox) as base_url:
         budget = Budget(DEFAULT_KEY, database=tmp_path / "budget.sqlite")
         with (
             httpx.Client(transport=BudgetTransport(httpx.HTTPTransport(), budget)) as client,
