@@ -48,7 +48,7 @@ def raw_messages(
     """Messages **created** on the partition's day.
 
     Reads the messages of each stored conversation that can have some in the range and whose
-    stored messages do not reach its newest one. They are committed in batches of some hundred
+    stored messages do not reach its newest one. They are committed in batches of about 1,000
     rows or a second, whichever is first, so a killed run loses at most a batch, and a long one
     reports its days as they are done.
 
