@@ -26,6 +26,23 @@ Open = Callable[..., Warehouse]  # of a name (the same name: the same tables) an
 LOG = logging.getLogger("zipchat_dagster")
 # Set by .ci/run: random searches are longer and more processes run at once.
 THOROUGH = "THOROUGH" in os.environ
+thorough = pytest.mark.skipif(
+    not THOROUGH, reason="takes long: runs in .ci/run, or with THOROUGH=1"
+)
+# These mostly wait for processes of Dagster's. Begun first, they wait while the others are at work.
+FIRST = (
+    "test_ui.py",
+    "test_deploy.py",
+    "test_many_runs.py",
+    "test_definitions.py",
+    "test_variants.py",
+    "test_many_machines.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(FIRST)))
 
 
 class Clock:
@@ -52,6 +69,7 @@ class Project:
         self.clock = Clock()
 
     def client(self, **options: Any) -> ZipchatClient:
+        self.sandbox.clock = self.clock.time  # one clock, so that no midnight comes in between
         return ZipchatClient(
             api_key=DEFAULT_KEY,
             chat_id=self.sandbox.chat.chat_id,

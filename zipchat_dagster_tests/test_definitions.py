@@ -19,7 +19,7 @@ from zipchat_dagster.assets.leads import leads
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW, Project, midnight
+from zipchat_dagster_tests.conftest import NOW, Project, midnight, thorough
 
 PROJECT = Path(__file__).resolve().parent.parent
 FIRST = f"{NOW - timedelta(days=6):%Y-%m-%d}"
@@ -158,6 +158,7 @@ def test_derived_tables_need_no_api(project: Project) -> None:
         assert project.rows(f"select count(*) > 0 from zipchat.{table}") == [(True,)]
 
 
+@thorough
 def test_dg_knows_the_project(tmp_path: Path, url: str) -> None:
     settings = environment(tmp_path, url)
     assert run(["dg", "check", "defs"], settings).returncode == 0

@@ -30,7 +30,7 @@ from zipchat_dagster.demo import sandbox_environment
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW, Project
+from zipchat_dagster_tests.conftest import NOW, Project, thorough
 from zipchat_dagster_tests.postgres import Server, free_port, postgres, programs
 
 DEPLOY = PROJECT / "deploy"
@@ -224,6 +224,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
+@thorough
 def test_a_run_that_dies_with_its_container_is_finished_after_the_restart(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,6 @@ def test_an_odd_server_is_synced_completely_and_a_second_run_is_cheap(
     chat = generate(seed=2, conversations=300, days=30, now=NOW, max_messages=20)
     sandbox = Sandbox(chat=chat, limit=None, **options)
     project = Project(sandbox, Warehouse(tmp_path / "warehouse.duckdb"))
-    project.sandbox.clock = project.clock.time
     first, result = project.sync()
     assert (result.conversations, result.failures, result.missing) == (300, {}, [])
     project.assert_tables_agree()

@@ -56,7 +56,7 @@ def test_all_malformed_settings_are_reported_together_a_line_each() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("ZIPCHAT_START_DATE", f"{TOMORROW + timedelta(days=1)}"),
+        ("ZIPCHAT_START_DATE", f"{TOMORROW + timedelta(days=2)}"),
         ("ZIPCHAT_START_DATE", "1700000000"),
         ("ZIPCHAT_TIMEZONE", "../etc/passwd"),
         ("ZIPCHAT_TIMEZONE", "Europe"),

@@ -277,7 +277,6 @@ def test_after_a_bulk_deletion_each_run_looks_up_some_until_all_are_known(tmp_pa
     count = MOST_UNLISTED + 30
     chat = generate(seed=2, conversations=count + 5, days=10, now=NOW, max_messages=2)
     project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "warehouse.duckdb"))
-    project.sandbox.clock = project.clock.time
     project.sync()
     before = project.rows("select as_of from zipchat.listing_coverage")
     project.clock.sleep(60)
@@ -389,7 +388,6 @@ def test_under_change_and_faults_and_kills_nothing_is_lost(
         ),
         Warehouse(tmp_path_factory.mktemp("lost") / "zipchat.duckdb"),
     )
-    project.sandbox.clock = project.clock.time
     random = Random(seed)
 
     class Killed(BaseException):
@@ -424,7 +422,6 @@ def test_under_change_and_faults_and_kills_nothing_is_lost(
 def test_a_state_that_changes_between_two_pages_is_stored_before_and_after(tmp_path: Path) -> None:
     chat = generate(seed=4, conversations=150, days=30, now=NOW, max_messages=2)
     project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "warehouse.duckdb"))
-    project.sandbox.clock = project.clock.time
     newest_first = sorted(chat.conversations.values(), key=lambda c: c.last_message_at)[::-1]
     on_both_pages = newest_first[98].id
 
