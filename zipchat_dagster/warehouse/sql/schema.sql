@@ -105,7 +105,99 @@ create table if not exists zipchat.escalations (
     first_responder_id bigint, -- who wrote it, users.user_id
     superseded_at timestamptz, -- the next escalation of the conversation, if it came before a resolution
     ended_at timestamptz, -- the first of resolved_at, superseded_at and the conversation's missing_since; NULL while open
-    is_open boolean -- ended_at is NULL
+    is_open boolean, -- ended_at is NULL
+    turns_before bigint, -- customer turns of the conversation that were asked before it
+    seconds_to_escalation double, -- seconds from the conversation's created_at to escalated_at
+    first_response_seconds double, -- seconds from escalated_at to first_response_at
+    first_response_business_seconds double, -- the same in business hours; NULL without ZIPCHAT_BUSINESS_HOURS
+    resolution_seconds double, -- seconds from escalated_at to resolved_at
+    resolution_business_seconds double, -- the same in business hours
+    replies bigint, -- manual replies while it ran
+    agents bigint, -- different people who wrote them
+    reassignments bigint, -- changes from one assignee to another while it ran, as far as they were observed
+    customer_wait_seconds double, -- seconds that the customer waited for a person in all; up to computed_at while open
+    is_one_touch boolean, -- resolved with exactly one reply
+    is_abandoned boolean, -- ended without a reply, or not answered and the customer silent for a day
+    computed_at timestamptz -- when this row was derived, by this machine's clock
+);
+
+-- grain: one row per customer turn: messages of a customer with no answer in between
+-- The AI's messages are not answers while a person has the conversation, from an escalation to its end.
+create table if not exists zipchat.customer_turns (
+    chat_id bigint, -- the chat
+    conversation_id bigint, -- raw_conversations.conversation_id
+    turn bigint, -- its number in the conversation, from 1
+    partition_date date, -- day of asked_at in ZIPCHAT_TIMEZONE
+    channel varchar, -- of the conversation
+    asked_at timestamptz, -- the turn's first message
+    customer_messages bigint, -- how many messages the turn has
+    answered_at timestamptz, -- the first answer; NULL while there is none
+    answered_by varchar, -- ai or human
+    sender_id bigint, -- who answered, users.user_id; NULL for the AI
+    answer_seconds double, -- seconds from asked_at to answered_at
+    answer_business_seconds double, -- the same in business hours, for a human's answer
+    escalated_at timestamptz -- the escalation that was running at asked_at, escalations.escalated_at; NULL if the AI had the conversation
+);
+
+-- grain: one row per promise to an escalated customer: first response, each next response, resolution
+create table if not exists zipchat.sla_events (
+    chat_id bigint, -- the chat
+    conversation_id bigint, -- raw_conversations.conversation_id
+    escalated_at timestamptz, -- escalations.escalated_at
+    metric varchar, -- first_response, next_response or resolution
+    partition_date date, -- day of starts_at in ZIPCHAT_TIMEZONE
+    channel varchar, -- of the conversation
+    agent_id bigint, -- who responded, else the escalation's assignee, users.user_id
+    starts_at timestamptz, -- escalated_at; for a next response, when the customer asked
+    ended_at timestamptz, -- when it was kept, or when the escalation ended without it; NULL while active
+    is_kept boolean, -- whether the response or resolution came
+    target_seconds double, -- the metric's target; NULL where none is set
+    breach_at timestamptz, -- starts_at plus the target
+    elapsed_seconds double, -- seconds from starts_at to ended_at, up to computed_at while active
+    is_active boolean, -- ended_at is NULL
+    is_breached boolean, -- past breach_at at ended_at, or at computed_at while active; NULL without a target
+    business_breach_at timestamptz, -- when the target has passed in business hours; NULL without ZIPCHAT_BUSINESS_HOURS
+    elapsed_business_seconds double, -- elapsed_seconds in business hours
+    is_business_breached boolean, -- is_breached in business hours
+    computed_at timestamptz -- when this row was derived, by this machine's clock
+);
+
+-- grain: one row per conversation, with everything that can be told from it
+create table if not exists zipchat.conversation_facts (
+    chat_id bigint, -- the chat
+    conversation_id bigint, -- raw_conversations.conversation_id
+    partition_date date, -- day of created_at in ZIPCHAT_TIMEZONE
+    created_at timestamptz, -- when the conversation began
+    channel varchar, -- web, chat, email, whatsapp, instagram or messenger
+    lead_id bigint, -- the customer, leads.lead_id; NULL for an anonymous visitor
+    is_first_of_lead boolean, -- whether the lead had no earlier conversation; NULL without a lead
+    is_complete boolean, -- whether all its messages are stored; if not, what follows is provisional
+    customer_messages bigint, -- messages written by the customer
+    ai_messages bigint, -- by the AI
+    human_messages bigint, -- by people (manual replies)
+    agents bigint, -- different people who wrote them
+    customer_turns bigint, -- rows in customer_turns
+    turns_answered_by_ai bigint, -- of those, answered by the AI first
+    turns_answered_by_human bigint, -- of those, answered by a person first
+    turns_unanswered bigint, -- of those, not answered
+    first_customer_message_at timestamptz, -- the customer's first message
+    last_customer_message_at timestamptz, -- the customer's last message
+    first_ai_answer_seconds double, -- seconds from the customer's first turn that the AI answered to that answer
+    first_human_answer_at timestamptz, -- the first manual reply
+    last_message_at timestamptz, -- the newest stored message
+    last_author varchar, -- who wrote it: customer, ai or human
+    escalations bigint, -- rows in escalations
+    first_escalated_at timestamptz, -- the first escalation
+    last_escalated_at timestamptz, -- the last escalation
+    last_resolved_at timestamptz, -- the last resolution
+    is_open boolean, -- whether an escalation is open
+    reopened_at timestamptz, -- the first escalation after a resolution
+    reopened_after_seconds double, -- seconds from that resolution to reopened_at
+    is_ai_involved boolean, -- whether the AI wrote after a customer's message
+    is_automation_pending boolean, -- as is_automated, but ZIPCHAT_QUIET_HOURS are not over yet
+    is_automated boolean, -- AI involved, no person, no escalation, the AI's message is the last, then quiet for ZIPCHAT_QUIET_HOURS
+    repeat_contact_at timestamptz, -- automated: the same lead's first message in another conversation within 7 days after the last one here
+    computed_at timestamptz -- when this row was derived, by this machine's clock
 );
 
 -- grain: one row per day, chat, dimension (all, channel, agent) and its value
@@ -136,12 +228,43 @@ create table if not exists zipchat.escalation_metrics (
     resolution_seconds_p50 double, -- seconds from escalated_at to resolved_at, exact median
     resolution_seconds_p90 double, -- 90th percentile
     resolution_seconds_mean double, -- mean
+    resolution_business_seconds_p50 double, -- the same in business hours, exact median
+    resolution_business_seconds_p90 double, -- 90th percentile
+    next_response_seconds_p50 double, -- seconds from a turn of that day in a person's hands to a person's answer, exact median over turns
+    next_response_seconds_p90 double, -- 90th percentile
+    responses_under_1h bigint, -- of that day's escalations, those first answered within an hour
+    responses_1h_to_4h bigint, -- within four hours, but not one
+    responses_4h_to_8h bigint, -- within eight hours, but not four
+    responses_8h_to_24h bigint, -- within a day, but not eight hours
+    responses_over_24h bigint, -- later
+    one_touch bigint, -- of that day's escalations, those resolved with exactly one reply
+    abandoned bigint, -- of that day's escalations, those that ended without a reply, or are not answered and the customer silent for a day
     backlog_at_day_end bigint, -- escalations open when the day ended (now, for today)
     backlog_age_seconds_p50 double, -- their age then, median
     backlog_age_seconds_max double, -- the oldest one's
     customer_messages bigint, -- messages of that day written by customers
     ai_messages bigint, -- by the AI
     human_messages bigint, -- by people (manual replies)
+    computed_at timestamptz -- when this row was computed, by this machine's clock
+);
+
+-- grain: one row per chat, hour, dimension (all, channel) and its value; for a channel only hours in which something happened
+create table if not exists zipchat.activity_by_hour (
+    chat_id bigint, -- the chat
+    partition_date date, -- the hour's day in ZIPCHAT_TIMEZONE
+    hour_start timestamptz, -- when the hour began; an hour that clocks repeat is two rows
+    weekday bigint, -- of the local time: 1 is Monday, 7 Sunday
+    hour bigint, -- of the local time, 0 to 23
+    dimension varchar, -- all or channel
+    dimension_value varchar, -- all; the channel, or unknown
+    conversations_started bigint, -- conversations created in the hour
+    customer_messages bigint, -- messages written by customers
+    ai_messages bigint, -- by the AI
+    human_messages bigint, -- by people (manual replies)
+    active_agents bigint, -- different people who wrote them
+    escalations bigint, -- escalations of the hour
+    resolved bigint, -- escalations resolved in the hour
+    open_at_end bigint, -- escalations open when the hour ended (now, for the hour that runs)
     computed_at timestamptz -- when this row was computed, by this machine's clock
 );
 
