@@ -11,6 +11,7 @@ SQL = Path(__file__).parent / "sql"
 
 _TABLE = re.compile(
     r"-- grain: (?P<grain>[^\n]+)\n"
+    r"(?:-- (?!key: )[^\n]+\n)*(?:-- key: (?P<key>[^\n]+)\n)?"
     r"create table if not exists zipchat\.(?P<name>\w+) \(\n(?P<columns>.*?)\n\);",
     re.DOTALL,
 )
@@ -34,13 +35,20 @@ class Column:
     type: str
     description: str
 
+    @property
+    def is_personal(self) -> bool:
+        """Whether it holds personal data, as its comment says."""
+        return "personal data" in self.description
+
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the schema `zipchat`."""
+    """One table of the schema `zipchat`. `key` names the columns that no two rows share; a log has
+    none."""
 
     name: str
     grain: str
+    key: tuple[str, ...]
     columns: tuple[Column, ...]
 
 
@@ -58,7 +66,8 @@ def schema_tables() -> dict[str, Table]:
         columns = tuple(
             Column(**column.groupdict()) for column in _COLUMN.finditer(match["columns"])
         )
-        found[match["name"]] = Table(match["name"], match["grain"], columns)
+        key = tuple(match["key"].split(", ")) if match["key"] else ()
+        found[match["name"]] = Table(match["name"], match["grain"], key, columns)
     return found
 
 

@@ -1,9 +1,11 @@
--- The tables of zipchat_dagster. A comment above a table gives its grain, one beside a column its
--- meaning; tables.py reads both for Dagster's UI and generates docs/tables.md from them.
+-- The tables of zipchat_dagster. The comments above a table give its grain and, unless it is a log, the
+-- columns of its key; one beside a column gives its meaning. tables.py reads them for Dagster's UI, the
+-- checks, docs/tables.md and docs/dbt_sources.yml. “personal data” in a comment marks the column.
 -- Any change of the tables or views needs a migration: see migrations.py and docs/design.md.
 create schema if not exists zipchat;
 
 -- grain: one row per conversation, in its newest observed state
+-- key: chat_id, conversation_id
 create table if not exists zipchat.raw_conversations (
     chat_id bigint, -- the chat
     conversation_id bigint, -- Zipchat's id of the conversation
@@ -23,8 +25,8 @@ create table if not exists zipchat.raw_conversations (
     lead_email_marketing_consent boolean, -- whether the lead agreed to marketing e-mails
     share_url varchar, -- the conversation in Zipchat's app (leads to personal data)
     missing_since timestamptz, -- when the API was first seen without it; NULL while it is there
-    payload json, -- the record as the list endpoint gave it last
-    show_payload json, -- the record as the show endpoint gave it last, without its messages
+    payload json, -- the record as the list endpoint gave it last (personal data)
+    show_payload json, -- the record as the show endpoint gave it last, without its messages (personal data)
     shown_at timestamptz, -- when that was, by the server's clock
     observed_at timestamptz -- when this state was seen, by the server's clock
 );
@@ -44,6 +46,7 @@ create table if not exists zipchat.conversation_history (
 );
 
 -- grain: one row per message
+-- key: chat_id, message_id
 create table if not exists zipchat.raw_messages (
     chat_id bigint, -- the chat
     message_id bigint, -- Zipchat's id of the message
@@ -56,11 +59,12 @@ create table if not exists zipchat.raw_messages (
     status varchar, -- as the API gives it
     sender_id bigint, -- the user who wrote a manual reply, users.user_id
     created_at timestamptz, -- whole seconds; several messages can share one
-    payload json, -- the record as received
+    payload json, -- the record as received (personal data)
     observed_at timestamptz -- when it was read, by the server's clock
 );
 
 -- grain: one row per user who could ever be assigned
+-- key: chat_id, user_id
 create table if not exists zipchat.users (
     chat_id bigint, -- the chat
     user_id bigint, -- Zipchat's id of the user
@@ -71,11 +75,12 @@ create table if not exists zipchat.users (
     first_seen_at timestamptz, -- when the user was first listed
     last_seen_at timestamptz, -- when the user was last listed
     is_current boolean, -- whether the newest complete list shows the user
-    payload json, -- the record as received
+    payload json, -- the record as received (personal data)
     observed_at timestamptz -- when it was read, by the server's clock
 );
 
 -- grain: one row per lead
+-- key: chat_id, lead_id
 create table if not exists zipchat.leads (
     chat_id bigint, -- the chat
     lead_id bigint, -- Zipchat's id of the lead
@@ -85,14 +90,15 @@ create table if not exists zipchat.leads (
     email varchar, -- personal data
     phone_number varchar, -- personal data
     email_marketing_consent boolean, -- whether the lead agreed to marketing e-mails
-    shopify_customer_id varchar, -- the customer in the shop
-    additional_attributes json, -- what the shop attached to the lead
+    shopify_customer_id varchar, -- the customer in the shop (personal data)
+    additional_attributes json, -- what the shop attached to the lead (personal data)
     conversations bigint, -- how many conversations the lead had
     first_contact_at timestamptz, -- when the first of them began
     last_contact_at timestamptz -- newest message in any of them
 );
 
 -- grain: one row per conversation and escalation that was ever seen
+-- key: chat_id, conversation_id, escalated_at
 create table if not exists zipchat.escalations (
     chat_id bigint, -- the chat
     conversation_id bigint, -- raw_conversations.conversation_id
@@ -123,6 +129,7 @@ create table if not exists zipchat.escalations (
 
 -- grain: one row per customer turn: messages of a customer with no answer in between
 -- The AI's messages are not answers while a person has the conversation, from an escalation to its end.
+-- key: chat_id, conversation_id, turn
 create table if not exists zipchat.customer_turns (
     chat_id bigint, -- the chat
     conversation_id bigint, -- raw_conversations.conversation_id
@@ -140,6 +147,7 @@ create table if not exists zipchat.customer_turns (
 );
 
 -- grain: one row per promise to an escalated customer: first response, each next response, resolution
+-- key: chat_id, conversation_id, escalated_at, metric, starts_at
 create table if not exists zipchat.sla_events (
     chat_id bigint, -- the chat
     conversation_id bigint, -- raw_conversations.conversation_id
@@ -163,6 +171,7 @@ create table if not exists zipchat.sla_events (
 );
 
 -- grain: one row per conversation, with everything that can be told from it
+-- key: chat_id, conversation_id
 create table if not exists zipchat.conversation_facts (
     chat_id bigint, -- the chat
     conversation_id bigint, -- raw_conversations.conversation_id
@@ -201,6 +210,7 @@ create table if not exists zipchat.conversation_facts (
 );
 
 -- grain: one row per day, chat, dimension (all, channel, agent) and its value
+-- key: partition_date, chat_id, dimension, dimension_value
 create table if not exists zipchat.escalation_metrics (
     partition_date date, -- the day, in ZIPCHAT_TIMEZONE
     chat_id bigint, -- the chat
@@ -249,6 +259,7 @@ create table if not exists zipchat.escalation_metrics (
 );
 
 -- grain: one row per chat, hour, dimension (all, channel) and its value; for a channel only hours in which something happened
+-- key: chat_id, hour_start, dimension, dimension_value
 create table if not exists zipchat.activity_by_hour (
     chat_id bigint, -- the chat
     partition_date date, -- the hour's day in ZIPCHAT_TIMEZONE
@@ -282,6 +293,7 @@ create table if not exists zipchat.stale_days (
 );
 
 -- grain: one row per chat: every conversation active in [since, as_of] is in raw_conversations
+-- key: chat_id
 create table if not exists zipchat.listing_coverage (
     chat_id bigint, -- the chat
     since timestamptz, -- lower bound of the activity, inclusive
@@ -291,6 +303,7 @@ create table if not exists zipchat.listing_coverage (
 );
 
 -- grain: one row per conversation: every message created in [covered_from, covered_through] is in raw_messages
+-- key: chat_id, conversation_id
 create table if not exists zipchat.message_coverage (
     chat_id bigint, -- the chat
     conversation_id bigint, -- raw_conversations.conversation_id
@@ -306,11 +319,12 @@ create table if not exists zipchat.message_coverage (
 create table if not exists zipchat.rejected_records (
     chat_id bigint, -- the chat
     kind varchar, -- conversation, message or user
-    payload json, -- the record as received
+    payload json, -- the record as received (personal data)
     observed_at timestamptz -- when it was read, by the server's clock
 );
 
 -- grain: one row per setting that the stored rows depend on
+-- key: name
 create table if not exists zipchat.warehouse_settings (
     name varchar, -- schema_version; timezone, whose days partition_date holds; or what is computed with further settings
     value varchar -- what the stored rows are in line with
