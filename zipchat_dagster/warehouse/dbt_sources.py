@@ -8,8 +8,8 @@ import yaml
 
 from zipchat_dagster.warehouse.tables import Table, schema_tables
 
-# In a quiet hour nothing is stored, so the newest row does not show when the last run was. The listing
-# does, and so do the metrics of today, which each run computes.
+# In a quiet hour nothing is stored, so the newest row does not show when the last run was. The
+# listing does, and so do the metrics of today, which each run computes.
 LISTED: Final = {"loaded_at_query": "select max(as_of) from zipchat.listing_coverage"}
 COMPUTED: Final = {"loaded_at_field": "computed_at"}
 NO_FRESHNESS: Final = {"freshness": None}

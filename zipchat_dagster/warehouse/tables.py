@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 SQL = Path(__file__).parent / "sql"
@@ -56,6 +57,11 @@ class Table:
 def sql(name: str) -> str:
     """The text of `sql/<name>.sql`."""
     return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def sql_version(*names: str) -> str:
+    """A hash of statements, for Dagster's `code_version`: it changes when one of them does."""
+    return sha256("\n".join(map(sql, names)).encode()).hexdigest()[:12]
 
 
 @cache

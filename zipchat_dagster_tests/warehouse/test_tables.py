@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from zipchat_dagster.warehouse import Warehouse, schema_tables
-from zipchat_dagster.warehouse.tables import SQL, sql
+from zipchat_dagster.warehouse.tables import SQL, sql, sql_version
 
 
 def test_every_table_of_the_schema_is_found() -> None:
@@ -53,3 +53,23 @@ def test_every_statement_says_its_grain_in_its_first_line() -> None:
     for path in SQL.glob("*.sql"):
         first = path.read_text(encoding="utf-8").splitlines()[0]
         assert path.stem == "schema" or first.startswith("-- grain: "), path.name
+
+
+def test_every_table_but_logs_names_columns_of_its_own_as_its_key() -> None:
+    for table in schema_tables().values():
+        assert set(table.key) <= {column.name for column in table.columns}, table.name
+    without = {table.name for table in schema_tables().values() if not table.key}
+    logs = {"conversation_history", "rejected_records", "changed_conversations", "stale_days"}
+    assert without == logs | {"write_back_attempts"}
+
+
+def test_a_columns_comment_marks_personal_data() -> None:
+    columns = {c.name: c for t in schema_tables().values() for c in t.columns}
+    for name in ("message", "message_text", "lead_email", "payload", "assignee_name"):
+        assert columns[name].is_personal, name
+    assert not columns["conversation_id"].is_personal
+
+
+def test_a_version_changes_with_the_statement() -> None:
+    assert sql_version("merge_users") == sql_version("merge_users")
+    assert sql_version("merge_users") != sql_version("merge_users", "retire_users")
