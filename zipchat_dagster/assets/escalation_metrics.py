@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 
@@ -94,9 +94,9 @@ def escalation_metrics(
         for day in days:
             context.add_asset_metadata(found[day], asset_key=table, partition_key=day)
         for day in restated:
-            metadata = {"restated": True, **found[day]}
-            context.log_event(dg.AssetMaterialization(table, partition=day, metadata=metadata))
-        metadata = {"days_restated": len(restated), **column_lineage(table)}
+            numbers = {"restated": True, **found[day]}
+            context.log_event(dg.AssetMaterialization(table, partition=day, metadata=numbers))
+        metadata: dict[str, Any] = {"days_restated": len(restated), **column_lineage(table)}
         if table == "escalation_metrics":
             preview = summaries.metrics_table(tables, chat_id=zipchat.chat)
             metadata["preview"] = dg.MetadataValue.md(f"```\n{preview}\n```")
