@@ -13,7 +13,7 @@ from zipchat_dagster.assets.common import (
     table_metadata,
     window_days,
 )
-from zipchat_dagster.assets.escalations import DerivedConfig
+from zipchat_dagster.assets.facts import DerivedConfig
 from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
@@ -21,8 +21,7 @@ from zipchat_dagster.assets.users import users
 from zipchat_dagster.partitions import daily
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.warehouse import summaries
-from zipchat_dagster.warehouse.business_hours import BusinessHours
-from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_metrics
+from zipchat_dagster.warehouse.derive import rebuild_facts, rebuild_metrics
 
 
 @dg.asset(
@@ -34,7 +33,7 @@ from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_metric
     metadata=table_metadata("escalation_metrics"),
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    # Not `escalations`: an asset without partitions in between would split a backfill into runs.
+    # Not the facts: an asset without partitions in between would split a backfill into runs.
     deps=[users, raw_conversations, raw_messages],
 )
 def escalation_metrics(
@@ -48,21 +47,20 @@ def escalation_metrics(
 
     An escalation counts on the day it happened, no matter when it was answered or resolved. So a
     late answer or resolution changes a past day: every run also computes the days that changed
-    records touch, and stores those whose numbers differ. Escalations are brought up to date first.
+    records touch, and stores those whose numbers differ. The facts are brought up to date first.
 
     Cost: no request.
     """
     tables = warehouse.warehouse
     days = window_days(context)
-    rebuild_escalations(tables, from_scratch=config.from_scratch)
-    hours = metric_settings.business_hours
+    now, rules = datetime.now(UTC), metric_settings.rules(tables.timezone)
+    rebuild_facts(tables, now=now, rules=rules, from_scratch=config.from_scratch)
     written = rebuild_metrics(
         tables,
         chat_id=zipchat.chat,
         days=days,
-        now=datetime.now(UTC),
-        business_hours=BusinessHours.parse(hours, tables.timezone) if hours else None,
-        target_seconds=metric_settings.response_target_seconds,
+        now=now,
+        rules=rules,
         from_scratch=config.from_scratch,
     )
     restated = sorted(set(written) - set(days))

@@ -1,5 +1,5 @@
 -- grain: one row per stored day of metrics that the conversations of `changed` can have altered
--- Runs before the escalations of `changed` are replaced by `derived`.
+-- Runs before the facts of `changed` are replaced.
 insert into zipchat.stale_days (chat_id, partition_date)
 with stored as (
     select chat_id, partition_date as day from zipchat.escalation_metrics where dimension = 'all'
@@ -23,7 +23,15 @@ started as (
         and changed.conversation_id = conversation.conversation_id
         and changed.has_other_channel
 ),
+-- Without what grows with time and no metric counts.
+derived as (
+    select * exclude (customer_wait_seconds, computed_at) from new_escalations
+),
+-- In the order of the columns of `derived`, since whole rows are compared.
 known as (
+    from derived where false
+    union all by name
+    select * exclude (customer_wait_seconds, computed_at)
     from zipchat.escalations
     where (chat_id, conversation_id) in (select (chat_id, conversation_id) from changed)
 ),
@@ -48,6 +56,22 @@ compared as (
         and new.escalated_at = old.escalated_at
     where old is distinct from new
 ),
+-- Turns in a person's hands that were answered otherwise, or not yet, or are no longer there.
+turned as (
+    select
+        coalesce(new.chat_id, old.chat_id) as chat_id,
+        unnest([old.partition_date, new.partition_date]) as day
+    from (
+        from zipchat.customer_turns
+        where (chat_id, conversation_id) in (select (chat_id, conversation_id) from changed)
+    ) as old
+    full join new_customer_turns as new
+        on new.chat_id = old.chat_id and new.conversation_id = old.conversation_id and new.turn = old.turn
+    where (old.escalated_at is not null or new.escalated_at is not null)
+        and (old.asked_at, old.escalated_at, old.channel, old.answered_at, old.answered_by, old.sender_id)
+        is distinct from
+        (new.asked_at, new.escalated_at, new.channel, new.answered_at, new.answered_by, new.sender_id)
+),
 -- One more or less makes others of the conversation second or first ones.
 escalated as (
     select chat_id, partition_date as day
@@ -67,6 +91,8 @@ union
 select chat_id, day from stored semi join started using (chat_id, day)
 union
 select chat_id, day from stored semi join escalated using (chat_id, day)
+union
+select chat_id, day from stored semi join turned using (chat_id, day)
 union
 select stored.chat_id, stored.day
 from stored
