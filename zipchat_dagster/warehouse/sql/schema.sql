@@ -1,7 +1,7 @@
--- The tables of zipchat_dagster. The comments above a table give its grain and, unless it is a log, the
--- columns of its key; one beside a column gives its meaning. tables.py reads them for Dagster's UI, the
--- checks, docs/tables.md and docs/dbt_sources.yml. “personal data” in a comment marks the column.
--- Any change of the tables or views needs a migration: see migrations.py and docs/design.md.
+-- The tables of zipchat_dagster; the views are in views.sql. The comments above a table give its grain and,
+-- unless it is a log, the columns of its key; one beside a column gives its meaning. tables.py reads them
+-- for Dagster's UI, the checks and the docs. “personal data” in a comment marks the column.
+-- Any change of the tables needs a migration: see migrations.py and docs/design.md.
 create schema if not exists zipchat;
 
 -- grain: one row per conversation, in its newest observed state
@@ -128,7 +128,6 @@ create table if not exists zipchat.escalations (
 );
 
 -- grain: one row per customer turn: messages of a customer with no answer in between
--- The AI's messages are not answers while a person has the conversation, from an escalation to its end.
 -- key: chat_id, conversation_id, turn
 create table if not exists zipchat.customer_turns (
     chat_id bigint, -- the chat
@@ -138,12 +137,13 @@ create table if not exists zipchat.customer_turns (
     channel varchar, -- of the conversation
     asked_at timestamptz, -- the turn's first message
     customer_messages bigint, -- how many messages the turn has
-    answered_at timestamptz, -- the first answer; NULL while there is none
+    answered_at timestamptz, -- the first answer; from an escalation to its end, only a person's; NULL while there is none
     answered_by varchar, -- ai or human
     sender_id bigint, -- who answered, users.user_id; NULL for the AI
     answer_seconds double, -- seconds from asked_at to answered_at
     answer_business_seconds double, -- the same in business hours, for a human's answer
-    escalated_at timestamptz -- the escalation that was running at asked_at, escalations.escalated_at; NULL if the AI had the conversation
+    escalated_at timestamptz, -- the escalation that was running at asked_at, escalations.escalated_at; NULL if the AI had the conversation
+    computed_at timestamptz -- when this row was derived, by this machine's clock
 );
 
 -- grain: one row per promise to an escalated customer: first response, each next response, resolution
@@ -157,7 +157,7 @@ create table if not exists zipchat.sla_events (
     channel varchar, -- of the conversation
     agent_id bigint, -- who responded, else the escalation's assignee, users.user_id
     starts_at timestamptz, -- escalated_at; for a next response, when the customer asked
-    ended_at timestamptz, -- when it was kept, or when the escalation ended without it; NULL while active
+    ended_at timestamptz, -- when it was kept, or when the wait for it ended otherwise; NULL while active
     is_kept boolean, -- whether the response or resolution came
     target_seconds double, -- the metric's target; NULL where none is set
     breach_at timestamptz, -- starts_at plus the target
@@ -242,10 +242,10 @@ create table if not exists zipchat.escalation_metrics (
     resolution_business_seconds_p90 double, -- 90th percentile
     next_response_seconds_p50 double, -- seconds from a turn of that day in a person's hands to a person's answer, exact median over turns
     next_response_seconds_p90 double, -- 90th percentile
-    responses_under_1h bigint, -- of that day's escalations, those first answered within an hour
-    responses_1h_to_4h bigint, -- within four hours, but not one
-    responses_4h_to_8h bigint, -- within eight hours, but not four
-    responses_8h_to_24h bigint, -- within a day, but not eight hours
+    responses_under_1h bigint, -- of that day's escalations, those first answered in less than an hour
+    responses_1h_to_4h bigint, -- in one to less than four hours
+    responses_4h_to_8h bigint, -- in four to less than eight hours
+    responses_8h_to_24h bigint, -- in eight to less than 24 hours
     responses_over_24h bigint, -- later
     one_touch bigint, -- of that day's escalations, those resolved with exactly one reply
     abandoned bigint, -- of that day's escalations, those that ended without a reply, or are not answered and the customer silent for a day
@@ -329,27 +329,6 @@ create table if not exists zipchat.warehouse_settings (
     name varchar, -- schema_version; timezone, whose days partition_date holds; or what is computed with further settings
     value varchar -- what the stored rows are in line with
 );
-
--- grain: one row per conversation: from when on all its messages are stored
--- complete_from is NULL while the newest message is not stored. This view is the one place for what
--- "covered" means.
-create view if not exists zipchat.message_completeness as
-select
-    conversation.chat_id,
-    conversation.conversation_id,
-    conversation.created_at,
-    conversation.last_message_at,
-    conversation.missing_since,
-    coverage.covered_from,
-    coverage.covered_through,
-    coverage.failed_at,
-    case
-        when coalesce(coverage.covered_through >= conversation.last_message_at, coverage.covered_through is not null)
-            then coverage.covered_from
-    end as complete_from
-from zipchat.raw_conversations as conversation
-left join zipchat.message_coverage as coverage
-    on coverage.chat_id = conversation.chat_id and coverage.conversation_id = conversation.conversation_id;
 
 -- grain: one row per attempt to send a message to a customer, recorded before it is sent
 create table if not exists zipchat.write_back_attempts (
