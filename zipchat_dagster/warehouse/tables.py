@@ -58,8 +58,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the schema `zipchat`, with a note where its grain needs one. No two rows have the
-    same values in the columns of `key`; a log has none."""
+    """One table of the schema `zipchat`, with a note where its grain needs one. No two rows share
+    the values of `key`; a log has none."""
 
     name: str
     grain: str
