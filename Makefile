@@ -43,6 +43,7 @@ sandbox: .venv/ready ## serve an invented chat over HTTP, to develop against wit
 docs: .venv/ready ## write again what is generated in docs/
 	$(BIN)/python -c 'from zipchat_dagster.warehouse.tables import markdown; print(markdown(), end="")' > docs/tables.md
 	$(BIN)/python -c 'from zipchat_dagster.warehouse.dbt_sources import dbt_sources; print(dbt_sources(), end="")' > docs/dbt_sources.yml
+	$(BIN)/python -m zipchat_dagster_tests.test_recipes
 
 screenshots: .venv/ready ## take the pictures in docs/ again, by running the browser test
 	UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py
