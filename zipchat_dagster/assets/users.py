@@ -12,38 +12,44 @@ from zipchat_dagster.assets.common import (
     preview,
     table_metadata,
 )
-from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.sync import sync_users
 from zipchat_dagster.warehouse.tables import sql_version
 
 
-@dg.asset(
-    group_name=RAW,
-    kinds={"api", "duckdb"},
-    owners=OWNERS,
-    freshness_policy=FRESHNESS,
-    pool=API_POOL,
-    retry_policy=API_RETRIES,
-    metadata=table_metadata("users"),
-    code_version=sql_version("merge_users", "retire_users"),
-    # A range from the command line needs the policy on every selected asset.
-    backfill_policy=dg.BackfillPolicy.single_run(),
-)
-def users(
-    context: dg.AssetExecutionContext, zipchat: ZipchatResource, warehouse: WarehouseResource
-) -> dg.MaterializeResult:
-    """The users who can be assigned to this chat's conversations: one row each, kept with
-    `is_current = false` when the API no longer shows them.
+def users(lane: Lane) -> dg.AssetsDefinition:
+    """The users of one chat."""
 
-    Cost: one request per 100 users.
-    """
-    with zipchat.client(context) as client:
-        count = sync_users(client, warehouse.warehouse)
-        return dg.MaterializeResult(
-            metadata={
-                "dagster/row_count": count,
-                "source": zipchat.source,
-                **cost(client),
-                **preview(warehouse.warehouse, "users", chat_id=zipchat.chat),
-            }
-        )
+    @dg.asset(
+        key=lane.key("users"),
+        group_name=lane.named(RAW),
+        kinds={"api", "duckdb"},
+        owners=OWNERS,
+        freshness_policy=FRESHNESS,
+        pool=lane.own(API_POOL),
+        required_resource_keys={lane.zipchat_key, lane.warehouse_key},
+        retry_policy=API_RETRIES,
+        metadata=table_metadata("users"),
+        code_version=sql_version("merge_users", "retire_users"),
+        # A range from the command line needs the policy on every selected asset.
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def users(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """The users who can be assigned to this chat's conversations: one row each, kept with
+        `is_current = false` when the API no longer shows them.
+
+        Cost: one request per 100 users.
+        """
+        zipchat, warehouse = lane.zipchat(context), lane.warehouse(context)
+        with zipchat.client(context) as client:
+            count = sync_users(client, warehouse)
+            return dg.MaterializeResult(
+                metadata={
+                    "dagster/row_count": count,
+                    "source": zipchat.source,
+                    **cost(client),
+                    **preview(warehouse, "users", chat_id=zipchat.chat),
+                }
+            )
+
+    return users

@@ -17,6 +17,7 @@ from zipchat_dagster.resources import (
     ZipchatResource,
 )
 from zipchat_dagster_tests.conftest import NOW, Project
+from zipchat_dagster_tests.single import LANE
 
 BANNER = "Not live data from Zipchat"
 
@@ -27,7 +28,7 @@ def synced(project: Project) -> Project:
     from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
 
     project.sync()
-    rebuild_facts(project.warehouse, now=NOW, rules=Rules())
+    rebuild_facts(project.warehouse, chat_id=1, now=NOW, rules=Rules())
     days = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in (2, 1)]
     rebuild_metrics(project.warehouse, chat_id=1, days=days, now=NOW, rules=Rules())
     return project
@@ -35,7 +36,7 @@ def synced(project: Project) -> Project:
 
 def metadata(project: Project, zipchat: ZipchatResource, **config: Any) -> dict[str, Any]:
     result = dg.materialize(
-        [escalation_report],
+        [escalation_report(LANE)],
         resources={
             "zipchat": zipchat,
             "warehouse": WarehouseResource(database=str(project.warehouse.path)),

@@ -1,0 +1,95 @@
+"""A lane: what one chat has of its own in Dagster, and how it is called.
+
+Every factory of assets, checks, jobs and schedules takes a lane. The only chat of a code location
+has the lane without a name, and with it the plain names: `raw_messages`, `sync_job`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+from zipchat_dagster.settings import RELIST_DAYS, START_DATE, TIMEZONE
+from zipchat_dagster.warehouse import Warehouse
+
+AssetJob: TypeAlias = Any  # what define_asset_job returns has no public name
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One chat's own lane.
+
+    Attributes:
+        name: precedes the names of its jobs, schedules, steps and groups, and follows those of its
+            pools and resources. Empty for the only chat.
+        start_date: the first partition.
+        timezone: the IANA name of the zone whose days are the partitions.
+        relist_days: how many past days the daily schedule lists again.
+    """
+
+    name: str = ""
+    start_date: date = START_DATE
+    timezone: str = TIMEZONE
+    relist_days: int = RELIST_DAYS
+
+    @cached_property
+    def daily(self) -> dg.DailyPartitionsDefinition:
+        """The days up to and including today, so that hourly runs keep today fresh."""
+        return dg.DailyPartitionsDefinition(
+            start_date=str(self.start_date), timezone=self.timezone, end_offset=1
+        )
+
+    def key(self, table: str) -> dg.AssetKey:
+        """The key of an asset."""
+        return dg.AssetKey([self.name, table] if self.name else [table])
+
+    def step(self, name: str) -> str:
+        """The name of an op, as Dagster derives it from an asset's key."""
+        return "__".join(self.key(name).path)
+
+    def named(self, name: str) -> str:
+        """The name of a job, schedule or group, such as shop_de_sync_job."""
+        return f"{self.name}_{name}" if self.name else name
+
+    def own(self, name: str) -> str:
+        """The name of a pool or resource, such as zipchat_api_shop_de."""
+        return f"{name}_{self.name}" if self.name else name
+
+    # A step requires these, by name, and gets them from its context.
+
+    @property
+    def zipchat_key(self) -> str:
+        return self.own("zipchat")
+
+    @property
+    def metric_settings_key(self) -> str:
+        return self.own("metric_settings")
+
+    @property
+    def warehouse_key(self) -> str:
+        return "warehouse"  # one database for all chats
+
+    @property
+    def resource_keys(self) -> set[str]:
+        """All three."""
+        return {self.zipchat_key, self.metric_settings_key, self.warehouse_key}
+
+    def zipchat(self, context: Any) -> ZipchatResource:
+        """The chat's API."""
+        found: ZipchatResource = getattr(context.resources, self.zipchat_key)
+        return found
+
+    def metric_settings(self, context: Any) -> MetricSettings:
+        """The chat's settings of the metrics."""
+        found: MetricSettings = getattr(context.resources, self.metric_settings_key)
+        return found
+
+    def warehouse(self, context: Any) -> Warehouse:
+        """The tables."""
+        found: WarehouseResource = getattr(context.resources, self.warehouse_key)
+        return found.warehouse
