@@ -15,7 +15,7 @@ from zipchat_dagster.sandbox import Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.engine import WarehouseError
-from zipchat_dagster_tests.conftest import NOW, Lakes, Project, midnight
+from zipchat_dagster_tests.conftest import NOW, Lakes, Project, midnight, thorough
 
 SINCE = midnight(NOW - timedelta(days=8))
 DAYS = [f"{SINCE + timedelta(days=n):%Y-%m-%d}" for n in range(9)]
@@ -25,7 +25,7 @@ PROGRAM = """
 import json, logging, sys, time
 from datetime import datetime, timedelta
 from pathlib import Path
-from zipchat_dagster.client import SettingError, ZipchatClient
+from zipchat_dagster.client import BudgetDownError, ZipchatClient
 from zipchat_dagster.sandbox import DEFAULT_KEY
 from zipchat_dagster.sync import sync_conversations, sync_messages, sync_users
 from zipchat_dagster.warehouse import Warehouse
@@ -59,7 +59,7 @@ for attempt in range(10):
                 refresh=True, log=log,
             )
         break
-    except (SettingError, WarehouseError) as error:  # the budget or the lake is down
+    except (BudgetDownError, WarehouseError) as error:  # the budget or the lake is down
         print(error, file=sys.stderr)
         time.sleep(0.1)
 else:
@@ -89,6 +89,7 @@ KEYS = {
 }
 
 
+@thorough
 def test_machines_that_write_at_once_leave_what_one_leaves_in_a_file(
     lakes: Lakes, tmp_path: Path
 ) -> None:
