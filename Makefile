@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev estimate move test check bench sandbox screenshots lock clean
+.PHONY: help demo dev estimate move test check bench sandbox docs screenshots lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -42,6 +42,11 @@ bench: .venv/ready ## measure completeness, cost and speed; SECTIONS=… chooses
 
 sandbox: .venv/ready ## serve an invented chat over HTTP, to develop against without a key
 	@$(BIN)/python -m zipchat_dagster.sandbox
+
+docs: .venv/ready ## write again what is generated in docs/
+	$(BIN)/python -c 'from zipchat_dagster.warehouse.tables import markdown; print(markdown(), end="")' > docs/tables.md
+	$(BIN)/python -c 'from zipchat_dagster.warehouse.dbt_sources import dbt_sources; print(dbt_sources(), end="")' > docs/dbt_sources.yml
+	$(BIN)/python -m zipchat_dagster_tests.test_recipes
 
 screenshots: .venv/ready ## take the pictures in docs/ again, by running the browser test
 	UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py

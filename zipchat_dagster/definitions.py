@@ -4,6 +4,7 @@ import dagster as dg
 
 from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.checks import CHECKS
+from zipchat_dagster.export import export_job, export_sensor
 from zipchat_dagster.jobs import checks_job, estimate_job, sync_job
 from zipchat_dagster.maintain import maintain_job, maintain_schedule
 from zipchat_dagster.notify import Notifier
@@ -44,9 +45,17 @@ settings = load_settings()
 defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=CHECKS,
-    jobs=[sync_job, checks_job, estimate_job, *WRITE_BACK_JOBS, publish_job, maintain_job],
+    jobs=[
+        sync_job,
+        checks_job,
+        estimate_job,
+        *WRITE_BACK_JOBS,
+        publish_job,
+        export_job,
+        maintain_job,
+    ],
     schedules=[*SCHEDULES, maintain_schedule],
-    sensors=[*SENSORS, publish_sensor],
+    sensors=[*SENSORS, publish_sensor, export_sensor],
     resources={
         "zipchat": zipchat(settings),
         "warehouse": WarehouseResource(
@@ -61,6 +70,9 @@ defs = dg.Definitions(
         "metric_settings": MetricSettings(
             business_hours=settings.business_hours,
             response_target_seconds=settings.response_target_seconds,
+            next_response_target_seconds=settings.next_response_target_seconds,
+            resolution_target_seconds=settings.resolution_target_seconds,
+            quiet_hours=settings.quiet_hours,
         ),
     },
     # A process per step costs seconds on a small machine, and the steps run one by one anyway.

@@ -47,7 +47,12 @@ def table_metadata(name: str) -> dict[str, Any]:
     """Metadata of an asset's definition: its table's name, columns and grain."""
     table = schema_tables()[name]
     columns = [
-        dg.TableColumn(column.name, column.type, description=column.description)
+        dg.TableColumn(
+            column.name,
+            column.type,
+            description=column.description,
+            tags={"personal_data": ""} if column.is_personal else None,
+        )
         for column in table.columns
     ]
     page = PROJECT / "docs" / "tables.md"
@@ -82,7 +87,7 @@ def window_days(context: dg.AssetExecutionContext) -> list[str]:
 
 
 def add_partition_metadata(
-    context: dg.AssetExecutionContext, counts: dict[str, dict[str, int]]
+    context: dg.AssetExecutionContext, counts: dict[str, dict[str, float]]
 ) -> None:
     """Give each partition of the run its own metadata, from day → name → number."""
     for day in window_days(context):

@@ -15,6 +15,7 @@ from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.warehouse.derive import rebuild_leads
+from zipchat_dagster.warehouse.tables import sql_version
 
 
 @dg.asset(
@@ -24,6 +25,7 @@ from zipchat_dagster.warehouse.derive import rebuild_leads
     pool=DATABASE_POOL,
     freshness_policy=FRESHNESS,
     metadata=table_metadata("leads"),
+    code_version=sql_version("rebuild_leads"),
     backfill_policy=dg.BackfillPolicy.single_run(),
     deps=[raw_conversations, raw_messages],
 )

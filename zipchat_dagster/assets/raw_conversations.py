@@ -22,6 +22,7 @@ from zipchat_dagster.partitions import daily, is_live
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sync import sync_conversations
 from zipchat_dagster.warehouse import summaries
+from zipchat_dagster.warehouse.tables import sql_version
 
 
 class ConversationsConfig(SyncConfig):
@@ -54,6 +55,9 @@ class ConversationsConfig(SyncConfig):
     pool=API_POOL,
     retry_policy=API_RETRIES,
     metadata=table_metadata("raw_conversations"),
+    code_version=sql_version(
+        "type_conversations", "merge_conversations", "add_conversation_history"
+    ),
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
     deps=["users"],

@@ -22,6 +22,7 @@ from zipchat_dagster.partitions import daily, is_live
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sync import sync_messages
 from zipchat_dagster.warehouse import summaries
+from zipchat_dagster.warehouse.tables import sql_version
 
 LONG_RUN = 60.0  # seconds, after which finished days are reported before the run's end
 MOST_RETRIED = 30  # conversations of other days, which failed before, that a run of today retries
@@ -35,6 +36,7 @@ MOST_RETRIED = 30  # conversations of other days, which failed before, that a ru
     pool=API_POOL,
     retry_policy=API_RETRIES,
     metadata=table_metadata("raw_messages"),
+    code_version=sql_version("merge_messages", "merge_message_coverage"),
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
     deps=[raw_conversations],

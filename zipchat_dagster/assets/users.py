@@ -14,6 +14,7 @@ from zipchat_dagster.assets.common import (
 )
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sync import sync_users
+from zipchat_dagster.warehouse.tables import sql_version
 
 
 @dg.asset(
@@ -24,6 +25,7 @@ from zipchat_dagster.sync import sync_users
     pool=API_POOL,
     retry_policy=API_RETRIES,
     metadata=table_metadata("users"),
+    code_version=sql_version("merge_users", "retire_users"),
     # A range from the command line needs the policy on every selected asset.
     backfill_policy=dg.BackfillPolicy.single_run(),
 )

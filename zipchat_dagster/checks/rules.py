@@ -17,6 +17,9 @@ WARN: Final = dg.AssetCheckSeverity.WARN
 ERROR: Final = dg.AssetCheckSeverity.ERROR
 
 
+Checked = dg.AssetsDefinition | dg.AssetSpec  # a spec, where one step materializes several assets
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a rule may look at. The database is open meanwhile, so rules do not call the API.
@@ -65,16 +68,14 @@ class Rule:
     is_blocking: bool = False
 
 
-def checks_of(
-    asset: dg.AssetsDefinition, rules: Sequence[Rule], *, name: str
-) -> dg.AssetChecksDefinition:
+def checks_of(asset: Checked, rules: Sequence[Rule], *, name: str) -> dg.AssetChecksDefinition:
     """The rules of one asset as one step, so that the database is opened once."""
 
     @dg.multi_asset_check(
         name=name,
         specs=[
             dg.AssetCheckSpec(
-                rule.name, asset=asset, description=rule.description, blocking=rule.is_blocking
+                rule.name, asset=asset.key, description=rule.description, blocking=rule.is_blocking
             )
             for rule in rules
         ],
@@ -100,7 +101,7 @@ def checks_of(
 
 
 def judged(
-    asset: dg.AssetsDefinition,
+    asset: Checked,
     rules: Sequence[Rule],
     tables: Warehouse,
     chat_id: int,
@@ -113,7 +114,7 @@ def judged(
 
 
 def result(
-    verdict: Verdict, severity: dg.AssetCheckSeverity, *, asset: dg.AssetsDefinition, name: str
+    verdict: Verdict, severity: dg.AssetCheckSeverity, *, asset: Checked, name: str
 ) -> dg.AssetCheckResult:
     """A verdict as Dagster expects it."""
     return dg.AssetCheckResult(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.derive import rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_metrics
 
 CHAT_ID = 7
 ZONE = "Europe/Berlin"  # the clocks change on 29 March 2026
@@ -49,7 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         users=users,
     )
     days = [f"{LAST - timedelta(days=n)}" for n in reversed(range(HISTORY))]
-    rebuild_metrics(warehouse, chat_id=CHAT_ID, days=days, now=NOW)
+    rebuild_metrics(warehouse, chat_id=CHAT_ID, days=days, now=NOW, rules=Rules())
     return World(warehouse, conversations, messages, escalations)
 
 

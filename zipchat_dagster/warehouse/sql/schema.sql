@@ -1,9 +1,11 @@
--- The tables of zipchat_dagster. A comment above a table gives its grain, one beside a column its
--- meaning; tables.py reads both for Dagster's UI and generates docs/tables.md from them.
--- Any change of the tables or views needs a migration: see migrations.py and docs/design.md.
+-- The tables of zipchat_dagster; the views are in views.sql. The comments above a table give its grain and,
+-- unless it is a log, the columns of its key; one beside a column gives its meaning. tables.py reads them
+-- for Dagster's UI, the checks and the docs. “personal data” in a comment marks the column.
+-- Any change of the tables needs a migration: see migrations.py and docs/design.md.
 create schema if not exists zipchat;
 
 -- grain: one row per conversation, in its newest observed state
+-- key: chat_id, conversation_id
 create table if not exists zipchat.raw_conversations (
     chat_id bigint, -- the chat
     conversation_id bigint, -- Zipchat's id of the conversation
@@ -23,8 +25,8 @@ create table if not exists zipchat.raw_conversations (
     lead_email_marketing_consent boolean, -- whether the lead agreed to marketing e-mails
     share_url varchar, -- the conversation in Zipchat's app (leads to personal data)
     missing_since timestamptz, -- when the API was first seen without it; NULL while it is there
-    payload json, -- the record as the list endpoint gave it last
-    show_payload json, -- the record as the show endpoint gave it last, without its messages
+    payload json, -- the record as the list endpoint gave it last (personal data)
+    show_payload json, -- the record as the show endpoint gave it last, without its messages (personal data)
     shown_at timestamptz, -- when that was, by the server's clock
     observed_at timestamptz -- when this state was seen, by the server's clock
 );
@@ -44,6 +46,7 @@ create table if not exists zipchat.conversation_history (
 );
 
 -- grain: one row per message
+-- key: chat_id, message_id
 create table if not exists zipchat.raw_messages (
     chat_id bigint, -- the chat
     message_id bigint, -- Zipchat's id of the message
@@ -56,11 +59,12 @@ create table if not exists zipchat.raw_messages (
     status varchar, -- as the API gives it
     sender_id bigint, -- the user who wrote a manual reply, users.user_id
     created_at timestamptz, -- whole seconds; several messages can share one
-    payload json, -- the record as received
+    payload json, -- the record as received (personal data)
     observed_at timestamptz -- when it was read, by the server's clock
 );
 
 -- grain: one row per user who could ever be assigned
+-- key: chat_id, user_id
 create table if not exists zipchat.users (
     chat_id bigint, -- the chat
     user_id bigint, -- Zipchat's id of the user
@@ -71,11 +75,12 @@ create table if not exists zipchat.users (
     first_seen_at timestamptz, -- when the user was first listed
     last_seen_at timestamptz, -- when the user was last listed
     is_current boolean, -- whether the newest complete list shows the user
-    payload json, -- the record as received
+    payload json, -- the record as received (personal data)
     observed_at timestamptz -- when it was read, by the server's clock
 );
 
 -- grain: one row per lead
+-- key: chat_id, lead_id
 create table if not exists zipchat.leads (
     chat_id bigint, -- the chat
     lead_id bigint, -- Zipchat's id of the lead
@@ -85,14 +90,15 @@ create table if not exists zipchat.leads (
     email varchar, -- personal data
     phone_number varchar, -- personal data
     email_marketing_consent boolean, -- whether the lead agreed to marketing e-mails
-    shopify_customer_id varchar, -- the customer in the shop
-    additional_attributes json, -- what the shop attached to the lead
+    shopify_customer_id varchar, -- the customer in the shop (personal data)
+    additional_attributes json, -- what the shop attached to the lead (personal data)
     conversations bigint, -- how many conversations the lead had
     first_contact_at timestamptz, -- when the first of them began
     last_contact_at timestamptz -- newest message in any of them
 );
 
 -- grain: one row per conversation and escalation that was ever seen
+-- key: chat_id, conversation_id, escalated_at
 create table if not exists zipchat.escalations (
     chat_id bigint, -- the chat
     conversation_id bigint, -- raw_conversations.conversation_id
@@ -105,10 +111,106 @@ create table if not exists zipchat.escalations (
     first_responder_id bigint, -- who wrote it, users.user_id
     superseded_at timestamptz, -- the next escalation of the conversation, if it came before a resolution
     ended_at timestamptz, -- the first of resolved_at, superseded_at and the conversation's missing_since; NULL while open
-    is_open boolean -- ended_at is NULL
+    is_open boolean, -- ended_at is NULL
+    turns_before bigint, -- customer turns of the conversation that were asked before it
+    seconds_to_escalation double, -- seconds from the conversation's created_at to escalated_at
+    first_response_seconds double, -- seconds from escalated_at to first_response_at
+    first_response_business_seconds double, -- the same in business hours; NULL without ZIPCHAT_BUSINESS_HOURS
+    resolution_seconds double, -- seconds from escalated_at to resolved_at
+    resolution_business_seconds double, -- the same in business hours
+    replies bigint, -- manual replies while it ran
+    agents bigint, -- different people who wrote them
+    reassignments bigint, -- changes from one assignee to another while it ran, as far as they were observed
+    customer_wait_seconds double, -- seconds that the customer waited for a person in all; up to computed_at while open
+    is_one_touch boolean, -- resolved with exactly one reply
+    is_abandoned boolean, -- ended without a reply, or not answered and the customer silent for a day
+    computed_at timestamptz -- when this row was derived, by this machine's clock
+);
+
+-- grain: one row per customer turn: messages of a customer with no answer in between
+-- key: chat_id, conversation_id, turn
+create table if not exists zipchat.customer_turns (
+    chat_id bigint, -- the chat
+    conversation_id bigint, -- raw_conversations.conversation_id
+    turn bigint, -- its number in the conversation, from 1
+    partition_date date, -- day of asked_at in ZIPCHAT_TIMEZONE
+    channel varchar, -- of the conversation
+    asked_at timestamptz, -- the turn's first message
+    customer_messages bigint, -- how many messages the turn has
+    answered_at timestamptz, -- the first answer; from an escalation to its end, only a person's; NULL while there is none
+    answered_by varchar, -- ai or human
+    sender_id bigint, -- who answered, users.user_id; NULL for the AI
+    answer_seconds double, -- seconds from asked_at to answered_at
+    answer_business_seconds double, -- the same in business hours, for a human's answer
+    escalated_at timestamptz, -- the escalation that was running at asked_at, escalations.escalated_at; NULL if the AI had the conversation
+    computed_at timestamptz -- when this row was derived, by this machine's clock
+);
+
+-- grain: one row per promise to an escalated customer: first response, each next response, resolution
+-- key: chat_id, conversation_id, escalated_at, metric, starts_at
+create table if not exists zipchat.sla_events (
+    chat_id bigint, -- the chat
+    conversation_id bigint, -- raw_conversations.conversation_id
+    escalated_at timestamptz, -- escalations.escalated_at
+    metric varchar, -- first_response, next_response or resolution
+    partition_date date, -- day of starts_at in ZIPCHAT_TIMEZONE
+    channel varchar, -- of the conversation
+    agent_id bigint, -- who responded, else the escalation's assignee, users.user_id
+    starts_at timestamptz, -- escalated_at; for a next response, when the customer asked
+    ended_at timestamptz, -- when it was kept, or when the wait for it ended otherwise; NULL while active
+    is_kept boolean, -- whether the response or resolution came
+    target_seconds double, -- the metric's target; NULL where none is set
+    breach_at timestamptz, -- starts_at plus the target
+    elapsed_seconds double, -- seconds from starts_at to ended_at, up to computed_at while active
+    is_active boolean, -- ended_at is NULL
+    is_breached boolean, -- past breach_at at ended_at, or at computed_at while active; NULL without a target
+    business_breach_at timestamptz, -- when the target has passed in business hours; NULL without ZIPCHAT_BUSINESS_HOURS
+    elapsed_business_seconds double, -- elapsed_seconds in business hours
+    is_business_breached boolean, -- is_breached in business hours
+    computed_at timestamptz -- when this row was derived, by this machine's clock
+);
+
+-- grain: one row per conversation, with everything that can be told from it
+-- key: chat_id, conversation_id
+create table if not exists zipchat.conversation_facts (
+    chat_id bigint, -- the chat
+    conversation_id bigint, -- raw_conversations.conversation_id
+    partition_date date, -- day of created_at in ZIPCHAT_TIMEZONE
+    created_at timestamptz, -- when the conversation began
+    channel varchar, -- web, chat, email, whatsapp, instagram or messenger
+    lead_id bigint, -- the customer, leads.lead_id; NULL for an anonymous visitor
+    is_first_of_lead boolean, -- whether the lead had no earlier conversation; NULL without a lead
+    is_complete boolean, -- whether all its messages are stored; if not, what follows is provisional
+    customer_messages bigint, -- messages written by the customer
+    ai_messages bigint, -- by the AI
+    human_messages bigint, -- by people (manual replies)
+    agents bigint, -- different people who wrote them
+    customer_turns bigint, -- rows in customer_turns
+    turns_answered_by_ai bigint, -- of those, answered by the AI first
+    turns_answered_by_human bigint, -- of those, answered by a person first
+    turns_unanswered bigint, -- of those, not answered
+    first_customer_message_at timestamptz, -- the customer's first message
+    last_customer_message_at timestamptz, -- the customer's last message
+    first_ai_answer_seconds double, -- seconds from the customer's first turn that the AI answered to that answer
+    first_human_answer_at timestamptz, -- the first manual reply
+    last_message_at timestamptz, -- the newest stored message
+    last_author varchar, -- who wrote it: customer, ai or human
+    escalations bigint, -- rows in escalations
+    first_escalated_at timestamptz, -- the first escalation
+    last_escalated_at timestamptz, -- the last escalation
+    last_resolved_at timestamptz, -- the last resolution
+    is_open boolean, -- whether an escalation is open
+    reopened_at timestamptz, -- the first escalation after a resolution
+    reopened_after_seconds double, -- seconds from that resolution to reopened_at
+    is_ai_involved boolean, -- whether the AI wrote after a customer's message
+    is_automation_pending boolean, -- as is_automated, but ZIPCHAT_QUIET_HOURS are not over yet
+    is_automated boolean, -- AI involved, no person, no escalation, the AI's message is the last, then quiet for ZIPCHAT_QUIET_HOURS
+    repeat_contact_at timestamptz, -- automated: the same lead's first message in another conversation within 7 days after the last one here
+    computed_at timestamptz -- when this row was derived, by this machine's clock
 );
 
 -- grain: one row per day, chat, dimension (all, channel, agent) and its value
+-- key: partition_date, chat_id, dimension, dimension_value
 create table if not exists zipchat.escalation_metrics (
     partition_date date, -- the day, in ZIPCHAT_TIMEZONE
     chat_id bigint, -- the chat
@@ -136,12 +238,44 @@ create table if not exists zipchat.escalation_metrics (
     resolution_seconds_p50 double, -- seconds from escalated_at to resolved_at, exact median
     resolution_seconds_p90 double, -- 90th percentile
     resolution_seconds_mean double, -- mean
+    resolution_business_seconds_p50 double, -- the same in business hours, exact median
+    resolution_business_seconds_p90 double, -- 90th percentile
+    next_response_seconds_p50 double, -- seconds from a turn of that day in a person's hands to a person's answer, exact median over turns
+    next_response_seconds_p90 double, -- 90th percentile
+    responses_under_1h bigint, -- of that day's escalations, those first answered in less than an hour
+    responses_1h_to_4h bigint, -- in one to less than four hours
+    responses_4h_to_8h bigint, -- in four to less than eight hours
+    responses_8h_to_24h bigint, -- in eight to less than 24 hours
+    responses_over_24h bigint, -- later
+    one_touch bigint, -- of that day's escalations, those resolved with exactly one reply
+    abandoned bigint, -- of that day's escalations, those that ended without a reply, or are not answered and the customer silent for a day
     backlog_at_day_end bigint, -- escalations open when the day ended (now, for today)
     backlog_age_seconds_p50 double, -- their age then, median
     backlog_age_seconds_max double, -- the oldest one's
     customer_messages bigint, -- messages of that day written by customers
     ai_messages bigint, -- by the AI
     human_messages bigint, -- by people (manual replies)
+    computed_at timestamptz -- when this row was computed, by this machine's clock
+);
+
+-- grain: one row per chat, hour, dimension (all, channel) and its value; for a channel only hours in which something happened
+-- key: chat_id, hour_start, dimension, dimension_value
+create table if not exists zipchat.activity_by_hour (
+    chat_id bigint, -- the chat
+    partition_date date, -- the hour's day in ZIPCHAT_TIMEZONE
+    hour_start timestamptz, -- when the hour began; an hour that clocks repeat is two rows
+    weekday bigint, -- of the local time: 1 is Monday, 7 Sunday
+    hour bigint, -- of the local time, 0 to 23
+    dimension varchar, -- all or channel
+    dimension_value varchar, -- all; the channel, or unknown
+    conversations_started bigint, -- conversations created in the hour
+    customer_messages bigint, -- messages written by customers
+    ai_messages bigint, -- by the AI
+    human_messages bigint, -- by people (manual replies)
+    active_agents bigint, -- different people who wrote them
+    escalations bigint, -- escalations of the hour
+    resolved bigint, -- escalations resolved in the hour
+    open_at_end bigint, -- escalations open when the hour ended (now, for the hour that runs)
     computed_at timestamptz -- when this row was computed, by this machine's clock
 );
 
@@ -159,6 +293,7 @@ create table if not exists zipchat.stale_days (
 );
 
 -- grain: one row per chat: every conversation active in [since, as_of] is in raw_conversations
+-- key: chat_id
 create table if not exists zipchat.listing_coverage (
     chat_id bigint, -- the chat
     since timestamptz, -- lower bound of the activity, inclusive
@@ -168,6 +303,7 @@ create table if not exists zipchat.listing_coverage (
 );
 
 -- grain: one row per conversation: every message created in [covered_from, covered_through] is in raw_messages
+-- key: chat_id, conversation_id
 create table if not exists zipchat.message_coverage (
     chat_id bigint, -- the chat
     conversation_id bigint, -- raw_conversations.conversation_id
@@ -183,36 +319,16 @@ create table if not exists zipchat.message_coverage (
 create table if not exists zipchat.rejected_records (
     chat_id bigint, -- the chat
     kind varchar, -- conversation, message or user
-    payload json, -- the record as received
+    payload json, -- the record as received (personal data)
     observed_at timestamptz -- when it was read, by the server's clock
 );
 
 -- grain: one row per setting that the stored rows depend on
+-- key: name
 create table if not exists zipchat.warehouse_settings (
     name varchar, -- schema_version; timezone, whose days partition_date holds; moving_from, during a move; or what is computed with further settings
     value varchar -- what the stored rows are in line with
 );
-
--- grain: one row per conversation: from when on all its messages are stored
--- complete_from is NULL while the newest message is not stored. This view is the one place for what
--- "covered" means.
-create view if not exists zipchat.message_completeness as
-select
-    conversation.chat_id,
-    conversation.conversation_id,
-    conversation.created_at,
-    conversation.last_message_at,
-    conversation.missing_since,
-    coverage.covered_from,
-    coverage.covered_through,
-    coverage.failed_at,
-    case
-        when coalesce(coverage.covered_through >= conversation.last_message_at, coverage.covered_through is not null)
-            then coverage.covered_from
-    end as complete_from
-from zipchat.raw_conversations as conversation
-left join zipchat.message_coverage as coverage
-    on coverage.chat_id = conversation.chat_id and coverage.conversation_id = conversation.conversation_id;
 
 -- grain: one row per attempt to send a message to a customer, recorded before it is sent
 create table if not exists zipchat.write_back_attempts (

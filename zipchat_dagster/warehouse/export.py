@@ -1,0 +1,64 @@
+"""Parquet files of all tables, swapped in as a whole."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from zipchat_dagster.warehouse.engine import WarehouseError, quoted
+from zipchat_dagster.warehouse.tables import schema_tables
+from zipchat_dagster.warehouse.warehouse import Warehouse
+
+
+def export_tables(warehouse: Warehouse, folder: Path) -> dict[str, int]:
+    """Write every table to `<folder>/<table>.parquet`. Returns the number of rows by table.
+
+    All files show the same state of the database. `folder` is a symbolic link, which is replaced
+    once all are written; the files that it showed before are kept until the next time, for readers
+    who have them open. Syncs wait only while a file is copied, as in `Warehouse.publish`.
+
+    Raises:
+        WarehouseError: `folder` is something else, or cannot be written. The former files are
+            unchanged.
+    """
+    if folder.exists() and not folder.is_symlink():
+        raise WarehouseError(
+            f"{folder} exists and was not written by this job. Move it away, or give another path."
+        )
+    former = {path for path in folder.parent.glob(f"{folder.name}.*") if path.is_dir()}
+    shown = folder.resolve()
+    fresh = folder.with_name(f"{folder.name}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    try:
+        fresh.mkdir(mode=0o700, parents=True)  # there are personal data in it
+        rows = _write(warehouse, fresh)
+        link = fresh / "link"
+        link.symlink_to(fresh.name)
+        link.replace(folder)
+        for path in former - {shown}:
+            shutil.rmtree(path)
+    except (OSError, duckdb.IOException) as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise WarehouseError(
+            f"{folder} could not be written ({reason}). The former files are unchanged."
+        ) from None
+    return rows
+
+
+def _write(warehouse: Warehouse, fresh: Path) -> dict[str, int]:
+    copy = fresh / "copy.duckdb"
+    is_copied = warehouse.publish(copy) is not None  # readers of a lake need none
+    source = Warehouse(copy) if is_copied else warehouse
+    rows = {}
+    with source.connection(read_only=True, purpose="export_job") as connection:
+        for table in schema_tables():
+            file = quoted(str(fresh / f"{table}.parquet"))
+            ((rows[table],),) = connection.execute(
+                f"copy zipchat.{table} to {file} (format parquet, compression zstd)"
+            ).fetchall()
+    for path in fresh.glob("copy.duckdb*"):
+        path.unlink()
+    return rows

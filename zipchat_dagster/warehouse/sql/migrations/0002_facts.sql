@@ -1,0 +1,25 @@
+-- From version 1. The new columns are filled when the rows are next derived, which DEFINITIONS brings about.
+alter table zipchat.escalations add column if not exists turns_before bigint;
+alter table zipchat.escalations add column if not exists seconds_to_escalation double;
+alter table zipchat.escalations add column if not exists first_response_seconds double;
+alter table zipchat.escalations add column if not exists first_response_business_seconds double;
+alter table zipchat.escalations add column if not exists resolution_seconds double;
+alter table zipchat.escalations add column if not exists resolution_business_seconds double;
+alter table zipchat.escalations add column if not exists replies bigint;
+alter table zipchat.escalations add column if not exists agents bigint;
+alter table zipchat.escalations add column if not exists reassignments bigint;
+alter table zipchat.escalations add column if not exists customer_wait_seconds double;
+alter table zipchat.escalations add column if not exists is_one_touch boolean;
+alter table zipchat.escalations add column if not exists is_abandoned boolean;
+alter table zipchat.escalations add column if not exists computed_at timestamptz;
+alter table zipchat.escalation_metrics add column if not exists resolution_business_seconds_p50 double;
+alter table zipchat.escalation_metrics add column if not exists resolution_business_seconds_p90 double;
+alter table zipchat.escalation_metrics add column if not exists next_response_seconds_p50 double;
+alter table zipchat.escalation_metrics add column if not exists next_response_seconds_p90 double;
+alter table zipchat.escalation_metrics add column if not exists responses_under_1h bigint;
+alter table zipchat.escalation_metrics add column if not exists responses_1h_to_4h bigint;
+alter table zipchat.escalation_metrics add column if not exists responses_4h_to_8h bigint;
+alter table zipchat.escalation_metrics add column if not exists responses_8h_to_24h bigint;
+alter table zipchat.escalation_metrics add column if not exists responses_over_24h bigint;
+alter table zipchat.escalation_metrics add column if not exists one_touch bigint;
+alter table zipchat.escalation_metrics add column if not exists abandoned bigint;

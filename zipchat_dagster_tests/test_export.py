@@ -1,0 +1,95 @@
+"""The Parquet export: complete, one state, and replaced as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+import zipchat_dagster.warehouse.export
+from zipchat_dagster.export import export_job, export_sensor
+from zipchat_dagster.resources import WarehouseResource
+from zipchat_dagster.warehouse import Warehouse, schema_tables
+from zipchat_dagster.warehouse.engine import WarehouseError
+from zipchat_dagster.warehouse.export import export_tables
+from zipchat_dagster_tests.conftest import Open, Project
+
+
+def rows(source: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        return connection.execute(f"select * from {source} order by all").fetchall()
+
+
+def stored(warehouse: Warehouse, table: str) -> list[tuple[Any, ...]]:
+    with warehouse.connection(read_only=True) as connection:
+        return connection.execute(f"select * from zipchat.{table} order by all").fetchall()
+
+
+def test_the_files_hold_what_the_tables_hold(place: Open, project: Project, tmp_path: Path) -> None:
+    project.warehouse = place()
+    project.sync()
+    counts = export_tables(project.warehouse, tmp_path / "out" / "export")
+    assert counts["raw_messages"] > 100
+    assert list(counts) == list(schema_tables())
+    for table, count in counts.items():
+        expected = stored(project.warehouse, table)
+        assert len(expected) == count
+        assert rows(f"'{tmp_path}/out/export/{table}.parquet'") == expected, table
+
+
+def test_new_files_take_the_place_of_the_former_as_a_whole(project: Project) -> None:
+    project.sync()
+    folder = project.warehouse.path.with_name("export")
+    export_tables(project.warehouse, folder)
+    first = folder.resolve()
+    assert first.stat().st_mode & 0o077 == 0
+    with project.warehouse.connection() as connection:
+        connection.execute("delete from zipchat.raw_messages")
+    export_tables(project.warehouse, folder)
+    second = folder.resolve()
+    assert rows(f"'{folder}/raw_messages.parquet'") == []
+    assert rows(f"'{first}/raw_messages.parquet'") != []  # somebody may be reading them
+    export_tables(project.warehouse, folder)
+    assert set(folder.parent.glob("export.*")) == {second, folder.resolve()}
+
+
+def test_an_export_that_fails_leaves_the_former_files(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project.warehouse.path.with_name("export")
+    export_tables(project.warehouse, folder)
+    before = folder.resolve()
+
+    def fail(*_: object) -> dict[str, int]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipchat_dagster.warehouse.export, "_write", fail)
+    with pytest.raises(WarehouseError, match=r"No space left on device.*unchanged"):
+        export_tables(project.warehouse, folder)
+    assert folder.resolve() == before
+    assert list(folder.parent.glob("export.*")) == [before]
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(project: Project) -> None:
+    folder = project.warehouse.path.with_name("export")
+    folder.mkdir()
+    with pytest.raises(WarehouseError, match="was not written by this job"):
+        export_tables(project.warehouse, folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_the_job_puts_them_beside_the_database(project: Project) -> None:
+    project.sync()
+    path = project.warehouse.path
+    resource = WarehouseResource(database=str(path))
+    result = export_job.execute_in_process(resources={"warehouse": resource})
+    (event,) = result.filter_events(lambda e: e.event_type == dg.DagsterEventType.STEP_OUTPUT)
+    metadata = event.step_output_data.metadata
+    folder = path.with_name(f"{path.stem}_export")
+    assert metadata["path"].value == str(folder)
+    assert metadata["rows of users"].value == len(stored(project.warehouse, "users")) > 0
+    assert export_sensor.default_status == dg.DefaultSensorStatus.STOPPED
