@@ -167,6 +167,57 @@ class Story(Project):
         )
 
 
+def live(story: Story, random: Random) -> None:
+    """Some hours of a chat in which what is rare elsewhere is frequent."""
+    chat, agents = story.chat, list(story.chat.users)
+    story.later(hours=random.choice([1, 2, 9, 30]))
+    for _ in range(3):
+        chat.change(random, at=story.now)
+    leads = [one.lead for one in chat.conversations.values() if one.lead]
+    story.escalate(story.start("whatsapp", lead=random.choice(leads)))
+    story.later(minutes=1)
+    waiting = [one.id for one in chat.conversations.values() if one.is_escalated]
+    for event in random.sample(range(9), 5) if waiting else ():
+        some, agent = random.choice(waiting), random.choice(agents)
+        story.later(minutes=1)
+        match event:
+            case 0:  # what it wrote before counts for the new channel too
+                chat.conversations[some].channel = random.choice(["web", "email"])
+                story.customer(some)
+            case 1:  # again, and nobody has resolved the first one
+                story.customer(some)
+                story.escalate(some)
+            case 2 if chat.conversations[some].is_escalated:  # both within a second
+                story.resolve_and_escalate(some)
+                story.customer(some)
+            case 3 if chat.conversations[some].is_escalated:  # an answer that comes too late
+                story.resolve(some)
+                story.later(hours=1)
+                story.human(some, agent)
+            case 4:
+                story.assign(some, agent)
+                story.human(some, agent)
+            case 5 if chat.deleted:
+                back = random.choice(list(chat.deleted))
+                chat.restore_conversation(back, at=story.now)
+                story.customer(back)
+            case 6:  # all in one second
+                story.ai(some)
+                story.human(some, agent)
+                story.customer(some)
+                story.ai(some)
+            case 7:  # they talk
+                story.assign(some, agent)
+                for _ in range(3):
+                    story.human(some, agent)
+                    story.later(minutes=random.choice([5, 300]))
+                    story.customer(some)
+                    story.ai(some)
+            case 8:
+                chat.delete_conversation(some, at=story.now)
+                waiting.remove(some)
+
+
 @dataclass(frozen=True)
 class RandomChat:
     """Twelve days of a chat that changes, with everything derived.
