@@ -18,7 +18,7 @@ import pytest
 from zipchat_dagster import move_cli
 from zipchat_dagster.sandbox import Sandbox, generate
 from zipchat_dagster.warehouse import Warehouse, move, schema_tables
-from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.lake import Lake
 from zipchat_dagster.warehouse.migrations import VERSION
@@ -40,9 +40,9 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("synced") / "warehouse.duckdb"
     warehouse = Warehouse(path, timezone=ZONE)
     Project(a_sandbox(), warehouse).sync(since=SINCE)
-    rebuild_escalations(warehouse)
+    rebuild_facts(warehouse, now=NOW, rules=Rules())
     rebuild_leads(warehouse)
-    rebuild_metrics(warehouse, chat_id=1, days=[f"{NOW:%Y-%m-%d}"], now=NOW)
+    rebuild_metrics(warehouse, chat_id=1, days=[f"{NOW:%Y-%m-%d}"], now=NOW, rules=Rules())
     return path
 
 
