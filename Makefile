@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev estimate test check bench sandbox docs screenshots lock clean
+.PHONY: help demo dev estimate move test check bench sandbox docs screenshots lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,6 +25,9 @@ dev: .venv/ready ## the Dagster UI and daemon, with your key from .env or the sa
 
 estimate: .venv/ready ## what a backfill will cost: make estimate FIRST=2026-01-01 LAST=2026-01-31
 	@$(BIN)/python -m zipchat_dagster.estimate_cli --first "$(FIRST)" --last "$(LAST)"
+
+move: .venv/ready ## copy a file into a lake, or back: make move FROM=data/warehouse.duckdb TO=ducklake:postgres:…
+	@$(BIN)/python -m zipchat_dagster.move_cli "$(FROM)" "$(TO)"
 
 test: .venv/ready ## run the tests
 	$(BIN)/python -m pytest

@@ -1,10 +1,10 @@
 """`make bench`: what the design promises, as figures and ratios. About five minutes.
 
-`make bench SECTIONS="cost memory"` runs only these sections. Four run only when named:
+`make bench SECTIONS="cost memory"` runs only these sections. Five run only when named:
 `long_backfill`, 100,000 conversations in about ten minutes; `metrics`, of a year with ten million
-messages; `peers`, this project beside dlt and a plain script; and `lake`, a lake beside a file, for
-which PostgreSQL must be installed. All but `metrics` read from a sandbox on this machine. Nothing
-here asserts anything.
+messages, and `metrics_lake`, the same on a lake; `peers`, this project beside dlt and a plain
+script; and `lake`, a lake beside a file. A lake needs PostgreSQL. All but the metrics read from a
+sandbox on this machine. Nothing here asserts anything.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 
 from benchmarks import budget
 from benchmarks.lake import lake
-from benchmarks.metrics import metrics
+from benchmarks.metrics import metrics, metrics_lake
 from benchmarks.peers import peers
 from benchmarks.storage import file_lock, long_backfill, memory
 from benchmarks.sync import completeness, cost, kill, live, windows
@@ -23,7 +23,8 @@ from benchmarks.sync import completeness, cost, kill, live, windows
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     usual = (completeness, cost, windows, live, kill, file_lock, memory, overhead)
-    known = {section.__name__: section for section in (*usual, long_backfill, metrics, peers, lake)}
+    named = (long_backfill, metrics, metrics_lake, peers, lake)
+    known = {section.__name__: section for section in (*usual, *named)}
     if unknown := [name for name in sys.argv[1:] if name not in known]:
         sys.exit(f"There is no section {', '.join(unknown)}; there are {', '.join(known)}.")
     for section in [known[name] for name in sys.argv[1:]] or usual:

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.metrics import megabytes
 from benchmarks.sync import END, NOW, START, sync
 from zipchat_dagster.sandbox import Sandbox, generate
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.engine import LAKE
 from zipchat_dagster_tests.postgres import postgres
 
@@ -55,12 +56,12 @@ def _backfill(engine: str, tables: Warehouse, folder: Path) -> None:
 
 
 def _maintained(engine: str, tables: Warehouse, folder: Path) -> None:
-    before = _megabytes(folder)
+    before = megabytes(folder)
     _timed(engine, "maintenance", tables.maintain)
     counts = tables.maintain(dry_run=True)
     files = f" in {counts['data_files_before']} files" if "data_files_before" in counts else ""
     print(
-        f"{engine}  on disk {before:.1f} MB, after maintenance {_megabytes(folder):.1f} MB, of"
+        f"{engine}  on disk {before:.1f} MB, after maintenance {megabytes(folder):.1f} MB, of"
         f" which {counts['bytes_before'] / 1e6:.1f} MB{files} are the newest snapshot",
         flush=True,
     )
@@ -68,16 +69,12 @@ def _maintained(engine: str, tables: Warehouse, folder: Path) -> None:
 
 def _run(sandbox: Sandbox, tables: Warehouse) -> None:
     sync(sandbox, tables, START, END)
-    rebuild_escalations(tables)
+    rebuild_facts(tables, now=NOW, rules=Rules())
     rebuild_leads(tables)
-    rebuild_metrics(tables, chat_id=1, days=[f"{NOW:%Y-%m-%d}"], now=NOW)
+    rebuild_metrics(tables, chat_id=1, days=[f"{NOW:%Y-%m-%d}"], now=NOW, rules=Rules())
 
 
 def _timed(engine: str, what: str, work: Callable[[], object]) -> None:
     started = time.monotonic()
     work()
     print(f"{engine}  {what:35} {time.monotonic() - started:8.2f} s", flush=True)
-
-
-def _megabytes(folder: Path) -> float:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6

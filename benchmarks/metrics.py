@@ -1,8 +1,9 @@
-"""Escalations and metrics over a year with ten million messages: what the first run and the hourly
+"""Facts and metrics over a year with ten million messages: what the first run and the hourly
 ones cost, and how long they keep others from the file."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -10,17 +11,27 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from benchmarks.storage import peak_megabytes
 from zipchat_dagster.client import ConversationRead
 from zipchat_dagster.warehouse import Warehouse, store
-from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics
+from zipchat_dagster.warehouse.business_hours import BusinessHours
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
+from zipchat_dagster.warehouse.engine import LAKE
 from zipchat_dagster.warehouse.store import MessageWork
 from zipchat_dagster.warehouse.warehouse import Transaction
+from zipchat_dagster_tests.postgres import postgres
 
 CONVERSATIONS = 1_000_000
 DAYS = 365
 NOW = datetime.now(UTC).replace(microsecond=0)
 BEGIN = (NOW - timedelta(days=DAYS - 1)).replace(hour=0, minute=0, second=0)
 TODAY = f"{NOW:%Y-%m-%d}"
+RULES = Rules(
+    business_hours=BusinessHours.parse("mon-fri 09:00-17:00", "UTC"),
+    response_target_seconds=3600,
+    next_response_target_seconds=3600,
+    resolution_target_seconds=86_400,
+)
 
 # Ten messages in each conversation, one a minute. One conversation in four is escalated after three
 # of them, and half of those are answered; in the end 15,000 are open.
@@ -90,28 +101,42 @@ class Measured(Warehouse):
 
 
 def metrics() -> None:
-    """Escalations and metrics: a year with 10 million messages, then hourly runs"""
+    """Facts and metrics: a year with 10 million messages, then hourly runs"""
     with tempfile.TemporaryDirectory() as folder:
-        warehouse = Measured(Path(folder) / "year.duckdb")
-        _fill(warehouse)
-        with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
-        days = [f"{BEGIN + timedelta(days=n):%Y-%m-%d}" for n in range(DAYS)]
-        _measure(warehouse, "escalations from scratch", lambda: rebuild_escalations(warehouse))
-        _measure(warehouse, f"metrics of {DAYS} days", lambda: _metrics(warehouse, days))
-        _measure(warehouse, "leads", lambda: rebuild_leads(warehouse))
-        for hour in range(3):
-            _sync_an_hour(warehouse, hour)
-            _measure(
-                warehouse, "an hourly run: escalations", lambda: rebuild_escalations(warehouse)
-            )
-            _measure(warehouse, "an hourly run: metrics", lambda: _metrics(warehouse, [TODAY]))
+        _year(Measured(Path(folder) / "year.duckdb"), Path(folder))
+
+
+def metrics_lake() -> None:
+    """The same on a lake (PostgreSQL on this machine)"""
+    with tempfile.TemporaryDirectory() as name, postgres(Path(name)) as server:
+        os.environ |= server.environment
+        data = Path(name) / "data"
+        _year(Measured(f"{LAKE}dbname=postgres", data_path=str(data)), data)
+
+
+def _year(warehouse: Measured, folder: Path) -> None:
+    _fill(warehouse, folder)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
+    days = [f"{BEGIN + timedelta(days=n):%Y-%m-%d}" for n in range(DAYS)]
+    _measure(warehouse, "facts from scratch", lambda: _facts(warehouse))
+    _measure(warehouse, f"metrics of {DAYS} days", lambda: _metrics(warehouse, days))
+    _measure(warehouse, "leads", lambda: rebuild_leads(warehouse))
+    for hour in range(3):
+        _sync_an_hour(warehouse, hour)
+        _measure(warehouse, "an hourly run: facts", lambda: _facts(warehouse))
+        _measure(warehouse, "an hourly run: metrics", lambda: _metrics(warehouse, [TODAY]))
+    size = megabytes(folder)
+    _measure(warehouse, "maintenance", lambda: len(warehouse.maintain()))
+    print(f"on disk {size:,.0f} MB, after maintenance {megabytes(folder):,.0f} MB", flush=True)
+
+
+def _facts(warehouse: Warehouse) -> int:
+    return sum(rebuild_facts(warehouse, now=datetime.now(UTC), rules=RULES).values())
 
 
 def _metrics(warehouse: Warehouse, days: list[str]) -> int:
-    return len(
-        rebuild_metrics(warehouse, chat_id=1, days=days, now=datetime.now(UTC), target_seconds=3600)
-    )
+    return len(rebuild_metrics(warehouse, chat_id=1, days=days, now=datetime.now(UTC), rules=RULES))
 
 
 def _measure(warehouse: Measured, what: str, work: Callable[[], int]) -> None:
@@ -122,12 +147,12 @@ def _measure(warehouse: Measured, what: str, work: Callable[[], int]) -> None:
     print(
         f"{what:27} {count:8,}: {seconds:6.2f} s (CPU {cpu:5.2f} s), longest transaction"
         f" {warehouse.longest:5.2f} s (CPU {warehouse.longest_cpu:4.2f} s), peak memory"
-        f" {_peak_megabytes():,} MB",
+        f" {peak_megabytes():,} MB",
         flush=True,
     )
 
 
-def _fill(warehouse: Warehouse) -> None:
+def _fill(warehouse: Warehouse, folder: Path) -> None:
     started = time.monotonic()
     span = {"begin": BEGIN, "seconds": (NOW - BEGIN).total_seconds(), "count": CONVERSATIONS}
     with warehouse.transaction():
@@ -138,8 +163,8 @@ def _fill(warehouse: Warehouse) -> None:
         connection.execute(_CHANGED)
         for first in range(0, CONVERSATIONS, 100_000):
             connection.execute(_MESSAGES, {"first": first, "last": first + 99_999})
-    size = warehouse.path.stat().st_size / 1e6
-    print(f"filled within {time.monotonic() - started:.0f} s: {size:,.0f} MB", flush=True)
+    seconds = time.monotonic() - started
+    print(f"filled within {seconds:.0f} s: {megabytes(folder):,.0f} MB", flush=True)
 
 
 def _sync_an_hour(warehouse: Warehouse, hour: int) -> None:
@@ -173,7 +198,5 @@ def _sync_an_hour(warehouse: Warehouse, hour: int) -> None:
         store.store_reads(transaction, reads, chat_id=1, timezone="UTC")
 
 
-def _peak_megabytes() -> int:
-    from benchmarks.sync import _peak_megabytes  # which imports this file
-
-    return _peak_megabytes()
+def megabytes(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6

@@ -86,12 +86,12 @@ def _print_peak(count: int, *, concurrency: int) -> None:
 
 
 def _measured(path: Path, url: str, concurrency: int, answers: Any) -> None:
-    before = _peak_megabytes()
+    before = peak_megabytes()
     sync(None, Warehouse(path), base_url=url, concurrency=concurrency)
-    answers.put((before, _peak_megabytes(), count_stored(path)))
+    answers.put((before, peak_megabytes(), count_stored(path)))
 
 
-def _peak_megabytes() -> int:
+def peak_megabytes() -> int:
     """Of this process alone. On Linux, what `getrusage` reports includes its parent's."""
     status = Path("/proc/self/status")
     if status.exists():

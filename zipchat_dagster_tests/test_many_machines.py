@@ -15,7 +15,7 @@ from zipchat_dagster.sandbox import Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.engine import WarehouseError
-from zipchat_dagster_tests.conftest import NOW, Lakes, Project, midnight
+from zipchat_dagster_tests.conftest import NOW, Lakes, Project, midnight, thorough
 
 SINCE = midnight(NOW - timedelta(days=8))
 DAYS = [f"{SINCE + timedelta(days=n):%Y-%m-%d}" for n in range(9)]
@@ -25,7 +25,7 @@ PROGRAM = """
 import json, logging, sys, time
 from datetime import datetime, timedelta
 from pathlib import Path
-from zipchat_dagster.client import ZipchatClient
+from zipchat_dagster.client import BudgetDownError, ZipchatClient
 from zipchat_dagster.sandbox import DEFAULT_KEY
 from zipchat_dagster.sync import sync_conversations, sync_messages, sync_users
 from zipchat_dagster.warehouse import Warehouse
@@ -50,7 +50,7 @@ for attempt in range(10):
     try:
         with ZipchatClient(
             api_key=DEFAULT_KEY, chat_id=1, base_url=given["url"], clock=Clock(),
-            concurrency=2, logger=log,
+            concurrency=2, logger=log, budget=given["budget"],
         ) as client:
             sync_users(client, warehouse)
             sync_conversations(client, warehouse, since=since, refresh=True, log=log)
@@ -59,7 +59,7 @@ for attempt in range(10):
                 refresh=True, log=log,
             )
         break
-    except WarehouseError as error:
+    except (BudgetDownError, WarehouseError) as error:  # the budget or the lake is down
         print(error, file=sys.stderr)
         time.sleep(0.1)
 else:
@@ -89,11 +89,12 @@ KEYS = {
 }
 
 
+@thorough
 def test_machines_that_write_at_once_leave_what_one_leaves_in_a_file(
     lakes: Lakes, tmp_path: Path
 ) -> None:
     chat = generate(seed=4, conversations=120, days=8, now=NOW, max_messages=20)
-    sandbox = Sandbox(chat=chat, limit=None)
+    sandbox = Sandbox(chat=chat, limit=100, window=1)
     reached = {count: Event() for count in (60, 150, 240)}
 
     def before_request(sandbox: Sandbox, _request: Any) -> None:
@@ -104,8 +105,8 @@ def test_machines_that_write_at_once_leave_what_one_leaves_in_a_file(
     sandbox.before_request = before_request
     name = lakes.create()
     warehouse = lakes.open(name)
-    reading, done = Reader(lakes.open(name)), []
-    with serve(sandbox) as url:
+    done = []
+    with Reader(lakes.open(name)), serve(sandbox) as url:
         machines = [machine(tmp_path, url, lakes, name, ahead=ahead) for ahead in (0, 60, -60)]
         assert reached[60].wait(60)
         machines[0].kill()
@@ -119,8 +120,8 @@ def test_machines_that_write_at_once_leave_what_one_leaves_in_a_file(
         for running in machines[1:]:
             _, errors = running.communicate(timeout=120)
             assert running.returncode == 0, errors[-3000:]
-    reading.stop()
-    sandbox.before_request = None
+    sandbox.before_request, sandbox.limit = None, None
+    assert sandbox.stats()["refused"] == 0  # they share the budget, which is in PostgreSQL too
     assert sum(counts["files_merged"] for counts in done) > 0
 
     for table, key in KEYS.items():
@@ -151,6 +152,7 @@ def machine(
     given = {
         "url": url,
         "ahead": ahead,
+        "budget": f"postgresql://{lakes.server.user}@{lakes.server.host}:{lakes.server.port}/postgres",
         "database": lakes.address(name),
         "data_path": lakes.data_path,
         "since": SINCE.isoformat(),
@@ -173,9 +175,11 @@ class Reader:
         self._stopped = Event()
         self._problems: list[object] = []
         self._thread = Thread(target=self._run)
+
+    def __enter__(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._thread.join()
         assert not self._problems

@@ -74,7 +74,6 @@ RULES: dict[str, tuple[str, list[Rule]]] = {
         [
             content.KEYS_ARE_UNIQUE,
             content.TURN_TIMES_ARE_IN_ORDER,
-            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
         ],
     ),
     "sla_events_checks": (
@@ -82,7 +81,6 @@ RULES: dict[str, tuple[str, list[Rule]]] = {
         [
             content.KEYS_ARE_UNIQUE,
             content.EVERY_ESCALATION_HAS_ITS_EVENTS,
-            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
         ],
     ),
     "conversation_facts_checks": (
@@ -90,7 +88,6 @@ RULES: dict[str, tuple[str, list[Rule]]] = {
         [
             content.KEYS_ARE_UNIQUE,
             content.EVERY_CONVERSATION_HAS_ITS_FACTS,
-            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
         ],
     ),
     "leads_checks": ("leads", [content.KEYS_ARE_UNIQUE]),

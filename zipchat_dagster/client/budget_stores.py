@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -84,6 +85,7 @@ def open_store(database: Path | str | None, key_hash: str, clock: Callable[[], f
 
     Raises:
         SettingError: it cannot be used.
+        BudgetDownError: PostgreSQL does not answer.
     """
     if isinstance(database, str) and database.startswith(POSTGRESQL):
         return PostgresqlStore(database, key_hash, clock)
@@ -171,7 +173,10 @@ class PostgresqlStore:
             self._options = {**POSTGRESQL_OPTIONS, **given}
             self._connection = self._connect()
         except self._psycopg2.Error as error:
-            raise _unusable(error) from None
+            unusable = _unusable(error)
+            if isinstance(error, self._psycopg2.OperationalError) and _may_come_back(error):
+                raise BudgetDownError(str(unusable)) from None
+            raise unusable from None
         self._shift: float | None = None
 
     def change(self, change: Change[T]) -> T:
@@ -233,6 +238,12 @@ def _unusable(error: Exception) -> SettingError:
         f"the budget's database in PostgreSQL cannot be used ({_reason(error)}). Check its address,"
         " the user's rights, and the password in PGPASSWORD or ~/.pgpass."
     )
+
+
+def _may_come_back(error: Exception) -> bool:
+    """Whether nobody answers, or the server is being restarted. It refuses a log-in as FATAL."""
+    passing = r"starting up|shutting down|recovery mode|too many"
+    return "FATAL" not in str(error) or re.search(passing, str(error)) is not None
 
 
 def _reason(error: Exception) -> str:

@@ -19,6 +19,9 @@ MEMORY_LIMIT: Final = "512MB"
 LAKE: Final = "ducklake:postgres:"
 MOTHERDUCK: Final = "md:"
 
+# The setting that names what is being moved into a database, until all of it is there.
+MOVING: Final = "moving_from"
+
 
 class WarehouseError(Exception):
     """The database cannot be used. The message names it and says what to do."""
@@ -43,6 +46,14 @@ class Engine(Protocol):
     ) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """A connection whose current database has the tables. A writer first waits for its turn,
         which lasts until the block ends. An error in the block rolls back.
+
+        Raises:
+            WarehouseError: the database cannot be used now.
+        """
+
+    def attached_to(self, connection: duckdb.DuckDBPyConnection) -> AbstractContextManager[str]:
+        """Attach the tables, read-only, to the connection of another engine, for the block. Nobody
+        who takes turns writes to them meanwhile. Returns the name of their catalog there.
 
         Raises:
             WarehouseError: the database cannot be used now.

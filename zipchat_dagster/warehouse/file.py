@@ -43,6 +43,17 @@ class File:
         with self._locked(purpose), self._attached(read_only) as connection:
             yield connection
 
+    @contextmanager
+    def attached_to(self, connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
+        """Attach the file to another connection. It is locked until the block ends."""
+        with self._locked("move"):
+            self._attach(connection, "source", "read_only")
+            try:
+                yield "source"
+            finally:
+                with suppress(duckdb.Error):  # the connection may be lost
+                    connection.execute("detach source")
+
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Nothing: how a file stores tables is given each time it is opened."""
 
@@ -124,7 +135,11 @@ class File:
     @contextmanager
     def _attached(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
-            self._attach(read_only)
+            options = "read_only" if read_only else f"row_group_size {ROW_GROUP_SIZE}"
+            # By default a catalog is named after its file, and if there is both a catalog and a
+            # schema called zipchat, DuckDB refuses `zipchat.users` as ambiguous.
+            self._attach(self._duckdb, "warehouse", options)
+            self._duckdb.execute("use warehouse")
             yield self._duckdb
             self._duckdb.execute("use memory")
             at_the_end = "disable" if self._keeps_log else "enable"
@@ -136,19 +151,15 @@ class File:
             self._duckdb = self._start()
             raise
 
-    def _attach(self, read_only: bool) -> None:
-        # By default a catalog is named after its file, and if there is both a catalog and a schema
-        # called zipchat, DuckDB refuses `zipchat.users` as ambiguous.
-        options = "read_only" if read_only else f"row_group_size {ROW_GROUP_SIZE}"
+    def _attach(self, connection: duckdb.DuckDBPyConnection, name: str, options: str) -> None:
         try:
-            self._duckdb.execute(f"attach {quoted(str(self.path))} as warehouse ({options})")
+            connection.execute(f"attach {quoted(str(self.path))} as {name} ({options})")
         except duckdb.IOException as error:
             what = str(error).splitlines()[0]
             raise WarehouseError(
                 f"{self.path} cannot be opened ({what}). If another program has"
                 " it open (a notebook, the duckdb command), close it there."
             ) from None
-        self._duckdb.execute("use warehouse")
 
     def _start(self) -> duckdb.DuckDBPyConnection:
         return in_memory(f"{self.path}.tmp", checkpoint_threshold=LOG_LIMIT)

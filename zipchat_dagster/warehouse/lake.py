@@ -94,6 +94,19 @@ class _Shared:
                     raise WarehouseError(problem) from None
                 raise
 
+    @contextmanager
+    def attached_to(self, connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
+        """Attach the tables to another connection, and keep the turn until the block ends."""
+        with self._turn("move"):
+            try:
+                name = self._attach(connection, "source", read_only=True)
+                yield name
+                connection.execute(f"detach {name}")
+            except duckdb.Error as error:
+                if problem := self._problem(error):
+                    raise WarehouseError(problem) from None
+                raise
+
     def commit(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Commit, unless another's commit came first."""
         try:
@@ -123,6 +136,14 @@ class _Shared:
         raise NotImplementedError
 
     def _attached(self) -> duckdb.DuckDBPyConnection:
+        connection = in_memory(str(_temporary()))
+        connection.execute(f"use {self._attach(connection, 'warehouse')}")
+        return connection
+
+    def _attach(
+        self, connection: duckdb.DuckDBPyConnection, name: str, *, read_only: bool = False
+    ) -> str:
+        """Attach the database, if possible under this name. Returns the name."""
         raise NotImplementedError
 
     def _problem(self, error: duckdb.Error) -> str | None:
@@ -277,20 +298,20 @@ class Lake(_Shared):
         connection.autocommit = True
         return connection
 
-    def _attached(self) -> duckdb.DuckDBPyConnection:
-        connection = in_memory(str(_temporary()))
+    def _attach(
+        self, connection: duckdb.DuckDBPyConnection, name: str, *, read_only: bool = False
+    ) -> str:
         _load(connection, "ducklake", "postgres_scanner")
         if "://" in self._data_path:
             _load(connection, "httpfs", "aws")
             connection.execute("create secret (type s3, provider credential_chain)")
         connection.execute(f"set global pg_pool_max_connections = {CONNECTIONS}")
         address = f"{LAKE}{WAITS} {self._conninfo}"
-        options = "automatic_migration false"
+        options = f"automatic_migration false, read_only {str(read_only).lower()}"
         if self._data_path:  # an existing lake knows its own
             options += f", data_path {quoted(self._data_path)}"
-        connection.execute(f"attach {quoted(address)} as warehouse ({options})")
-        connection.execute("use warehouse")
-        return connection
+        connection.execute(f"attach {quoted(address)} as {name} ({options})")
+        return name
 
     def _problem(self, error: duckdb.Error) -> str | None:
         is_about_it = isinstance(error, duckdb.IOException | duckdb.HTTPException) or re.search(
@@ -311,6 +332,8 @@ class Lake(_Shared):
                 f"{lake} has a catalog of another version ({what}). Nothing was changed. Use the"
                 " DuckDB release that wrote it; migrating the catalog is a decision of yours."
             )
+        if "creating a new DuckLake" in text:
+            return f"{lake}: there is no lake in this database of PostgreSQL."
         if "DATA_PATH" in text:
             return (
                 f"{lake} was created with another ZIPCHAT_DATA_PATH ({what}). Write the one that it"
@@ -348,12 +371,12 @@ class MotherDuck(_Shared):
     def _turn(self, purpose: str) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def _attached(self) -> duckdb.DuckDBPyConnection:
-        connection = in_memory(str(_temporary()))
+    def _attach(
+        self, connection: duckdb.DuckDBPyConnection, name: str, *, read_only: bool = False
+    ) -> str:
         _load(connection, "motherduck")
         connection.execute(f"attach {quoted(self._database)}")  # it cannot be given another name
-        connection.execute(f'use "{self._name}"')
-        return connection
+        return f'"{self._name}"'
 
 
 class _InUseError(Exception):

@@ -31,7 +31,7 @@ def prepare_schema(connection: duckdb.DuckDBPyConnection) -> None:
     Raises:
         NewerSchemaError: nothing was changed. The message says what to do.
     """
-    found = _stored_version(connection)
+    found = stored_version(connection)
     if found is not None and found > VERSION:
         raise NewerSchemaError(
             f"The database was written by a newer version of zipchat_dagster (its schema is number"
@@ -45,8 +45,8 @@ def prepare_schema(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(sql("store_setting"), {"name": SETTING, "value": str(VERSION)})
 
 
-def _stored_version(connection: duckdb.DuckDBPyConnection) -> int | None:
-    """None if there are no tables yet."""
+def stored_version(connection: duckdb.DuckDBPyConnection) -> int | None:
+    """The version of the current database's schema. None if there are no tables yet."""
     tables = {name for (name,) in connection.execute(sql("table_names")).fetchall()}
     if "warehouse_settings" in tables:
         row = connection.execute(sql("stored_setting"), {"name": SETTING}).fetchone()

@@ -17,6 +17,7 @@ import pandas as pd
 from zipchat_dagster.warehouse.engine import (
     LAKE,
     MOTHERDUCK,
+    MOVING,
     ConflictError,
     Engine,
     WarehouseError,
@@ -86,7 +87,7 @@ class Warehouse:
 
     def __init__(self, database: str | Path, *, data_path: str = "", timezone: str = "UTC") -> None:
         self.timezone = str(ZoneInfo(timezone))
-        self._engine = _engine(str(database), data_path)
+        self._engine = open_engine(str(database), data_path)
         self._is_ready = False
 
     @property
@@ -159,6 +160,11 @@ class Warehouse:
             prepare_schema(connection)
         except NewerSchemaError as error:
             raise WarehouseError(str(error)) from None
+        for (origin,) in connection.execute(sql("stored_setting"), {"name": MOVING}).fetchall():
+            raise WarehouseError(
+                f"Only a part of {origin} was moved into this database. Finish that first, by the"
+                " same make move."
+            )
         self._engine.prepare(connection)
         stored = connection.execute(sql("stored_setting"), {"name": "timezone"}).fetchone()
         zone = {"timezone": self.timezone}
@@ -188,7 +194,8 @@ class Warehouse:
         )
 
 
-def _engine(database: str, data_path: str) -> Engine:
+def open_engine(database: str, data_path: str = "") -> Engine:
+    """The engine for a database by its name, as in ZIPCHAT_DATABASE. Opens nothing yet."""
     if database.startswith(LAKE):
         return Lake(database, data_path)
     if database.startswith(MOTHERDUCK):

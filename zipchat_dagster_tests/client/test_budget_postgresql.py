@@ -157,8 +157,8 @@ def test_an_outage_is_an_error_after_a_while_but_no_response_is_lost(server: Ser
 # What cannot be used
 
 
-def refused(database: str) -> str:
-    with pytest.raises(SettingError) as error:
+def refused(database: str, error_class: type[Exception] = SettingError) -> str:
+    with pytest.raises(error_class) as error:
         Budget("zc-secret", database=database)
     text = str(error.value)
     assert "\n" not in text
@@ -167,10 +167,10 @@ def refused(database: str) -> str:
     return text
 
 
-def test_a_wrong_password_or_no_server_is_a_setting_error(
+def test_a_server_that_does_not_answer_may_come_back_and_a_refused_log_in_is_a_setting_error(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "refused" in refused("postgresql://user@127.0.0.1:1/postgres")
+    assert "refused" in refused("postgresql://user@127.0.0.1:1/postgres", BudgetDownError)
     assert '"missing" does not exist' in refused(address(server, database="missing"))
     monkeypatch.setenv("PGPASSWORD", "wrong-password")
     assert "wrong-password" not in refused(address(server))

@@ -1,0 +1,7 @@
+-- grain: one row per piece of a table, which is a month or all of it; every value counts for content
+select
+    {piece} as piece,
+    count(*) as row_count,
+    sum(hash({columns})) as content
+from {catalog}.zipchat.{table}
+group by all
