@@ -880,7 +880,9 @@ def test_a_next_response_on_a_later_day_restates_the_day_of_the_question(place: 
     story.human(conversation_id, ADA)
     story.at("2026-03-03 10:00")
     story.customer(conversation_id)
-    story.at("2026-03-04 00:00")
+    story.at("2026-03-04 00:05")
+    story.ai(conversation_id)  # the newest message is read again, and this one answers nothing
+    story.later(minutes=1)
     story.sync()
     story.derive(*days_between("2026-03-02", "2026-03-04"))
     assert story.metrics("2026-03-03")["next_response_seconds_p50"] is None
