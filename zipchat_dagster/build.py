@@ -39,6 +39,8 @@ def zipchat(settings: Settings, chat: Chat) -> ZipchatResource:
         api_key=dg.EnvVar(chat.api_key_env) if chat.has_api_key else "",
         chat_id=chat_id,
         base_url=chat.base_url,
+        name=chat.name,
+        api_key_env=chat.api_key_env,
         budget_database=str(settings.budget_database),
         concurrency=chat.concurrency,
         reserve=chat.reserve,
@@ -73,9 +75,11 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
     built: list[dg.Definitions] = []
     syncs: list[AssetJob] = []
     resources: dict[str, dg.ConfigurableResource[Any]] = {}
+    names = {chat.chat_id: chat.name for chat in chats if chat.chat_id}
     for chat in chats:
         lane = Lane(
             name=chat.name,
+            chats=names if settings.chats else None,
             start_date=chat.start_date,
             timezone=settings.timezone,
             relist_days=chat.relist_days,

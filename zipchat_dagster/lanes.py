@@ -6,6 +6,7 @@ has the lane without a name, and with it the plain names: `raw_messages`, `sync_
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -30,12 +31,14 @@ class Lane:
         start_date: the first partition.
         timezone: the IANA name of the zone whose days are the partitions.
         relist_days: how many past days the daily schedule lists again.
+        chats: the names of all chats that share its database, if they are known, by chat id.
     """
 
     name: str = ""
     start_date: date = START_DATE
     timezone: str = TIMEZONE
     relist_days: int = RELIST_DAYS
+    chats: Mapping[int, str] | None = None
 
     @cached_property
     def daily(self) -> dg.DailyPartitionsDefinition:

@@ -24,6 +24,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from zipchat_dagster.client.errors import SettingError
@@ -183,6 +184,7 @@ class Settings(ChatSettings):
         default=TIMEZONE, description="a time zone's IANA name, such as Europe/Berlin"
     )
 
+    chats: File | None = None
     # The default of each depends on those above.
     database: Annotated[Path | str, AfterValidator(_database)] = Field(
         default=None, validate_default=True
@@ -269,9 +271,15 @@ def load_settings() -> Settings:
 
 def _sentence(error: ErrorDetails) -> str:
     """What is wrong with one setting, after the name of its variable."""
-    name, problem = error["loc"][0], error.get("ctx", {}).get("error")
+    name = error["loc"][0]
     (field,) = (f for n, f in Settings.model_fields.items() if name in (n, f.alias))
-    if not isinstance(problem, SettingError):
-        return f"{field.alias}: {shown(error['input'])} is not {field.description}."
-    text = str(problem)
+    text = explained(error, field)
     return text if text.startswith(str(field.alias)) else f"{field.alias}: {text}"
+
+
+def explained(error: ErrorDetails, field: FieldInfo) -> str:
+    """What is wrong with the value of a field."""
+    problem = error.get("ctx", {}).get("error")
+    if isinstance(problem, SettingError):
+        return str(problem)
+    return f"{shown(error['input'])} is not {field.description}."

@@ -1,5 +1,7 @@
 """`users`: who can be assigned to conversations."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from zipchat_dagster.assets.common import (
@@ -14,6 +16,7 @@ from zipchat_dagster.assets.common import (
 )
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.sync import sync_users
+from zipchat_dagster.warehouse import store
 from zipchat_dagster.warehouse.tables import sql_version
 
 
@@ -41,6 +44,7 @@ def users(lane: Lane) -> dg.AssetsDefinition:
         Cost: one request per 100 users.
         """
         zipchat, warehouse = lane.zipchat(context), lane.warehouse(context)
+        _store_chats(context, lane)
         with zipchat.client(context) as client:
             count = sync_users(client, warehouse)
             return dg.MaterializeResult(
@@ -53,3 +57,20 @@ def users(lane: Lane) -> dg.AssetsDefinition:
             )
 
     return users
+
+
+def _store_chats(context: dg.AssetExecutionContext, lane: Lane) -> None:
+    """Bring the table `chats` up to date, even if the API then refuses the key."""
+    chat_id = lane.zipchat(context).chat
+    with lane.warehouse(context).transaction() as transaction:
+        removed = store.store_chats(
+            transaction,
+            lane.chats or {chat_id: lane.name or str(chat_id)},
+            now=datetime.now(UTC),
+            is_complete=lane.chats is not None,
+        )
+    for removed_id, name in removed:
+        context.log.warning(
+            f"{name} (chat {removed_id}) is no longer in ZIPCHAT_CHATS. Its rows stay in the"
+            " tables, and nothing syncs them."
+        )
