@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -255,7 +256,7 @@ class ByHand:
         responded = response and response["created_at"]
         heard = [m["created_at"] for m in messages if m["author"] == "customer"]
         is_silent = max([one.at, *heard]) < self.now - timedelta(hours=24)
-        changes = zip(one.assignees, one.assignees[1:], strict=False)
+        changes = pairwise(one.assignees)
         return {
             "escalated_at": one.at,
             "partition_date": self._day(one.at),
@@ -299,11 +300,7 @@ class ByHand:
         for message in messages:
             has_asked |= message["author"] == "customer"
             is_involved |= has_asked and message["author"] == "ai"
-        reopened = [
-            (new.at, old.resolved)
-            for old, new in zip(escalations, escalations[1:], strict=False)
-            if old.resolved
-        ]
+        reopened = [(new.at, old.resolved) for old, new in pairwise(escalations) if old.resolved]
         is_alone = bool(
             is_involved and last and last["author"] == "ai" and not by["human"] and not escalations
         )
@@ -398,7 +395,7 @@ class ByHand:
 
 
 def opening_times(office: str, zone: ZoneInfo) -> Iterator[tuple[datetime, datetime]]:
-    """Those of 2026 in UTC, minute by minute of the wall clock where clocks change."""
+    """Those of 2026, in UTC."""
     for number in range(365):
         day = date(2026, 1, 1) + timedelta(days=number)
         for part in office.split(", "):
