@@ -126,7 +126,7 @@ class ByHand:
                 ):
                     one.response = message
                     break
-            late = []
+            late: list[int] = []
             for state in states:
                 if state["last_escalated_at"] == one.at and state["assignee_id"] is not None:
                     over = state["last_escalation_resolved_at"]
