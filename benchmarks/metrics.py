@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from benchmarks.storage import _peak_megabytes
 from zipchat_dagster.client import ConversationRead
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.business_hours import BusinessHours
@@ -178,9 +179,3 @@ def _sync_an_hour(warehouse: Warehouse, hour: int) -> None:
         reads.append((work, ConversationRead(conversation, [message], at, 11)))
     with warehouse.transaction() as transaction:
         store.store_reads(transaction, reads, chat_id=1, timezone="UTC")
-
-
-def _peak_megabytes() -> int:
-    from benchmarks.storage import _peak_megabytes
-
-    return _peak_megabytes()
