@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from zipchat_dagster.warehouse.derive import Rules, rebuild_metrics
 from zipchat_dagster_tests.conftest import Open
 from zipchat_dagster_tests.warehouse.support import ADA, RandomChat, Story, moment
 
@@ -142,7 +143,6 @@ def test_an_hour_that_clocks_repeat_is_two_rows_and_one_they_skip_is_none(
 
 
 def test_late_news_restate_the_hours_of_their_day(place: Open) -> None:
-    """The resolution changes no number of the second day but those of its hours."""
     story = Story(place)
     story.at("2026-03-02 10:00")
     conversation_id = story.start()
@@ -169,3 +169,11 @@ def test_late_news_restate_the_hours_of_their_day(place: Open) -> None:
         " from zipchat.activity_by_hour where partition_date = '2026-03-03' and dimension = 'all'"
         " and hour between 8 and 10 order by hour"
     ) == [(8, 0, 0, 0, 1), (9, 1, 1, 1, 0), (10, 0, 0, 0, 0)]
+
+    # Days whose metrics are as before are stored again too, if their hours are not.
+    before = story.rows("select count(*) from zipchat.activity_by_hour")
+    story.rows("delete from zipchat.activity_by_hour where partition_date < '2026-03-04'")
+    rebuild_metrics(
+        story.warehouse, chat_id=1, days=[], now=story.now, rules=Rules(), from_scratch=True
+    )
+    assert story.rows("select count(*) from zipchat.activity_by_hour") == before

@@ -871,6 +871,29 @@ def test_a_first_response_on_a_later_day_restates_the_day_of_the_escalation(week
     assert week.metrics("2026-03-05")["human_messages"] == 1
 
 
+def test_a_next_response_on_a_later_day_restates_the_day_of_the_question(place: Open) -> None:
+    story = Story(place)
+    story.at("2026-03-02 10:00")
+    conversation_id = story.start()
+    story.escalate(conversation_id)
+    story.later(hours=1)
+    story.human(conversation_id, ADA)
+    story.at("2026-03-03 10:00")
+    story.customer(conversation_id)
+    story.at("2026-03-04 00:05")
+    story.ai(conversation_id)  # the newest message is read again, and this one answers nothing
+    story.later(minutes=1)
+    story.sync()
+    story.derive(*days_between("2026-03-02", "2026-03-04"))
+    assert story.metrics("2026-03-03")["next_response_seconds_p50"] is None
+    story.at("2026-03-04 09:00")
+    story.human(conversation_id, BO)
+    story.later(minutes=1)
+    assert story.run() == ["2026-03-03", "2026-03-04"]
+    for slice_ in (("all", "all"), ("agent", f"{BO}")):
+        assert story.metrics("2026-03-03", *slice_)["next_response_seconds_p90"] == 23 * 3600
+
+
 def test_messages_of_an_old_day_that_come_late_restate_that_day(week: Story) -> None:
     monday = next(iter(week.chat.conversations))
     late = week.chat.add_message(monday, at=moment("2026-03-02 23:59:59"), role="assistant")
