@@ -19,7 +19,6 @@ from typing import Any
 import dagster as dg
 
 from zipchat_dagster.assets.common import LIVE
-from zipchat_dagster.assets.escalation_metrics import escalation_metrics
 from zipchat_dagster.jobs import checks_job, sync_job
 from zipchat_dagster.partitions import daily
 from zipchat_dagster.settings import load_settings
@@ -105,7 +104,7 @@ def _catch_up(
             " gone. What it had stored is kept, and the schedule goes on.",
         )
     end = last.isoformat()
-    finished = context.instance.get_materialized_partitions(escalation_metrics.key)
+    finished = context.instance.get_materialized_partitions(dg.AssetKey("escalation_metrics"))
     start = max((day for day in finished if day < end), default=end)
     return dg.RunRequest(
         run_config=run_config,

@@ -22,10 +22,7 @@ from dagster._core.test_utils import freeze_time
 
 from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.assets.common import API_POOL, FRESHNESS
-from zipchat_dagster.assets.escalation_metrics import escalation_metrics
 from zipchat_dagster.assets.escalation_report import escalation_report
-from zipchat_dagster.assets.raw_conversations import raw_conversations
-from zipchat_dagster.assets.raw_messages import raw_messages
 from zipchat_dagster.checks import CHECKS, RULES, activity, history
 from zipchat_dagster.checks.fields import Drift, Seen, drift
 from zipchat_dagster.checks.history import History, history_of
@@ -46,7 +43,7 @@ from zipchat_dagster_tests.conftest import NOW
 DAYS = 21
 # Drawing the report takes longer than all the rest, and nothing here looks at it.
 TABLES = [asset for asset in ASSETS if asset is not escalation_report]
-DAILY = [raw_conversations, raw_messages, escalation_metrics]
+DAILY = [dg.AssetKey(name) for name in ("raw_conversations", "raw_messages", "escalation_metrics")]
 PERSONAL = ("full_name", "email", "phone_number")
 
 
@@ -193,8 +190,8 @@ def built(original: Built, tmp_path: Path) -> Built:
 
 ALL = {f"{key.asset_key.path[-1]}.{key.name}" for check in CHECKS for key in check.check_keys}
 
-TODAY = {f"{asset.key.path[-1]}.today_is_up_to_date" for asset in DAILY}
-EVERY_DAY = {f"{asset.key.path[-1]}.every_day_was_materialized" for asset in DAILY[1:]}
+TODAY = {f"{asset.path[-1]}.today_is_up_to_date" for asset in DAILY}
+EVERY_DAY = {f"{asset.path[-1]}.every_day_was_materialized" for asset in DAILY[1:]}
 ACTIVITY = "raw_conversations.newest_activity_is_stored"
 
 # Three conversations, a message and an escalation.
@@ -241,6 +238,21 @@ BREAKS: dict[str, tuple[list[str], dict[str, str]]] = {
     "a metric twice": (
         [twice("escalation_metrics")],
         {"escalation_metrics.keys_are_unique": "ERROR"},
+    ),
+    "an hour twice": (
+        [
+            "insert into zipchat.activity_by_hour from (from zipchat.activity_by_hour"
+            " where conversations_started + customer_messages + ai_messages + human_messages"
+            " + escalations = 0 limit 1)"
+        ],
+        {"activity_by_hour.keys_are_unique": "ERROR"},
+    ),
+    "an hour with a message too many": (
+        [
+            "update zipchat.activity_by_hour set customer_messages = customer_messages + 1"
+            " where hour = 12"
+        ],
+        {"activity_by_hour.hours_add_up_to_their_day": "ERROR"},
     ),
     "a message twice": ([twice("raw_messages")], {"raw_messages.keys_are_unique": "ERROR"}),
     "a conversation twice": (
@@ -415,7 +427,7 @@ def failing(built: Built) -> dict[str, Verdict]:
     tables = Warehouse(built.path)
     found = {}
     for asset, rules in RULES.values():
-        for rule, verdict in zip(rules, judged(asset, rules, tables, 1, history), strict=True):
+        for rule, verdict in zip(rules, judged(asset.key, rules, tables, 1, history), strict=True):
             if not verdict.passed:
                 severity = verdict.severity or rule.severity
                 found[f"{asset.key.path[-1]}.{rule.name}"] = replace(verdict, severity=severity)
@@ -436,10 +448,10 @@ def test_what_is_broken_fails_its_check_and_no_other(built: Built, broken: str) 
 
 def test_through_dagster_all_fail_at_once(built: Built, instance: dg.DagsterInstance) -> None:
     expected = dict.fromkeys({*EVERY_DAY, ACTIVITY}, "WARN") | dict.fromkeys(TODAY, "ERROR")
-    for asset in (raw_messages, escalation_metrics):
+    for asset in DAILY[1:]:
         for days_ago in (DAYS, 5):
             day = f"{NOW - timedelta(days=days_ago):%Y-%m-%d}"
-            instance.report_runless_asset_event(dg.AssetMaterialization(asset.key, partition=day))
+            instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=day))
     active = "last_message_at >= now() - interval 1 day"
     built.sql(
         "delete from zipchat.raw_messages where conversation_id in"
@@ -573,9 +585,7 @@ def test_an_empty_chat_passes(tmp_path: Path, instance: dg.DagsterInstance) -> N
         outcome = built.run(dg.AssetSelection.assets(*TABLES), days=(NOW, NOW))
     # Before the first run there are no tables, which is no error of the checks.
     assert before.result.success
-    assert before.failed == {
-        f"{asset.key.path[-1]}.today_is_up_to_date": "ERROR" for asset in DAILY
-    }
+    assert before.failed == {f"{asset.path[-1]}.today_is_up_to_date": "ERROR" for asset in DAILY}
     assert outcome.result.success
     assert outcome.failed == {}
 
@@ -620,7 +630,7 @@ def test_no_other_failure_holds_anything_back(built: Built) -> None:
     )
     outcome = built.run(dg.AssetSelection.assets(*TABLES), days=(NOW, NOW))
     assert outcome.result.success
-    assert materialized(outcome) == {asset.key.path[-1] for asset in TABLES}
+    assert materialized(outcome) == {key.path[-1] for asset in TABLES for key in asset.keys}
     assert outcome.failed == {
         "users.every_record_has_an_id": "ERROR",
         "raw_messages.counts_are_as_the_api_stated": "WARN",
@@ -729,18 +739,18 @@ class Days:
     """What Dagster remembers of an asset's days, and what the checks make of it at some time."""
 
     instance: dg.DagsterInstance
-    asset: dg.AssetsDefinition
+    asset: dg.AssetKey
     monkeypatch: pytest.MonkeyPatch
 
     def materialized(self, day: str, *, at: str) -> None:
         with freeze_time(moment(at)):
             self.instance.report_runless_asset_event(
-                dg.AssetMaterialization(self.asset.key, partition=day)
+                dg.AssetMaterialization(self.asset, partition=day)
             )
 
     def history(self, *, at: str) -> History:
         self.turn_clock(at)
-        return history_of(self.instance, self.asset.key)
+        return history_of(self.instance, self.asset)
 
     def turn_clock(self, at: str) -> None:
         self.monkeypatch.setattr(history, "current_time", lambda: moment(at))
@@ -757,7 +767,7 @@ def moment(text: str) -> datetime:
     return midnight_of(local.date()) + timedelta(hours=local.hour, minutes=local.minute)
 
 
-@pytest.fixture(params=DAILY, ids=lambda asset: asset.key.path[-1])
+@pytest.fixture(params=DAILY, ids=lambda asset: asset.path[-1])
 def days(
     instance: dg.DagsterInstance, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Days:
@@ -765,7 +775,7 @@ def days(
 
 
 def test_a_backfill_of_an_old_day_does_not_make_today_up_to_date(built: Built, days: Days) -> None:
-    key = dg.AssetCheckKey(days.asset.key, "today_is_up_to_date")
+    key = dg.AssetCheckKey(days.asset, "today_is_up_to_date")
 
     def failed(at: str) -> list[str]:
         days.turn_clock(at)
@@ -831,8 +841,7 @@ def test_days_in_a_row_are_one_range() -> None:
 
 
 def test_every_asset_has_a_freshness_policy() -> None:
-    for asset in ASSETS:
-        (spec,) = asset.specs
+    for spec in (spec for asset in ASSETS for spec in asset.specs):
         assert spec.freshness_policy == FRESHNESS, spec.key
 
 

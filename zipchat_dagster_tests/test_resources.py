@@ -82,7 +82,7 @@ def test_a_step_is_not_retried_for_a_wrong_setting_and_names_it(
 
 def test_steps_that_call_the_api_are_retried_and_are_in_its_pool() -> None:
     for asset in ASSETS:
-        calls_api = asset.key.path[-1] in {"users", "raw_conversations", "raw_messages"}
+        calls_api = asset.op.name in {"users", "raw_conversations", "raw_messages"}
         policy = asset.op.retry_policy
         assert (policy is not None) == calls_api
         assert asset.op.pool == ("zipchat_api" if calls_api else "zipchat_duckdb")

@@ -440,7 +440,9 @@ def test_a_conversation_that_cannot_be_read_is_reported(
     broken = max(sandbox.chat.conversations)
     sandbox.add_fault(Fault("500", endpoint="show", conversation_id=broken, times=None))
     Project(sandbox, warehouse).sync()
-    check = checks_of(raw_messages, [NO_CONVERSATION_WAS_SKIPPED], name="raw_messages_checks")
+    check = checks_of(
+        raw_messages.get_asset_spec(), [NO_CONVERSATION_WAS_SKIPPED], name="raw_messages_checks"
+    )
     definitions = dg.Definitions(
         asset_checks=[check],
         jobs=[dg.define_asset_job("skipped_job", dg.AssetSelection.checks(check))],

@@ -82,7 +82,7 @@ def window_days(context: dg.AssetExecutionContext) -> list[str]:
 
 
 def add_partition_metadata(
-    context: dg.AssetExecutionContext, counts: dict[str, dict[str, int]]
+    context: dg.AssetExecutionContext, counts: dict[str, dict[str, float]]
 ) -> None:
     """Give each partition of the run its own metadata, from day → name → number."""
     for day in window_days(context):

@@ -66,6 +66,24 @@ SOURCES: Final[dict[str, dict[str, str]]] = {
         },
         **{f"resolution_seconds_p{n}": _RESOLVED for n in (50, 90)},
         **{f"backlog_age_seconds_{what}": _ENDED for what in ("p50", "max")},
+        **{f"resolution_business_seconds_p{n}": _RESOLVED for n in (50, 90)},
+        **{f"next_response_seconds_p{n}": f"{_RESPONSE} raw_messages.role" for n in (50, 90)},
+        **{
+            f"responses_{span}": _RESPONSE
+            for span in ("under_1h", "1h_to_4h", "4h_to_8h", "8h_to_24h", "over_24h")
+        },
+        "one_touch": _RESPONSE,
+        "abandoned": f"{_RESPONSE} raw_conversations.missing_since raw_messages.role",
+    },
+    "activity_by_hour": {
+        "conversations_started": "raw_conversations.created_at",
+        "customer_messages": _WRITTEN,
+        "ai_messages": _WRITTEN,
+        "human_messages": _WRITTEN,
+        "active_agents": f"{_WRITTEN} raw_messages.sender_id",
+        "escalations": _ESCALATED,
+        "resolved": _RESOLVED,
+        "open_at_end": _ENDED,
     },
 }
 

@@ -12,20 +12,17 @@ blocks the raw tables: data that does not arrive cannot be checked.
 
 import dagster as dg
 
-from zipchat_dagster.assets.escalation_metrics import escalation_metrics
-from zipchat_dagster.assets.escalations import escalations
-from zipchat_dagster.assets.leads import leads
-from zipchat_dagster.assets.raw_conversations import raw_conversations
-from zipchat_dagster.assets.raw_messages import raw_messages
-from zipchat_dagster.assets.users import users
+from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.checks import content, fields, recency
 from zipchat_dagster.checks.activity import newest_activity_is_stored
 from zipchat_dagster.checks.rules import Rule, checks_of
 
+_ASSETS = {spec.key.path[-1]: spec for asset in ASSETS for spec in asset.specs}
+
 # The steps by name: an asset and the rules that run after it.
-RULES: dict[str, tuple[dg.AssetsDefinition, list[Rule]]] = {
+RULES: dict[str, tuple[dg.AssetSpec, list[Rule]]] = {
     "users_checks": (
-        users,
+        _ASSETS["users"],
         [
             content.KEYS_ARE_UNIQUE,
             content.every_record_has_an_id("user"),
@@ -34,7 +31,7 @@ RULES: dict[str, tuple[dg.AssetsDefinition, list[Rule]]] = {
         ],
     ),
     "raw_conversations_checks": (
-        raw_conversations,
+        _ASSETS["raw_conversations"],
         [
             content.KEYS_ARE_UNIQUE,
             content.every_record_has_an_id("conversation"),
@@ -49,9 +46,9 @@ RULES: dict[str, tuple[dg.AssetsDefinition, list[Rule]]] = {
         ],
     ),
     # A step of its own: the derived tables wait for it, and for no other check.
-    "raw_messages_keys_check": (raw_messages, [content.MESSAGE_KEYS_ARE_UNIQUE]),
+    "raw_messages_keys_check": (_ASSETS["raw_messages"], [content.MESSAGE_KEYS_ARE_UNIQUE]),
     "raw_messages_checks": (
-        raw_messages,
+        _ASSETS["raw_messages"],
         [
             content.every_record_has_an_id("message"),
             content.EVERY_MESSAGE_HAS_ITS_CONVERSATION,
@@ -67,21 +64,25 @@ RULES: dict[str, tuple[dg.AssetsDefinition, list[Rule]]] = {
         ],
     ),
     "escalations_checks": (
-        escalations,
+        _ASSETS["escalations"],
         [
             content.KEYS_ARE_UNIQUE,
             content.ESCALATION_TIMES_ARE_IN_ORDER,
             content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
         ],
     ),
-    "leads_checks": (leads, [content.KEYS_ARE_UNIQUE]),
+    "leads_checks": (_ASSETS["leads"], [content.KEYS_ARE_UNIQUE]),
     "escalation_metrics_checks": (
-        escalation_metrics,
+        _ASSETS["escalation_metrics"],
         [
             content.KEYS_ARE_UNIQUE,
             recency.TODAY_IS_UP_TO_DATE,
             recency.EVERY_DAY_WAS_MATERIALIZED,
         ],
+    ),
+    "activity_by_hour_checks": (
+        _ASSETS["activity_by_hour"],
+        [content.KEYS_ARE_UNIQUE, content.HOURS_ADD_UP_TO_THEIR_DAY],
     ),
 }
 

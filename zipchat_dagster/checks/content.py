@@ -148,6 +148,16 @@ EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY = Rule(
 )
 
 
+HOURS_ADD_UP_TO_THEIR_DAY = Rule(
+    "hours_add_up_to_their_day",
+    ERROR,
+    "The hours of a day add up to its row in escalation_metrics, and what is open at the end of its"
+    " last hour is its backlog. Both are stored together. If it fails, something other than this"
+    " project wrote to one of them: materialize both with `from_scratch`.",
+    no_rows_of("check_hours", what="days or channels differ from escalation_metrics"),
+)
+
+
 def _not_vanishing(evidence: Evidence) -> Verdict:
     (row,) = evidence.rows("check_vanished", most=NAMED_AT_MOST)
     asked, gone = row["asked"], row["gone"]

@@ -65,16 +65,14 @@ class Rule:
     is_blocking: bool = False
 
 
-def checks_of(
-    asset: dg.AssetsDefinition, rules: Sequence[Rule], *, name: str
-) -> dg.AssetChecksDefinition:
+def checks_of(asset: dg.AssetSpec, rules: Sequence[Rule], *, name: str) -> dg.AssetChecksDefinition:
     """The rules of one asset as one step, so that the database is opened once."""
 
     @dg.multi_asset_check(
         name=name,
         specs=[
             dg.AssetCheckSpec(
-                rule.name, asset=asset, description=rule.description, blocking=rule.is_blocking
+                rule.name, asset=asset.key, description=rule.description, blocking=rule.is_blocking
             )
             for rule in rules
         ],
@@ -92,15 +90,15 @@ def checks_of(
         )
         names = {check.name for check in context.selected_asset_check_keys}
         selected = [rule for rule in rules if rule.name in names]
-        verdicts = judged(asset, selected, warehouse.warehouse, zipchat.chat, history)
+        verdicts = judged(asset.key, selected, warehouse.warehouse, zipchat.chat, history)
         for rule, verdict in zip(selected, verdicts, strict=True):
-            yield result(verdict, rule.severity, asset=asset, name=rule.name)
+            yield result(verdict, rule.severity, asset=asset.key, name=rule.name)
 
     return run
 
 
 def judged(
-    asset: dg.AssetsDefinition,
+    asset: dg.AssetKey,
     rules: Sequence[Rule],
     tables: Warehouse,
     chat_id: int,
@@ -108,16 +106,16 @@ def judged(
 ) -> list[Verdict]:
     """The verdict of each rule on the chat's rows in the asset's table."""
     with looking_at(tables) as transaction:
-        evidence = Evidence(asset.key.path[-1], chat_id, transaction, tables.timezone, history)
+        evidence = Evidence(asset.path[-1], chat_id, transaction, tables.timezone, history)
         return [rule.judge(evidence) for rule in rules]
 
 
 def result(
-    verdict: Verdict, severity: dg.AssetCheckSeverity, *, asset: dg.AssetsDefinition, name: str
+    verdict: Verdict, severity: dg.AssetCheckSeverity, *, asset: dg.AssetKey, name: str
 ) -> dg.AssetCheckResult:
     """A verdict as Dagster expects it."""
     return dg.AssetCheckResult(
-        asset_key=asset.key,
+        asset_key=asset,
         check_name=name,
         passed=verdict.passed,
         severity=verdict.severity or severity,

@@ -66,8 +66,8 @@ def rebuild_metrics(
     target_seconds: float | None = None,
     from_scratch: bool = False,
 ) -> list[str]:
-    """Compute `escalation_metrics` for `days` (ISO dates), and again for the days stored before
-    that have changed since; for all of them if a setting has, or `from_scratch`.
+    """Compute `escalation_metrics` and `activity_by_hour` for `days` (ISO dates), and again for the
+    days stored before that have changed since; for all of them if a setting has, or `from_scratch`.
 
     Returns the days that were written: those asked for, and those whose numbers differ from what
     was stored.
@@ -86,14 +86,16 @@ def rebuild_metrics(
             _compute(
                 transaction,
                 first=some[0],
+                timezone=warehouse.timezone,
                 chat_id=chat_id,
                 now=now,
                 business_hours=business_hours,
                 target_seconds=target_seconds,
             )
             transaction.execute("metrics_restated", {"asked": _days(days)}, chat_id=chat_id)
-            transaction.execute("clear_metrics", chat_id=chat_id)
-            transaction.execute("add_metrics", now=now)
+            for name in ("metrics", "hours"):
+                transaction.execute(f"clear_{name}", chat_id=chat_id)
+                transaction.execute(f"add_{name}", now=now)
             transaction.execute("clear_stale_days", chat_id=chat_id)
             transaction.execute("add_unfinished_days", chat_id=chat_id, now=now)
             written += [day for (day,) in transaction.execute("restated_days")]
@@ -104,12 +106,14 @@ def _compute(
     transaction: Transaction,
     *,
     first: str,
+    timezone: str,
     chat_id: int,
     now: datetime,
     business_hours: BusinessHours | None,
     target_seconds: float | None,
 ) -> None:
-    """Fill the temporary table `computed` with the metrics of `days`, which begin with `first`."""
+    """Fill the temporary tables `computed` and `computed_hours` for `days`, which begin with
+    `first`."""
     # A response may come long after the last day.
     hours = _hours(business_hours, date.fromisoformat(first), now.date())
     target = {"target_seconds": target_seconds}
@@ -125,6 +129,7 @@ def _compute(
     transaction.execute("metrics_backlog", chat_id=chat_id, now=now)
     transaction.execute("metrics_computed")
     transaction.execute("metrics", chat_id=chat_id, **target)
+    transaction.execute("metrics_hours", chat_id=chat_id, now=now, timezone=timezone)
 
 
 def _is_new(transaction: Transaction, name: str, settings: str) -> bool:

@@ -3,9 +3,9 @@
 `sql/migrations/` has a file per version of the schema, numbered from 1, which turns the tables of
 the version before into its own. Version 0 is what was written before there were versions.
 
-`schema.sql` runs after them and creates what is missing, so a new table or view needs no statement
-in a migration. A view that changes must be dropped in one. The order of a table's columns may
-differ from that in a new database, so all statements name them.
+`schema.sql` and `views.sql` run after them and create what is missing, so a new table or view needs
+no statement in a migration. A view that changes must be dropped in one. The order of a table's
+columns may differ from that in a new database, so all statements name them.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def prepare_schema(connection: duckdb.DuckDBPyConnection) -> None:
     for migration in MIGRATIONS[VERSION if found is None else found :]:
         connection.execute(sql(migration))
     connection.execute(sql("schema"))
+    connection.execute(sql("views"))
     if found != VERSION:
         connection.execute(sql("store_setting"), {"name": SETTING, "value": str(VERSION)})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -37,7 +38,7 @@ PREVIEWED: Final[dict[str, tuple[str, ...]]] = {
 
 def partition_counts(
     warehouse: Warehouse, table: str, days: Sequence[str], *, chat_id: int
-) -> dict[str, dict[str, int]]:
+) -> dict[str, dict[str, float]]:
     """The chat's rows per day: ISO date → {"dagster/partition_row_count": rows}."""
     counts = dict.fromkeys(days, 0)
     with warehouse.transaction() as transaction:
@@ -50,6 +51,20 @@ def partition_counts(
         )
     counts |= dict(found)
     return {day: {"dagster/partition_row_count": counts[day]} for day in days}
+
+
+def key_figures(
+    warehouse: Warehouse, days: Sequence[str], *, chat_id: int
+) -> dict[str, dict[str, float]]:
+    """The chat's most important numbers per day: ISO date → column of escalation_metrics → number.
+    A number that is NULL is left out."""
+    with warehouse.transaction() as transaction:
+        frame = transaction.query("key_figures", chat_id=chat_id, first=days[0], last=days[-1])
+    rows = frame.set_index("day").to_dict("index")
+    return {
+        day: {str(name): value for name, value in rows[day].items() if not math.isnan(value)}
+        for day in days
+    }
 
 
 def preview(warehouse: Warehouse, table: str, *, chat_id: int) -> list[dict[str, str]]:

@@ -1,4 +1,5 @@
-"""The tables with their grain and columns, read from `sql/schema.sql`, and all other statements."""
+"""The tables with their grain and columns, read from `sql/schema.sql`, the views, read from
+`sql/views.sql`, and all other statements."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 SQL = Path(__file__).parent / "sql"
 
 _TABLE = re.compile(
-    r"-- grain: (?P<grain>[^\n]+)\n"
+    r"-- grain: (?P<grain>[^\n]+)\n(?P<note>(?:-- [^\n]+\n)*)"
     r"create table if not exists zipchat\.(?P<name>\w+) \(\n(?P<columns>.*?)\n\);",
     re.DOTALL,
 )
@@ -21,8 +22,21 @@ All tables are in the schema `zipchat`. Times are `TIMESTAMPTZ`. `payload` is th
 received, so a field that the API adds is there before it has a column. [Metrics](metrics.md)
 defines the numbers in `escalation_metrics`.
 
-This page is generated from `warehouse/sql/schema.sql`.
+This page is generated from `warehouse/sql/schema.sql` and `warehouse/sql/views.sql`.
 """
+_VIEWS = """\
+## Views
+
+Views compute what they show when they are read, so they are as new as the tables. A name with
+parentheses is a macro: `from zipchat.metrics_by('quarter')`.
+
+| view | one row per | what for |
+|---|---|---|
+"""
+_VIEW = re.compile(
+    r"-- grain: (?P<grain>[^\n]+)\n(?P<purpose>(?:-- [^\n]+\n)+)"
+    r"create (?:view|macro) if not exists zipchat\.(?P<name>\w+(?:\([^)]*\))?) as"
+)
 _COLUMN = re.compile(r"^    (?P<name>\w+) (?P<type>\w+),? -- (?P<description>.+)$", re.MULTILINE)
 
 
@@ -37,11 +51,21 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the schema `zipchat`."""
+    """One table of the schema `zipchat`, with a note where its grain needs one."""
 
     name: str
     grain: str
+    note: str
     columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """A view or a macro (whose name has its parameters) of the schema `zipchat`."""
+
+    name: str
+    grain: str
+    purpose: str
 
 
 @cache
@@ -58,8 +82,26 @@ def schema_tables() -> dict[str, Table]:
         columns = tuple(
             Column(**column.groupdict()) for column in _COLUMN.finditer(match["columns"])
         )
-        found[match["name"]] = Table(match["name"], match["grain"], columns)
+        found[match["name"]] = Table(match["name"], match["grain"], _text(match["note"]), columns)
     return found
+
+
+@cache
+def schema_views() -> tuple[View, ...]:
+    """Every view and macro, in the order of `views.sql`."""
+    return tuple(
+        View(
+            match["name"],
+            match["grain"],
+            _text(match["purpose"]),
+        )
+        for match in _VIEW.finditer(sql("views"))
+    )
+
+
+def _text(comment: str) -> str:
+    """Lines of comments as one."""
+    return " ".join(line.removeprefix("-- ") for line in comment.splitlines())
 
 
 def markdown() -> str:
@@ -67,6 +109,11 @@ def markdown() -> str:
     parts = [_PAGE]
     for table in schema_tables().values():
         rows = "\n".join(f"| `{c.name}` | {c.type} | {c.description} |" for c in table.columns)
-        head = f"## `{table.name}`\n\nGrain: {table.grain}.\n\n| column | type | meaning |"
+        grain = f"Grain: {table.grain}. {table.note}".strip()
+        head = f"## `{table.name}`\n\n{grain}\n\n| column | type | meaning |"
         parts.append(f"{head}\n|---|---|---|\n{rows}\n")
-    return "\n".join(parts)
+    rows = (
+        f"| `{v.name}` | {v.grain.removeprefix('one row per ')} | {v.purpose} |\n"
+        for v in schema_views()
+    )
+    return "\n".join([*parts, _VIEWS + "".join(rows)])

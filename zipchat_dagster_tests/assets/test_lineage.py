@@ -9,6 +9,9 @@ GIVEN = {
     "partition_date",
     "dimension",
     "dimension_value",
+    "hour_start",
+    "weekday",
+    "hour",
     "computed_at",
 }
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 
 from zipchat_dagster.warehouse import Warehouse, schema_tables
-from zipchat_dagster.warehouse.tables import SQL, sql
+from zipchat_dagster.warehouse.tables import SQL, schema_views, sql
 
 
 def test_every_table_of_the_schema_is_found() -> None:
     created = re.findall(r"create table if not exists zipchat\.(\w+)", sql("schema"))
     assert list(schema_tables()) == created
     assert len(created) == len(set(created)) == sql("schema").count("create table")
+
+
+def test_every_view_and_macro_is_found_with_its_purpose() -> None:
+    created = re.findall(r"create (?:view|macro) if not exists zipchat\.(\w+)", sql("views"))
+    assert [view.name.partition("(")[0] for view in schema_views()] == created
+    assert len(created) == sql("views").count("create ")
+    for view in schema_views():
+        assert len(view.purpose) > 15, view.name
 
 
 def test_every_table_has_a_grain_and_every_column_a_type_and_a_meaning() -> None:
@@ -52,4 +60,4 @@ def test_what_is_read_from_the_schema_is_what_the_database_has(warehouse: Wareho
 def test_every_statement_says_its_grain_in_its_first_line() -> None:
     for path in SQL.glob("*.sql"):
         first = path.read_text(encoding="utf-8").splitlines()[0]
-        assert path.stem == "schema" or first.startswith("-- grain: "), path.name
+        assert path.stem in ("schema", "views") or first.startswith("-- grain: "), path.name

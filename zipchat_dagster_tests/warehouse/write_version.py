@@ -44,7 +44,7 @@ class Clock:
 def dump(warehouse: Warehouse) -> Iterator[str]:
     """The statements that create the same database."""
     yield f"-- A small database written by version {VERSION}, with invented data."
-    bare = re.sub(r"\s*-- .*", "", sql("schema")).replace(" if not exists", "")
+    bare = re.sub(r"\s*-- .*", "", sql("schema") + sql("views")).replace(" if not exists", "")
     yield "\n".join(line for line in bare.splitlines() if line.strip())
     with warehouse.connection(read_only=True) as connection:
         for table in schema_tables():

@@ -14,6 +14,9 @@ with keys as (
     union all
     select chat_id, null, partition_date::timestamptz, concat_ws(' ', dimension, dimension_value)
     from zipchat.escalation_metrics where $table = 'escalation_metrics'
+    union all
+    select chat_id, null, hour_start, concat_ws(' ', dimension, dimension_value)
+    from zipchat.activity_by_hour where $table = 'activity_by_hour'
 ),
 repeated as (
     select id, moment, label from keys

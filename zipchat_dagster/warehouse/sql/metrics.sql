@@ -68,9 +68,32 @@ escalated_by as (
         count(*) filter (is_in_time) as in_time,
         quantile_cont(resolution_seconds, 0.5) as resolution_seconds_p50,
         quantile_cont(resolution_seconds, 0.9) as resolution_seconds_p90,
-        avg(resolution_seconds) as resolution_seconds_mean
+        avg(resolution_seconds) as resolution_seconds_mean,
+        quantile_cont(resolution_business_seconds, 0.5) as resolution_business_seconds_p50,
+        quantile_cont(resolution_business_seconds, 0.9) as resolution_business_seconds_p90,
+        count(*) filter (response_seconds < 3600) as responses_under_1h,
+        count(*) filter (response_seconds >= 3600 and response_seconds < 14400) as responses_1h_to_4h,
+        count(*) filter (response_seconds >= 14400 and response_seconds < 28800) as responses_4h_to_8h,
+        count(*) filter (response_seconds >= 28800 and response_seconds < 86400) as responses_8h_to_24h,
+        count(*) filter (response_seconds >= 86400) as responses_over_24h,
+        count(*) filter (is_one_touch) as one_touch,
+        count(*) filter (is_abandoned) as abandoned
     from escalated,
         lateral (values ('all', 'all'), ('channel', channel), ('agent', agent)) as slice (dimension, dimension_value)
+    group by all
+),
+replied_by as (
+    select
+        partition_date as day, dimension, dimension_value,
+        quantile_cont(elapsed_seconds, 0.5) as next_response_seconds_p50,
+        quantile_cont(elapsed_seconds, 0.9) as next_response_seconds_p90
+    from zipchat.sla_events,
+        lateral (values
+            ('all', 'all'),
+            ('channel', coalesce(channel, 'unknown')),
+            ('agent', coalesce(agent_id::varchar, 'unassigned'))
+        ) as slice (dimension, dimension_value)
+    where chat_id = $chat_id and metric = 'next_response' and is_kept and partition_date in (select day from days)
     group by all
 ),
 waiting_by as (
@@ -96,6 +119,8 @@ slices as (
         from written_by
         union all by name
         from escalated_by
+        union all by name
+        from replied_by
         union all by name
         from waiting_by
     )
@@ -128,6 +153,17 @@ select
     resolution_seconds_p50,
     resolution_seconds_p90,
     resolution_seconds_mean,
+    resolution_business_seconds_p50,
+    resolution_business_seconds_p90,
+    next_response_seconds_p50,
+    next_response_seconds_p90,
+    coalesce(responses_under_1h, 0) as responses_under_1h,
+    coalesce(responses_1h_to_4h, 0) as responses_1h_to_4h,
+    coalesce(responses_4h_to_8h, 0) as responses_4h_to_8h,
+    coalesce(responses_8h_to_24h, 0) as responses_8h_to_24h,
+    coalesce(responses_over_24h, 0) as responses_over_24h,
+    coalesce(one_touch, 0) as one_touch,
+    coalesce(abandoned, 0) as abandoned,
     coalesce(backlog_at_day_end, 0) as backlog_at_day_end,
     backlog_age_seconds_p50,
     backlog_age_seconds_max,

@@ -3,6 +3,7 @@ create or replace temp table written as
 select
     message.partition_date as day,
     message.conversation_id,
+    message.created_at as happened_at,
     coalesce(conversation.channel, 'unknown') as channel,
     message.manual_reply is true as is_human,
     message.role = 'user' as is_customer,

@@ -1,6 +1,6 @@
--- The tables of zipchat_dagster. A comment above a table gives its grain, one beside a column its
--- meaning; tables.py reads both for Dagster's UI and generates docs/tables.md from them.
--- Any change of the tables or views needs a migration: see migrations.py and docs/design.md.
+-- The tables of zipchat_dagster; the views are in views.sql. A comment above a table gives its grain, one
+-- beside a column its meaning; tables.py reads both for Dagster's UI and generates docs/tables.md.
+-- Any change of the tables needs a migration: see migrations.py and docs/design.md.
 create schema if not exists zipchat;
 
 -- grain: one row per conversation, in its newest observed state
@@ -232,10 +232,10 @@ create table if not exists zipchat.escalation_metrics (
     resolution_business_seconds_p90 double, -- 90th percentile
     next_response_seconds_p50 double, -- seconds from a turn of that day in a person's hands to a person's answer, exact median over turns
     next_response_seconds_p90 double, -- 90th percentile
-    responses_under_1h bigint, -- of that day's escalations, those first answered within an hour
-    responses_1h_to_4h bigint, -- within four hours, but not one
-    responses_4h_to_8h bigint, -- within eight hours, but not four
-    responses_8h_to_24h bigint, -- within a day, but not eight hours
+    responses_under_1h bigint, -- of that day's escalations, those first answered in less than an hour
+    responses_1h_to_4h bigint, -- in one to less than four hours
+    responses_4h_to_8h bigint, -- in four to less than eight hours
+    responses_8h_to_24h bigint, -- in eight to less than 24 hours
     responses_over_24h bigint, -- later
     one_touch bigint, -- of that day's escalations, those resolved with exactly one reply
     abandoned bigint, -- of that day's escalations, those that ended without a reply, or are not answered and the customer silent for a day
@@ -315,27 +315,6 @@ create table if not exists zipchat.warehouse_settings (
     name varchar, -- schema_version; timezone, whose days partition_date holds; or what is computed with further settings
     value varchar -- what the stored rows are in line with
 );
-
--- grain: one row per conversation: from when on all its messages are stored
--- complete_from is NULL while the newest message is not stored. This view is the one place for what
--- "covered" means.
-create view if not exists zipchat.message_completeness as
-select
-    conversation.chat_id,
-    conversation.conversation_id,
-    conversation.created_at,
-    conversation.last_message_at,
-    conversation.missing_since,
-    coverage.covered_from,
-    coverage.covered_through,
-    coverage.failed_at,
-    case
-        when coalesce(coverage.covered_through >= conversation.last_message_at, coverage.covered_through is not null)
-            then coverage.covered_from
-    end as complete_from
-from zipchat.raw_conversations as conversation
-left join zipchat.message_coverage as coverage
-    on coverage.chat_id = conversation.chat_id and coverage.conversation_id = conversation.conversation_id;
 
 -- grain: one row per attempt to send a message to a customer, recorded before it is sent
 create table if not exists zipchat.write_back_attempts (
