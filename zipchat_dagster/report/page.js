@@ -276,7 +276,7 @@ function drawTiles(place, tiles, now, then) {
   place.replaceChildren(...tiles.filter((tile) => tile.id !== "target" || data.target !== null).map((tile) => {
     const value = tile.of(now);
     return element("button.tile", { type: "button", id: `tile-${tile.id}`, disabled: value === null, onclick: () => showList(tile.title ?? tile.label, tile.list(now), tile.sort) },
-      element("span.label", {}, tile.label), element("span.value", {}, tile.as(value)),
+      element("span.label", {}, tile.label), element("span.value", { "data-value": value ?? "" }, tile.as(value)),
       then ? change(tile, value, tile.of(then)) : null);
   }));
 }
@@ -396,7 +396,7 @@ function drawTables(now) {
   byId("by-channel").replaceChildren(table([channel[0], ["Begun", (row) => count(started(row))], ...channel.slice(1)], lines("channel", starts.keys())));
   byId("by-agent").replaceChildren(table(columns("Agent", (row) => nameOf(row.value)), lines("agent", [])));
 
-  const { starts: all } = now;
+  const all = now.starts;
   const beside = [
     { who: "AI", number: all.involved, share: ratio(all.involved, all.started), p50: quantile(all.answers, 0.5), p90: quantile(all.answers, 0.9), rows: begun((row) => row.involved) },
     { who: "People", number: all.human, share: ratio(all.human, all.started), p50: now.p50, p90: now.p90, rows: begun((row) => row.human) },
@@ -440,7 +440,7 @@ function redraw() {
 function openTile() {
   const open = openAt(data.now);
   return element("button.tile", { type: "button", id: "tile-open", onclick: () => showList("Open now", open) },
-    element("span.label", {}, "Open now"), element("span.value", {}, count(open.length)), element("span.change", {}, "whenever escalated"));
+    element("span.label", {}, "Open now"), element("span.value", { "data-value": open.length }, count(open.length)), element("span.change", {}, "whenever escalated"));
 }
 
 const startOf = (days) => Math.max(FIRST, LAST - days + 1);

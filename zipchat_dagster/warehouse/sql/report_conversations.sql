@@ -11,7 +11,10 @@ select
     coalesce(fact.is_ai_involved, false)::int as involved,
     coalesce(fact.is_automated, false)::int as automated,
     coalesce(fact.is_automation_pending, false)::int as pending,
-    coalesce(fact.is_automated and fact.repeat_contact_at is not null, false)::int as repeated
+    -- as in report_starts.sql
+    coalesce(fact.is_automated and fact.repeat_contact_at is not null and fact.last_message_at + interval 7 day <= (
+        select max(as_of) from zipchat.listing_coverage where chat_id = $chat_id
+    ), false)::int as repeated
 from zipchat.conversation_facts as fact
 left join zipchat.raw_conversations as conversation
     on conversation.chat_id = fact.chat_id and conversation.conversation_id = fact.conversation_id
