@@ -61,6 +61,9 @@ defs = dg.Definitions(
         "metric_settings": MetricSettings(
             business_hours=settings.business_hours,
             response_target_seconds=settings.response_target_seconds,
+            next_response_target_seconds=settings.next_response_target_seconds,
+            resolution_target_seconds=settings.resolution_target_seconds,
+            quiet_hours=settings.quiet_hours,
         ),
     },
     # A process per step costs seconds on a small machine, and the steps run one by one anyway.

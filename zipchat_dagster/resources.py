@@ -40,6 +40,8 @@ from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, grow
 from zipchat_dagster.settings import RESERVE, TIMEZONE, check_database_name
 from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.business_hours import BusinessHours
+from zipchat_dagster.warehouse.derive import QUIET_HOURS, Rules
 from zipchat_dagster.warehouse.engine import is_shared
 
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext
@@ -212,6 +214,31 @@ class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # gene
             " the target are NULL."
         ),
     )
+    next_response_target_seconds: float | None = Field(
+        default=None,
+        description=("The same for each later answer to a customer whom a person has taken over."),
+    )
+    resolution_target_seconds: float | None = Field(
+        default=None, description="The same from an escalation to its resolution."
+    )
+    quiet_hours: int = Field(
+        default=QUIET_HOURS,
+        description=(
+            "Hours without a message after which a conversation that the AI handled alone counts as"
+            " automated."
+        ),
+    )
+
+    def rules(self, timezone: str) -> Rules:
+        """The same for what is derived; business hours are in `timezone`."""
+        hours = self.business_hours
+        return Rules(
+            business_hours=BusinessHours.parse(hours, timezone) if hours else None,
+            response_target_seconds=self.response_target_seconds,
+            next_response_target_seconds=self.next_response_target_seconds,
+            resolution_target_seconds=self.resolution_target_seconds,
+            quiet_hours=self.quiet_hours,
+        )
 
 
 class WarehouseResource(DuckDBResource):

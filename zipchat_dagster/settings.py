@@ -40,6 +40,7 @@ from zipchat_dagster.client.options import (
 )
 from zipchat_dagster.notify import check_webhook_url
 from zipchat_dagster.warehouse.business_hours import BusinessHours
+from zipchat_dagster.warehouse.derive import QUIET_HOURS
 from zipchat_dagster.warehouse.engine import LAKE, has_password, is_shared
 
 Api = Literal["real", "sandbox", "replay"]
@@ -122,6 +123,11 @@ Budget = Annotated[Path | str, AfterValidator(_budget)]
 Database = Annotated[File, AfterValidator(check_database_name)]
 
 
+Seconds = Annotated[
+    float | None, Field(gt=0, allow_inf_nan=False, description="a number of seconds such as 3600")
+]
+
+
 class Settings(BaseModel):
     """Every setting; docs/settings.md explains them.
 
@@ -176,8 +182,11 @@ class Settings(BaseModel):
     business_hours: Annotated[str, AfterValidator(_business_hours)] = Field(
         default="", description="a list of hours such as mon-fri 09:00-17:00, sat 10:00-14:00"
     )
-    response_target_seconds: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="a number of seconds such as 3600"
+    response_target_seconds: Seconds = None
+    next_response_target_seconds: Seconds = None
+    resolution_target_seconds: Seconds = None
+    quiet_hours: int = Field(
+        default=QUIET_HOURS, ge=1, le=720, description="a whole number of hours from 1 to 720"
     )
 
     @classmethod

@@ -427,7 +427,7 @@ def failing(built: Built) -> dict[str, Verdict]:
     tables = Warehouse(built.path)
     found = {}
     for asset, rules in RULES.values():
-        for rule, verdict in zip(rules, judged(asset.key, rules, tables, 1, history), strict=True):
+        for rule, verdict in zip(rules, judged(asset, rules, tables, 1, history), strict=True):
             if not verdict.passed:
                 severity = verdict.severity or rule.severity
                 found[f"{asset.key.path[-1]}.{rule.name}"] = replace(verdict, severity=severity)

@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
-from zipchat_dagster.assets.escalations import escalations
+from zipchat_dagster.assets.facts import facts
 from zipchat_dagster.assets.leads import leads
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
@@ -145,7 +145,7 @@ def test_derived_tables_need_no_api(project: Project) -> None:
     project.sync(since=midnight(NOW - timedelta(days=6)))
     path = project.warehouse.path
     result = dg.materialize(
-        [escalations, leads, escalation_metrics],
+        [facts, leads, escalation_metrics],
         partition_key=LAST,
         resources={
             "zipchat": ZipchatResource(chat_id="1", base_url="http://127.0.0.1:9/api"),

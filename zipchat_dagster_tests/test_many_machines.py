@@ -13,7 +13,7 @@ from typing import Any
 
 from zipchat_dagster.sandbox import Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster_tests.conftest import NOW, Lakes, Project, midnight
 
@@ -132,9 +132,9 @@ def test_machines_that_write_at_once_leave_what_one_leaves_in_a_file(
         project = Project(sandbox, tables)
         project.sync(since=SINCE, refresh=True)
         project.assert_tables_agree()
-        rebuild_escalations(tables)
+        rebuild_facts(tables, now=NOW, rules=Rules())
         rebuild_leads(tables)
-        rebuild_metrics(tables, chat_id=1, days=DAYS, now=NOW)
+        rebuild_metrics(tables, chat_id=1, days=DAYS, now=NOW, rules=Rules())
     warehouse.maintain()
     for table, columns in SAME.items():
         query = f"select {columns} from zipchat.{table} order by all"

@@ -90,10 +90,11 @@ def table(project: Project, name: str, *, leaving: tuple[str, ...] = ("observed_
 
 
 def derive_all(project: Project) -> None:
-    derive.rebuild_escalations(project.warehouse)
+    rules = derive.Rules()
+    derive.rebuild_facts(project.warehouse, now=NOW, rules=rules)
     derive.rebuild_leads(project.warehouse)
     days = [f"{day:%Y-%m-%d}" for day in pd.date_range(SINCE, UNTIL, inclusive="left")]
-    derive.rebuild_metrics(project.warehouse, chat_id=1, days=days, now=NOW)
+    derive.rebuild_metrics(project.warehouse, chat_id=1, days=days, now=NOW, rules=rules)
 
 
 def assert_same_tables(project: Project, replay: Project) -> None:

@@ -2,7 +2,7 @@
 
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
 from zipchat_dagster.assets.escalation_report import escalation_report
-from zipchat_dagster.assets.escalations import escalations
+from zipchat_dagster.assets.facts import facts
 from zipchat_dagster.assets.leads import leads
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
@@ -12,7 +12,7 @@ ASSETS = [
     users,
     raw_conversations,
     raw_messages,
-    escalations,
+    facts,
     leads,
     escalation_metrics,
     escalation_report,

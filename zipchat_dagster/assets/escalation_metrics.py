@@ -14,7 +14,7 @@ from zipchat_dagster.assets.common import (
     table_metadata,
     window_days,
 )
-from zipchat_dagster.assets.escalations import DerivedConfig
+from zipchat_dagster.assets.facts import DerivedConfig
 from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
@@ -22,8 +22,7 @@ from zipchat_dagster.assets.users import users
 from zipchat_dagster.partitions import daily
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.warehouse import Warehouse, summaries
-from zipchat_dagster.warehouse.business_hours import BusinessHours
-from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_metrics
+from zipchat_dagster.warehouse.derive import rebuild_facts, rebuild_metrics
 
 DESCRIPTIONS: Final = {
     "escalation_metrics": """Metrics of the partition's day, for all conversations, each channel
@@ -31,7 +30,7 @@ and each agent.
 
 An escalation counts on the day it happened, no matter when it was answered or resolved. So a
 late answer or resolution changes a past day: every run also computes the days that changed
-records touch, and stores those whose numbers differ. Escalations are brought up to date first.
+records touch, and stores those whose numbers differ. The facts are brought up to date first.
 
 Cost: no request.""",
     "activity_by_hour": """What happened in each hour of the partition's day, for all conversations
@@ -55,7 +54,7 @@ Cost: no request.""",
             owners=OWNERS,
             freshness_policy=FRESHNESS,
             metadata=table_metadata(table),
-            # Not `escalations`: an asset without partitions in between would split a backfill into
+            # Not the facts: an asset without partitions in between would split a backfill into
             # runs.
             deps=[users, raw_conversations, raw_messages],
         )
@@ -64,6 +63,7 @@ Cost: no request.""",
     pool=DATABASE_POOL,
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
+    can_subset=True,
 )
 def escalation_metrics(
     context: dg.AssetExecutionContext,
@@ -72,24 +72,24 @@ def escalation_metrics(
     warehouse: WarehouseResource,
     metric_settings: MetricSettings,
 ) -> Iterator[dg.MaterializeResult]:
-    """Both tables for the days of the run and for older days that have changed."""
+    """Computes both tables, whichever of them are selected, for the days of the run and for older
+    days that have changed."""
     tables = warehouse.warehouse
     days = window_days(context)
-    rebuild_escalations(tables, from_scratch=config.from_scratch)
-    hours = metric_settings.business_hours
+    now, rules = datetime.now(UTC), metric_settings.rules(tables.timezone)
+    rebuild_facts(tables, now=now, rules=rules, from_scratch=config.from_scratch)
     written = rebuild_metrics(
         tables,
         chat_id=zipchat.chat,
         days=days,
-        now=datetime.now(UTC),
-        business_hours=BusinessHours.parse(hours, tables.timezone) if hours else None,
-        target_seconds=metric_settings.response_target_seconds,
+        now=now,
+        rules=rules,
         from_scratch=config.from_scratch,
     )
     restated = sorted(set(written) - set(days))
     for day in restated:
         context.log.info(f"The metrics of {day} changed and were stored again.")
-    for table in DESCRIPTIONS:
+    for table in sorted(key.to_user_string() for key in context.selected_asset_keys):
         found = _partition_metadata(tables, table, sorted(written), chat_id=zipchat.chat)
         for day in days:
             context.add_asset_metadata(found[day], asset_key=table, partition_key=day)

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWNERS
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
-from zipchat_dagster.assets.escalations import escalations
 from zipchat_dagster.assets.users import users
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.warehouse import Warehouse
@@ -38,7 +37,7 @@ class ReportConfig(dg.Config):
     pool=DATABASE_POOL,
     freshness_policy=FRESHNESS,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    deps=[users, escalations, escalation_metrics],
+    deps=[users, "escalations", escalation_metrics],
 )
 def escalation_report(
     context: dg.AssetExecutionContext,

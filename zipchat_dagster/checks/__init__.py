@@ -6,23 +6,30 @@ customer's words or name. `content` checks what is stored, `fields` the shape of
 `recency` what Dagster ran and when, and `activity` calls the API.
 
 Only `raw_messages.keys_are_unique` blocks: a record stored twice would be counted twice, and the
-tables it holds back (escalations, leads, metrics) are derived, so the next run catches up. Nothing
+tables it holds back (facts, leads, metrics) are derived, so the next run catches up. Nothing
 blocks the raw tables: data that does not arrive cannot be checked.
 """
 
 import dagster as dg
 
-from zipchat_dagster.assets import ASSETS
+from zipchat_dagster.assets.escalation_metrics import escalation_metrics
+from zipchat_dagster.assets.facts import facts
+from zipchat_dagster.assets.leads import leads
+from zipchat_dagster.assets.raw_conversations import raw_conversations
+from zipchat_dagster.assets.raw_messages import raw_messages
+from zipchat_dagster.assets.users import users
 from zipchat_dagster.checks import content, fields, recency
 from zipchat_dagster.checks.activity import newest_activity_is_stored
-from zipchat_dagster.checks.rules import Rule, checks_of
+from zipchat_dagster.checks.rules import Checked, Rule, checks_of
 
-_ASSETS = {spec.key.path[-1]: spec for asset in ASSETS for spec in asset.specs}
+_TABLES = {
+    spec.key.to_user_string(): spec for asset in (facts, escalation_metrics) for spec in asset.specs
+}
 
 # The steps by name: an asset and the rules that run after it.
-RULES: dict[str, tuple[dg.AssetSpec, list[Rule]]] = {
+RULES: dict[str, tuple[Checked, list[Rule]]] = {
     "users_checks": (
-        _ASSETS["users"],
+        users,
         [
             content.KEYS_ARE_UNIQUE,
             content.every_record_has_an_id("user"),
@@ -31,7 +38,7 @@ RULES: dict[str, tuple[dg.AssetSpec, list[Rule]]] = {
         ],
     ),
     "raw_conversations_checks": (
-        _ASSETS["raw_conversations"],
+        raw_conversations,
         [
             content.KEYS_ARE_UNIQUE,
             content.every_record_has_an_id("conversation"),
@@ -46,9 +53,9 @@ RULES: dict[str, tuple[dg.AssetSpec, list[Rule]]] = {
         ],
     ),
     # A step of its own: the derived tables wait for it, and for no other check.
-    "raw_messages_keys_check": (_ASSETS["raw_messages"], [content.MESSAGE_KEYS_ARE_UNIQUE]),
+    "raw_messages_keys_check": (raw_messages, [content.MESSAGE_KEYS_ARE_UNIQUE]),
     "raw_messages_checks": (
-        _ASSETS["raw_messages"],
+        raw_messages,
         [
             content.every_record_has_an_id("message"),
             content.EVERY_MESSAGE_HAS_ITS_CONVERSATION,
@@ -64,16 +71,40 @@ RULES: dict[str, tuple[dg.AssetSpec, list[Rule]]] = {
         ],
     ),
     "escalations_checks": (
-        _ASSETS["escalations"],
+        _TABLES["escalations"],
         [
             content.KEYS_ARE_UNIQUE,
             content.ESCALATION_TIMES_ARE_IN_ORDER,
             content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
         ],
     ),
-    "leads_checks": (_ASSETS["leads"], [content.KEYS_ARE_UNIQUE]),
+    "customer_turns_checks": (
+        _TABLES["customer_turns"],
+        [
+            content.KEYS_ARE_UNIQUE,
+            content.TURN_TIMES_ARE_IN_ORDER,
+            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
+        ],
+    ),
+    "sla_events_checks": (
+        _TABLES["sla_events"],
+        [
+            content.KEYS_ARE_UNIQUE,
+            content.EVERY_ESCALATION_HAS_ITS_EVENTS,
+            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
+        ],
+    ),
+    "conversation_facts_checks": (
+        _TABLES["conversation_facts"],
+        [
+            content.KEYS_ARE_UNIQUE,
+            content.EVERY_CONVERSATION_HAS_ITS_FACTS,
+            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
+        ],
+    ),
+    "leads_checks": (leads, [content.KEYS_ARE_UNIQUE]),
     "escalation_metrics_checks": (
-        _ASSETS["escalation_metrics"],
+        _TABLES["escalation_metrics"],
         [
             content.KEYS_ARE_UNIQUE,
             recency.TODAY_IS_UP_TO_DATE,
@@ -81,7 +112,7 @@ RULES: dict[str, tuple[dg.AssetSpec, list[Rule]]] = {
         ],
     ),
     "activity_by_hour_checks": (
-        _ASSETS["activity_by_hour"],
+        _TABLES["activity_by_hour"],
         [content.KEYS_ARE_UNIQUE, content.HOURS_ADD_UP_TO_THEIR_DAY],
     ),
 }

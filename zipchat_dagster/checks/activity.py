@@ -39,7 +39,7 @@ def newest_activity_is_stored(
     except dg.Failure as failure:
         # The run itself brought data and should not fail.
         verdict = Verdict(False, f"The API could not be reached: {failure.description}")
-    return result(verdict, WARN, asset=raw_conversations.key, name="newest_activity_is_stored")
+    return result(verdict, WARN, asset=raw_conversations, name="newest_activity_is_stored")
 
 
 def judge(

@@ -44,7 +44,7 @@ def _no_key_twice(*others: str) -> Callable[[Evidence], Verdict]:
 _ABOUT_KEYS = (
     "No key is stored twice (a key is the table's grain, see its metadata). If it fails,"
     " something other than this project wrote to the table, or two databases were merged: keep one"
-    " row of each key named. Derived tables (escalations, leads, metrics) are repaired by"
+    " row of each key named. Derived tables (facts, leads, metrics) are repaired by"
     " materializing them, with `from_scratch` where there is such a setting."
 )
 
@@ -133,6 +133,31 @@ ESCALATION_TIMES_ARE_IN_ORDER = Rule(
     " and the metrics of those days are wrong: materialize escalations with `from_scratch`, and if"
     " the failure persists, report the ids as a defect of this project.",
     _in_order,
+)
+
+TURN_TIMES_ARE_IN_ORDER = Rule(
+    "times_are_in_order",
+    ERROR,
+    "No turn was answered before it was asked. If it fails, materialize customer_turns with"
+    " `from_scratch`, and if the failure persists, report the ids as a defect of this project.",
+    _in_order,
+)
+
+EVERY_ESCALATION_HAS_ITS_EVENTS = Rule(
+    "every_escalation_has_its_events",
+    ERROR,
+    "Every escalation has a first response and a resolution in sla_events, and every event there"
+    " has its escalation. If it fails, materialize sla_events with `from_scratch`.",
+    no_rows_of("check_events", what="escalations do not have the events that they should"),
+)
+
+EVERY_CONVERSATION_HAS_ITS_FACTS = Rule(
+    "every_conversation_has_its_facts",
+    ERROR,
+    "Every stored conversation has a row whose counts are those of its stored messages, turns and"
+    " escalations. Conversations stored after the last run are left out. If it fails, materialize"
+    " conversation_facts with `from_scratch`.",
+    no_rows_of("check_facts", what="conversations have facts that their rows do not confirm"),
 )
 
 

@@ -17,6 +17,9 @@ WARN: Final = dg.AssetCheckSeverity.WARN
 ERROR: Final = dg.AssetCheckSeverity.ERROR
 
 
+Checked = dg.AssetsDefinition | dg.AssetSpec  # a spec, where one step materializes several assets
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a rule may look at. The database is open meanwhile, so rules do not call the API.
@@ -65,7 +68,7 @@ class Rule:
     is_blocking: bool = False
 
 
-def checks_of(asset: dg.AssetSpec, rules: Sequence[Rule], *, name: str) -> dg.AssetChecksDefinition:
+def checks_of(asset: Checked, rules: Sequence[Rule], *, name: str) -> dg.AssetChecksDefinition:
     """The rules of one asset as one step, so that the database is opened once."""
 
     @dg.multi_asset_check(
@@ -90,15 +93,15 @@ def checks_of(asset: dg.AssetSpec, rules: Sequence[Rule], *, name: str) -> dg.As
         )
         names = {check.name for check in context.selected_asset_check_keys}
         selected = [rule for rule in rules if rule.name in names]
-        verdicts = judged(asset.key, selected, warehouse.warehouse, zipchat.chat, history)
+        verdicts = judged(asset, selected, warehouse.warehouse, zipchat.chat, history)
         for rule, verdict in zip(selected, verdicts, strict=True):
-            yield result(verdict, rule.severity, asset=asset.key, name=rule.name)
+            yield result(verdict, rule.severity, asset=asset, name=rule.name)
 
     return run
 
 
 def judged(
-    asset: dg.AssetKey,
+    asset: Checked,
     rules: Sequence[Rule],
     tables: Warehouse,
     chat_id: int,
@@ -106,16 +109,16 @@ def judged(
 ) -> list[Verdict]:
     """The verdict of each rule on the chat's rows in the asset's table."""
     with looking_at(tables) as transaction:
-        evidence = Evidence(asset.path[-1], chat_id, transaction, tables.timezone, history)
+        evidence = Evidence(asset.key.path[-1], chat_id, transaction, tables.timezone, history)
         return [rule.judge(evidence) for rule in rules]
 
 
 def result(
-    verdict: Verdict, severity: dg.AssetCheckSeverity, *, asset: dg.AssetKey, name: str
+    verdict: Verdict, severity: dg.AssetCheckSeverity, *, asset: Checked, name: str
 ) -> dg.AssetCheckResult:
     """A verdict as Dagster expects it."""
     return dg.AssetCheckResult(
-        asset_key=asset,
+        asset_key=asset.key,
         check_name=name,
         passed=verdict.passed,
         severity=verdict.severity or severity,

@@ -52,6 +52,11 @@ class BusinessHours:
         ]
         return cls(tuple(spans), timezone)
 
+    @property
+    def week(self) -> timedelta:
+        """How long it is open in a week."""
+        return sum((length for _, _, length in self.spans), timedelta())
+
     def between(self, first: date, last: date) -> pd.DataFrame:
         """The opening times on the days from `first` to `last`: opens_at, closes_at in UTC.
 

@@ -1,16 +1,17 @@
-"""What is derived from the raw tables without a request: escalations, leads, metrics.
+"""What is derived from the raw tables without a request: facts, leads, metrics.
 
-Storing a conversation notes it in `changed_conversations`. Deriving its escalations notes the days
-whose metrics they and its new messages change in `stale_days`, and computing metrics works these
-off. So a run costs what has changed since the last one, whatever is stored, and the rows are those
-that deriving everything from scratch would give. Both steps commit in pieces short enough that
+Storing a conversation notes it in `changed_conversations`. Deriving its facts notes the days whose
+metrics they and its new messages change in `stale_days`, and computing metrics works these off. So
+a run costs what has changed since the last one, whatever is stored, and the rows are those that
+deriving everything from scratch would give. Both steps commit in pieces short enough that
 others get at the file in between; what a killed run leaves undone, the next run does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 import pandas as pd
@@ -19,34 +20,85 @@ from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
 
 # Raise it when a definition changes: every database then computes everything again, once.
-DEFINITIONS: Final = 2
+DEFINITIONS: Final = 3
 # What one transaction does at most: about half a second with ten million messages.
 CONVERSATIONS_AT_ONCE = 50_000
 DAYS_AT_ONCE = 7
 
+FACTS: Final = ("escalations", "customer_turns", "sla_events", "conversation_facts")
+QUIET_HOURS: Final = 72
+MOST_WEEKS: Final = (
+    520  # of business hours ahead; a target that takes longer has no business_breach_at
+)
 
-def rebuild_escalations(warehouse: Warehouse, *, from_scratch: bool = False) -> int:
-    """Bring `escalations` in line with what was stored since the last time. Returns its rows.
+
+@dataclass(frozen=True)
+class Rules:
+    """What the facts and metrics need to know about the shop.
+
+    Attributes:
+        business_hours: when agents work. Without them, columns in business time are NULL.
+        response_target_seconds: for a first response. Without it, columns about it are NULL.
+        next_response_target_seconds: the same for each later response.
+        resolution_target_seconds: the same for a resolution.
+        quiet_hours: how long a customer must stay silent before a conversation counts as automated.
+    """
+
+    business_hours: BusinessHours | None = None
+    response_target_seconds: float | None = None
+    next_response_target_seconds: float | None = None
+    resolution_target_seconds: float | None = None
+    quiet_hours: int = QUIET_HOURS
+
+
+def rebuild_facts(
+    warehouse: Warehouse, *, now: datetime, rules: Rules, from_scratch: bool = False
+) -> dict[str, int]:
+    """Bring the tables in `FACTS` in line with what was stored since the last time, and with the
+    time. Returns how many rows each has.
 
     Args:
+        now: this machine's time; what is open lasts until then.
         from_scratch: derive all of them again, which repairs rows changed by hand.
     """
-    settings = f"{DEFINITIONS} {warehouse.timezone}"
+    settings = f"{DEFINITIONS} {warehouse.timezone} {rules}"
     with warehouse.transaction() as transaction:
-        if _is_new(transaction, "escalations", settings) or from_scratch:
+        if _is_new(transaction, "facts", settings) or from_scratch:
             transaction.execute("add_all_changed")
+        else:
+            transaction.execute("add_waiting", now=now, quiet_hours=rules.quiet_hours)
     while True:
         with warehouse.transaction() as transaction:
             taken = _count(transaction.execute("take_changed", most=CONVERSATIONS_AT_ONCE))
             if taken:
-                zone = {"timezone": warehouse.timezone}
-                transaction.execute("derive_escalations", **zone)
-                transaction.execute("add_stale_days", **zone)
-                transaction.execute("clear_escalations")
-                transaction.execute("add_escalations")
-                transaction.execute("drop_changed")
+                _derive(transaction, timezone=warehouse.timezone, now=now, rules=rules)
             if taken < CONVERSATIONS_AT_ONCE:
-                return _count(transaction.execute("count_escalations"))
+                return dict(zip(FACTS, transaction.execute("count_facts")[0], strict=True))
+
+
+def _derive(transaction: Transaction, *, timezone: str, now: datetime, rules: Rules) -> None:
+    """Replace the facts about the conversations of the temporary table `changed`."""
+    zone = {"timezone": timezone}
+    transaction.execute("facts_spans", **zone)
+    transaction.execute("facts_messages")
+    transaction.execute("facts_turns")
+    ((begin,),) = transaction.execute("facts_begin")
+    hours = {"business_hours": _hours(rules, begin or now, now)}
+    transaction.execute("facts_clock", hours, now=now)
+    transaction.execute(
+        "facts_sla_events",
+        hours,
+        **zone,
+        now=now,
+        response_target_seconds=rules.response_target_seconds,
+        next_response_target_seconds=rules.next_response_target_seconds,
+        resolution_target_seconds=rules.resolution_target_seconds,
+    )
+    transaction.execute("facts_escalations", now=now)
+    transaction.execute("facts_customer_turns", **zone, now=now)
+    transaction.execute("facts_conversations", now=now, quiet_hours=rules.quiet_hours)
+    transaction.execute("add_stale_days", **zone)
+    transaction.execute("replace_facts")
 
 
 def rebuild_leads(warehouse: Warehouse) -> int:
@@ -62,8 +114,7 @@ def rebuild_metrics(
     chat_id: int,
     days: Sequence[str],
     now: datetime,
-    business_hours: BusinessHours | None = None,
-    target_seconds: float | None = None,
+    rules: Rules,
     from_scratch: bool = False,
 ) -> list[str]:
     """Compute `escalation_metrics` and `activity_by_hour` for `days` (ISO dates), and again for the
@@ -72,7 +123,7 @@ def rebuild_metrics(
     Returns the days that were written: those asked for, and those whose numbers differ from what
     was stored.
     """
-    settings = f"{DEFINITIONS} {warehouse.timezone} {business_hours} {target_seconds}"
+    settings = f"{DEFINITIONS} {warehouse.timezone} {rules}"
     with warehouse.transaction() as transaction:
         if _is_new(transaction, f"metrics of chat {chat_id}", settings) or from_scratch:
             transaction.execute("add_all_stale", chat_id=chat_id)
@@ -84,13 +135,7 @@ def rebuild_metrics(
                 "metrics_days", {"wanted": _days(some)}, timezone=warehouse.timezone
             )
             _compute(
-                transaction,
-                first=some[0],
-                timezone=warehouse.timezone,
-                chat_id=chat_id,
-                now=now,
-                business_hours=business_hours,
-                target_seconds=target_seconds,
+                transaction, chat_id=chat_id, timezone=warehouse.timezone, now=now, rules=rules
             )
             transaction.execute("metrics_restated", {"asked": _days(days)}, chat_id=chat_id)
             for name in ("metrics", "hours"):
@@ -103,29 +148,12 @@ def rebuild_metrics(
 
 
 def _compute(
-    transaction: Transaction,
-    *,
-    first: str,
-    timezone: str,
-    chat_id: int,
-    now: datetime,
-    business_hours: BusinessHours | None,
-    target_seconds: float | None,
+    transaction: Transaction, *, chat_id: int, timezone: str, now: datetime, rules: Rules
 ) -> None:
-    """Fill the temporary tables `computed` and `computed_hours` for `days`, which begin with
-    `first`."""
-    # A response may come long after the last day.
-    hours = _hours(business_hours, date.fromisoformat(first), now.date())
-    target = {"target_seconds": target_seconds}
+    """Fill the temporary tables `computed` and `computed_hours` for the days of `days`."""
+    target = {"target_seconds": rules.response_target_seconds}
     transaction.execute("metrics_messages", chat_id=chat_id)
-    transaction.execute(
-        "metrics_escalations",
-        {"business_hours": hours},
-        chat_id=chat_id,
-        now=now,
-        has_business_hours=business_hours is not None,
-        **target,
-    )
+    transaction.execute("metrics_escalations", chat_id=chat_id, now=now, **target)
     transaction.execute("metrics_backlog", chat_id=chat_id, now=now)
     transaction.execute("metrics_computed")
     transaction.execute("metrics", chat_id=chat_id, **target)
@@ -149,11 +177,24 @@ def _days(days: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({"day": pd.Series(list(days), dtype="str")})
 
 
-def _hours(business_hours: BusinessHours | None, first: date, last: date) -> pd.DataFrame:
-    if business_hours is None:
-        empty = pd.Series([], dtype="datetime64[us, UTC]")
-        return pd.DataFrame({"opens_at": empty, "closes_at": empty})
-    return business_hours.between(first - timedelta(days=1), last + timedelta(days=1))
+def _hours(rules: Rules, begin: datetime, now: datetime) -> pd.DataFrame:
+    """The opening times from before `begin` until after every target that begins by `now` has
+    passed: opens_at, closes_at, and seconds_before, the business time before opens_at."""
+    if rules.business_hours is None:
+        hours = pd.DataFrame({"opens_at": [], "closes_at": []}, dtype="datetime64[us, UTC]")
+    else:
+        targets = (
+            rules.response_target_seconds,
+            rules.next_response_target_seconds,
+            rules.resolution_target_seconds,
+        )
+        longest = timedelta(seconds=max(target or 0 for target in targets))
+        weeks = min(longest / rules.business_hours.week, MOST_WEEKS)
+        last = now + timedelta(weeks=weeks + 2)
+        hours = rules.business_hours.between(begin.date() - timedelta(days=2), last.date())
+    hours = hours[hours["opens_at"] < hours["closes_at"]]  # clocks may skip a span
+    seconds = (hours["closes_at"] - hours["opens_at"]).dt.total_seconds()
+    return hours.assign(seconds_before=seconds.cumsum() - seconds)
 
 
 def _count(answer: list[tuple[int]]) -> int:

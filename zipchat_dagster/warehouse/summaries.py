@@ -32,6 +32,33 @@ PREVIEWED: Final[dict[str, tuple[str, ...]]] = {
         "assignee_id",
         "is_open",
     ),
+    "customer_turns": (
+        "asked_at",
+        "conversation_id",
+        "turn",
+        "channel",
+        "customer_messages",
+        "answered_at",
+        "answered_by",
+    ),
+    "sla_events": (
+        "starts_at",
+        "conversation_id",
+        "metric",
+        "agent_id",
+        "ended_at",
+        "elapsed_seconds",
+        "is_breached",
+    ),
+    "conversation_facts": (
+        "last_message_at",
+        "conversation_id",
+        "channel",
+        "customer_turns",
+        "escalations",
+        "last_author",
+        "is_automated",
+    ),
     "leads": ("last_contact_at", "lead_id", "conversations", "first_contact_at"),
 }
 

@@ -112,8 +112,8 @@ def markdown() -> str:
         grain = f"Grain: {table.grain}. {table.note}".strip()
         head = f"## `{table.name}`\n\n{grain}\n\n| column | type | meaning |"
         parts.append(f"{head}\n|---|---|---|\n{rows}\n")
-    rows = (
+    views = (
         f"| `{v.name}` | {v.grain.removeprefix('one row per ')} | {v.purpose} |\n"
         for v in schema_views()
     )
-    return "\n".join([*parts, _VIEWS + "".join(rows)])
+    return "\n".join([*parts, _VIEWS + "".join(views)])

@@ -24,12 +24,12 @@ BANNER = "Not live data from Zipchat"
 @pytest.fixture
 def synced(project: Project) -> Project:
     """Metrics of yesterday and the day before."""
-    from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_metrics
+    from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
 
     project.sync()
-    rebuild_escalations(project.warehouse)
+    rebuild_facts(project.warehouse, now=NOW, rules=Rules())
     days = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in (2, 1)]
-    rebuild_metrics(project.warehouse, chat_id=1, days=days, now=NOW)
+    rebuild_metrics(project.warehouse, chat_id=1, days=days, now=NOW, rules=Rules())
     return project
 
 

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.derive import rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_metrics
 from zipchat_dagster_tests.browser import chromium
 
 CHAT_ID = 7
@@ -57,7 +57,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         listing_coverage=pd.DataFrame([{"chat_id": CHAT_ID, "as_of": NOW}]),
     )
     days = [f"{LAST - timedelta(days=n)}" for n in reversed(range(HISTORY))]
-    rebuild_metrics(warehouse, chat_id=CHAT_ID, days=days, now=NOW)
+    rebuild_metrics(warehouse, chat_id=CHAT_ID, days=days, now=NOW, rules=Rules())
     return World(warehouse, conversations, messages, escalations, facts)
 
 

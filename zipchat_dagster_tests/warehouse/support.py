@@ -13,7 +13,7 @@ import pandas as pd
 from zipchat_dagster.sandbox import Chat, Sandbox, User
 from zipchat_dagster.sync import MessageResult
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster_tests.conftest import Open, Project, midnight
 
 ADA, BO, CY = 1, 2, 3  # agents
@@ -112,17 +112,20 @@ class Story(Project):
         usual = {"since": self.begins, "until": until, "most_states": 30, "concurrency": 64}
         return super().sync(**{**usual, **options})
 
+    def derive_facts(self, **settings: Any) -> None:
+        rebuild_facts(self.warehouse, now=self.now, rules=Rules(**settings))
+
     def derive(self, *days: str, **settings: Any) -> list[str]:
         """Rebuild all that is derived, the metrics of `days` or of today. Returns the days that
-        were written."""
-        rebuild_escalations(self.warehouse)
+        were written. `settings` are those of `Rules`."""
+        self.derive_facts(**settings)
         rebuild_leads(self.warehouse)
         return rebuild_metrics(
             self.warehouse,
             chat_id=self.chat.chat_id,
             days=days or [f"{pd.Timestamp(self.now).tz_convert(self.warehouse.timezone):%Y-%m-%d}"],
             now=self.now,
-            **settings,
+            rules=Rules(**settings),
         )
 
     def run(self, **options: Any) -> list[str]:

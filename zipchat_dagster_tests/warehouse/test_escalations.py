@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zipchat_dagster.warehouse.derive import rebuild_escalations
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts
 from zipchat_dagster_tests.conftest import Open
 from zipchat_dagster_tests.warehouse.support import ADA, BO, CY, Story
 
@@ -24,7 +24,7 @@ def look(story: Story) -> None:
     """An hourly run, a moment later."""
     story.later(minutes=1)
     story.sync()
-    rebuild_escalations(story.warehouse)
+    story.derive_facts()
 
 
 KEPT = pytest.mark.parametrize("kept", ["keep", "clear"])
@@ -67,7 +67,7 @@ def test_from_scratch_the_table_is_the_same(story: Story) -> None:
     before = set(story.rows("from zipchat.escalations"))
     with story.warehouse.connection() as connection:
         connection.execute("delete from zipchat.escalations")
-    assert rebuild_escalations(story.warehouse, from_scratch=True) == 3
+    rebuild_facts(story.warehouse, now=story.now, rules=Rules(), from_scratch=True)
     assert set(story.rows("from zipchat.escalations")) == before
     assert len(before) == 3
 

@@ -16,7 +16,7 @@ import pytest
 from zipchat_dagster.sandbox import generate
 from zipchat_dagster.warehouse import schema_tables
 from zipchat_dagster.warehouse.business_hours import BusinessHours
-from zipchat_dagster.warehouse.derive import rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_metrics
 from zipchat_dagster_tests.conftest import Open, opened_on
 from zipchat_dagster_tests.warehouse.support import ADA, BO, CY, Story, days_between, moment
 
@@ -181,7 +181,7 @@ def golden_derived(story: Story) -> None:
     story.derive(
         *days_between("2026-02-20", "2026-03-06"),
         business_hours=BusinessHours.parse(OFFICE, "UTC"),
-        target_seconds=2400,
+        response_target_seconds=2400,
     )
 
 
@@ -255,8 +255,7 @@ def test_a_day_without_a_message_still_shows_its_backlog(golden: Story) -> None:
 def test_without_business_hours_and_target_their_columns_are_null(golden: Story) -> None:
     with_both = golden.metrics("2026-03-03")
     day = ["2026-03-03"]
-    chat_id = golden.chat.chat_id
-    rebuild_metrics(golden.warehouse, chat_id=chat_id, days=day, now=golden.now)
+    golden.derive(*day)
     row = golden.frame(
         "from zipchat.escalation_metrics where partition_date = '2026-03-03' and dimension = 'all'"
     )
@@ -519,7 +518,7 @@ def test_pandas_computes_the_same_for_random_chats(
     target = 1800 if office else None
     days = days_between(f"{story.begins:%Y-%m-%d}", f"{story.now + timedelta(days=1):%Y-%m-%d}")
     hours = BusinessHours.parse(office, zone) if office else None
-    story.derive(*days, business_hours=hours, target_seconds=target)
+    story.derive(*days, business_hours=hours, response_target_seconds=target)
     seen = seen_by(story, office=office, target=target)
     computed = story.frame("from zipchat.escalation_metrics").astype(object)
     computed = computed.where(computed.notna(), None)
@@ -733,7 +732,7 @@ def test_only_what_is_due_can_miss_the_target(place: Open) -> None:
 
     def within_target() -> tuple[float, int]:
         story.sync(refresh=True)
-        story.derive(target_seconds=3600)
+        story.derive(response_target_seconds=3600)
         row = story.metrics("2026-03-03")
         return row["answered_within_target_rate"], row["pending_within_target"]
 
@@ -753,7 +752,7 @@ def test_time_alone_makes_a_response_due_on_a_day_that_is_over(place: Open) -> N
     story.escalate(story.start())
     story.later(minutes=5)
     story.sync()
-    two_hours = {"target_seconds": 7200}
+    two_hours = {"response_target_seconds": 7200}
     story.derive(**two_hours)
     for clock, restated in (
         ("00:30", ["2026-03-03"]),  # the day is over
@@ -798,7 +797,7 @@ def test_two_chats_in_one_file_are_kept_apart(place: Open) -> None:
             story.escalate(story.start())
         story.later(hours=1)
         story.run()
-    rebuild_metrics(one.warehouse, chat_id=1, days=["2026-03-03"], now=one.now)
+    rebuild_metrics(one.warehouse, chat_id=1, days=["2026-03-03"], now=one.now, rules=Rules())
     assert one.rows(
         "select chat_id, escalations, backlog_at_day_end from zipchat.escalation_metrics"
         " where dimension = 'all' order by 1"
@@ -921,9 +920,9 @@ def test_other_business_hours_or_another_target_restate_every_day(week: Story) -
         week.human(conversation_id, ADA)
     week.run()
     days = days_between("2026-03-02", "2026-03-05")
-    assert week.derive(target_seconds=60) == days
+    assert week.derive(response_target_seconds=60) == days
     hours = BusinessHours.parse("mon-fri 11:00-12:00", "UTC")
-    assert week.derive(target_seconds=60, business_hours=hours) == days
+    assert week.derive(response_target_seconds=60, business_hours=hours) == days
     # An hour on each day from the escalation's to Thursday
     found = [week.metrics(day)["first_response_business_seconds_p50"] for day in days]
     assert found == [4 * 3600, 3 * 3600, 2 * 3600, 3600]

@@ -9,7 +9,7 @@ import pytest
 
 from zipchat_dagster.client import ConversationRead
 from zipchat_dagster.warehouse import Warehouse, store
-from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.store import Failure, MessageWork
 from zipchat_dagster_tests.conftest import Open
 from zipchat_dagster_tests.warehouse.support import moment
@@ -266,9 +266,9 @@ def test_one_bad_record_stops_nothing_that_is_done_with_it(
         )
     assert 7 in {state.conversation_id for state in due}
     assert 7 in {item.conversation_id for item in work}
-    rebuild_escalations(warehouse)
+    rebuild_facts(warehouse, now=now, rules=Rules())
     rebuild_leads(warehouse)
-    rebuild_metrics(warehouse, chat_id=CHAT, days=["2026-03-03"], now=now)
+    rebuild_metrics(warehouse, chat_id=CHAT, days=["2026-03-03"], now=now, rules=Rules())
     assert rows(
         warehouse,
         "select channel, strftime(created_at, '%H:%M') from zipchat.raw_conversations"
@@ -343,12 +343,12 @@ def test_a_first_transaction_that_fails_leaves_no_half_schema(warehouse: Warehou
 
 
 def test_a_rebuild_that_fails_leaves_the_table_as_it_was(warehouse: Warehouse) -> None:
-    put(warehouse, conversation(last_escalated_at="2026-03-03T09:31:00Z"))
-    assert rebuild_escalations(warehouse) == 1
+    put(warehouse, conversation(lead={"id": 5}))
+    rebuild_leads(warehouse)
     with pytest.raises(ValueError, match="stop"), warehouse.transaction() as transaction:
-        transaction.execute("clear_escalations")
+        transaction.execute("clear_leads")
         raise ValueError("stop")
-    assert rows(warehouse, "select count(*) from zipchat.escalations") == [(1,)]
+    assert rows(warehouse, "select count(*) from zipchat.leads") == [(1,)]
 
 
 def test_duckdb_has_one_thread_because_its_window_functions_can_fail_with_more(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from zipchat_dagster.warehouse import schema_tables, summaries
-from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads
-from zipchat_dagster_tests.conftest import Project
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads
+from zipchat_dagster_tests.conftest import NOW, Project
 
 
 @pytest.mark.parametrize("table", list(summaries.PREVIEWED))
@@ -19,7 +19,7 @@ def test_no_previewed_column_holds_personal_data(table: str) -> None:
 
 def test_a_preview_shows_the_newest_five_rows(project: Project) -> None:
     project.sync()
-    rebuild_escalations(project.warehouse)
+    rebuild_facts(project.warehouse, now=NOW, rules=Rules())
     rebuild_leads(project.warehouse)
     for table, columns in summaries.PREVIEWED.items():
         rows = summaries.preview(project.warehouse, table, chat_id=1)

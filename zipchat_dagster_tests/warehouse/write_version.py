@@ -19,7 +19,7 @@ from zipchat_dagster.client import ZipchatClient
 from zipchat_dagster.sandbox import BASE_URL, DEFAULT_KEY, Sandbox, generate
 from zipchat_dagster.sync import sync_conversations, sync_messages, sync_users
 from zipchat_dagster.warehouse import Warehouse, schema_tables
-from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.migrations import VERSION
 from zipchat_dagster.warehouse.tables import sql
 
@@ -87,9 +87,9 @@ def main() -> None:
         sync_messages(
             client, warehouse, since=since, until=until, days=DAYS, refresh=False, log=LOG
         )
-        rebuild_escalations(warehouse)
+        rebuild_facts(warehouse, now=NOW, rules=Rules())
         rebuild_leads(warehouse)
-        rebuild_metrics(warehouse, chat_id=chat.chat_id, days=DAYS, now=NOW)
+        rebuild_metrics(warehouse, chat_id=chat.chat_id, days=DAYS, now=NOW, rules=Rules())
         text = "\n".join(dump(warehouse)) + "\n"
     (VERSIONS / f"v{VERSION}.sql").write_text(text, encoding="utf-8")
 

@@ -1,5 +1,5 @@
 -- grain: one row per stored day of metrics that the conversations of `changed` can have altered
--- Runs before the escalations of `changed` are replaced by `derived`.
+-- Runs before the facts of `changed` are replaced.
 insert into zipchat.stale_days (chat_id, partition_date)
 with stored as (
     select chat_id, partition_date as day from zipchat.escalation_metrics where dimension = 'all'
@@ -23,7 +23,15 @@ started as (
         and changed.conversation_id = conversation.conversation_id
         and changed.has_other_channel
 ),
+-- Without what grows with time and no metric counts.
+derived as (
+    select * exclude (customer_wait_seconds, computed_at) from new_escalations
+),
+-- In the order of the columns of `derived`, since whole rows are compared.
 known as (
+    from derived where false
+    union all by name
+    select * exclude (customer_wait_seconds, computed_at)
     from zipchat.escalations
     where (chat_id, conversation_id) in (select (chat_id, conversation_id) from changed)
 ),
@@ -48,9 +56,26 @@ compared as (
         and new.escalated_at = old.escalated_at
     where old is distinct from new
 ),
+-- Next responses that have come, that another gave, or that are no longer there.
+promised as (
+    select chat_id, conversation_id, starts_at, partition_date, channel, agent_id, elapsed_seconds
+    from zipchat.sla_events
+    where (chat_id, conversation_id) in (select (chat_id, conversation_id) from changed)
+        and metric = 'next_response'
+        and is_kept
+),
+newly_promised as (
+    select chat_id, conversation_id, starts_at, partition_date, channel, agent_id, elapsed_seconds
+    from new_sla_events
+    where metric = 'next_response' and is_kept
+),
+replied as (
+    select chat_id, partition_date as day
+    from ((from promised except from newly_promised) union all (from newly_promised except from promised))
+),
 -- One more or less makes others of the conversation second or first ones.
 escalated as (
-    select chat_id, partition_date as day
+    select chat_id, unnest([partition_date, cast(timezone($timezone, resolved_at) as date)]) as day
     from (from known union all by name from derived)
     where (chat_id, conversation_id) in (select (chat_id, conversation_id) from compared)
 ),
@@ -67,6 +92,8 @@ union
 select chat_id, day from stored semi join started using (chat_id, day)
 union
 select chat_id, day from stored semi join escalated using (chat_id, day)
+union
+select chat_id, day from stored semi join replied using (chat_id, day)
 union
 select stored.chat_id, stored.day
 from stored

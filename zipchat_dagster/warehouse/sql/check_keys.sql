@@ -12,6 +12,15 @@ with keys as (
     select chat_id, conversation_id, escalated_at, null
     from zipchat.escalations where $table = 'escalations'
     union all
+    select chat_id, conversation_id, asked_at, turn::varchar
+    from zipchat.customer_turns where $table = 'customer_turns'
+    union all
+    select chat_id, conversation_id, starts_at, concat_ws(' ', metric, escalated_at)
+    from zipchat.sla_events where $table = 'sla_events'
+    union all
+    select chat_id, conversation_id, null, null
+    from zipchat.conversation_facts where $table = 'conversation_facts'
+    union all
     select chat_id, null, partition_date::timestamptz, concat_ws(' ', dimension, dimension_value)
     from zipchat.escalation_metrics where $table = 'escalation_metrics'
     union all

@@ -14,6 +14,10 @@ with disorder as (
         end
     from zipchat.escalations
     where chat_id = $chat_id and $table = 'escalations' and (resolved_at < escalated_at or first_response_at < escalated_at)
+    union all
+    select conversation_id, 'answered_at before asked_at'
+    from zipchat.customer_turns
+    where chat_id = $chat_id and $table = 'customer_turns' and answered_at < asked_at
 )
 select
     conversation_id as offender,

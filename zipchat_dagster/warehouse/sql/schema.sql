@@ -122,7 +122,6 @@ create table if not exists zipchat.escalations (
 );
 
 -- grain: one row per customer turn: messages of a customer with no answer in between
--- The AI's messages are not answers while a person has the conversation, from an escalation to its end.
 create table if not exists zipchat.customer_turns (
     chat_id bigint, -- the chat
     conversation_id bigint, -- raw_conversations.conversation_id
@@ -131,12 +130,13 @@ create table if not exists zipchat.customer_turns (
     channel varchar, -- of the conversation
     asked_at timestamptz, -- the turn's first message
     customer_messages bigint, -- how many messages the turn has
-    answered_at timestamptz, -- the first answer; NULL while there is none
+    answered_at timestamptz, -- the first answer; from an escalation to its end, only a person's; NULL while there is none
     answered_by varchar, -- ai or human
     sender_id bigint, -- who answered, users.user_id; NULL for the AI
     answer_seconds double, -- seconds from asked_at to answered_at
     answer_business_seconds double, -- the same in business hours, for a human's answer
-    escalated_at timestamptz -- the escalation that was running at asked_at, escalations.escalated_at; NULL if the AI had the conversation
+    escalated_at timestamptz, -- the escalation that was running at asked_at, escalations.escalated_at; NULL if the AI had the conversation
+    computed_at timestamptz -- when this row was derived, by this machine's clock
 );
 
 -- grain: one row per promise to an escalated customer: first response, each next response, resolution
@@ -149,7 +149,7 @@ create table if not exists zipchat.sla_events (
     channel varchar, -- of the conversation
     agent_id bigint, -- who responded, else the escalation's assignee, users.user_id
     starts_at timestamptz, -- escalated_at; for a next response, when the customer asked
-    ended_at timestamptz, -- when it was kept, or when the escalation ended without it; NULL while active
+    ended_at timestamptz, -- when it was kept, or when the wait for it ended otherwise; NULL while active
     is_kept boolean, -- whether the response or resolution came
     target_seconds double, -- the metric's target; NULL where none is set
     breach_at timestamptz, -- starts_at plus the target

@@ -1,31 +1,47 @@
--- grain: one row per changed conversation, $most at a time
+-- grain: one row per conversation to derive: $most changed ones, and all others of their leads
 -- since: its messages observed from then on may be new. has_other_channel: all its days count for
 -- another channel than before, or it is new.
 create or replace temp table changed as
 with taken as (
-    select chat_id, conversation_id, min(observed_at) as since
+    select distinct chat_id, conversation_id
     from zipchat.changed_conversations
-    group by all
     order by all
     limit $most
 ),
+-- A conversation may be the repeat contact of another one of its lead, or of the lead it had before.
+leads as (
+    select chat_id, lead_id from zipchat.raw_conversations semi join taken using (chat_id, conversation_id)
+    union
+    select chat_id, lead_id from zipchat.conversation_facts semi join taken using (chat_id, conversation_id)
+),
+found as (
+    from taken
+    union
+    select chat_id, conversation_id from zipchat.raw_conversations semi join leads using (chat_id, lead_id)
+),
+dated as (
+    select chat_id, conversation_id, coalesce(min(noted.observed_at), '9999-12-31'::timestamptz) as since
+    from found
+    left join zipchat.changed_conversations as noted using (chat_id, conversation_id)
+    group by all
+),
 before as (
     select
-        taken.chat_id,
-        taken.conversation_id,
+        dated.chat_id,
+        dated.conversation_id,
         arg_max_null(history.channel, history.observed_at) as channel
-    from taken
+    from dated
     inner join zipchat.conversation_history as history
-        on history.chat_id = taken.chat_id
-        and history.conversation_id = taken.conversation_id
-        and history.observed_at < taken.since
+        on history.chat_id = dated.chat_id
+        and history.conversation_id = dated.conversation_id
+        and history.observed_at < dated.since
     group by all
 )
 select
-    taken.*,
+    dated.*,
     before.conversation_id is null or before.channel is distinct from conversation.channel as has_other_channel
-from taken
+from dated
 left join before
-    on before.chat_id = taken.chat_id and before.conversation_id = taken.conversation_id
+    on before.chat_id = dated.chat_id and before.conversation_id = dated.conversation_id
 left join zipchat.raw_conversations as conversation
-    on conversation.chat_id = taken.chat_id and conversation.conversation_id = taken.conversation_id
+    on conversation.chat_id = dated.chat_id and conversation.conversation_id = dated.conversation_id

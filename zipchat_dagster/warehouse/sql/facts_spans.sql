@@ -1,7 +1,8 @@
 -- grain: one row per escalation that the history of the conversations of `changed` shows
+-- waited_until: when the customer's wait for a first response ended without one.
 -- The API keeps only the last escalation and the last resolution of a conversation; the history of
 -- what was seen keeps them all.
-create or replace temp table derived as
+create or replace temp table spans as
 with history as (
     select history.*
     from zipchat.conversation_history as history
@@ -87,7 +88,8 @@ answered as (
         closed.escalated_at,
         min(message.created_at) as first_response_at,
         -- not arg_min(), which would name the second responder where the first has no id
-        arg_min_null(message.sender_id, (message.created_at, message.message_id)) as first_responder_id
+        arg_min_null(message.sender_id, (message.created_at, message.message_id)) as first_responder_id,
+        arg_min(message.message_id, (message.created_at, message.message_id)) as first_response_id
     from closed
     inner join zipchat.raw_messages as message
         on message.chat_id = closed.chat_id
@@ -133,10 +135,12 @@ select
     assigned.assignee_id,
     answered.first_response_at,
     answered.first_responder_id,
+    answered.first_response_id,
     case when closed.resolved_at is null then closed.next_escalated_at end as superseded_at,
     -- least() passes over NULLs
     least(closed.resolved_at, superseded_at, conversation.missing_since) as ended_at,
-    ended_at is null as is_open
+    ended_at is null as is_open,
+    least(closed.closed_at, conversation.missing_since) as waited_until
 from closed
 left join zipchat.raw_conversations as conversation
     on conversation.chat_id = closed.chat_id and conversation.conversation_id = closed.conversation_id

@@ -1,0 +1,103 @@
+"""The facts: one row per escalation, customer turn, SLA event and conversation."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+import dagster as dg
+from pydantic import Field
+
+from zipchat_dagster.assets.common import (
+    DATABASE_POOL,
+    FRESHNESS,
+    METRICS,
+    OWNERS,
+    preview,
+    table_metadata,
+)
+from zipchat_dagster.assets.lineage import column_lineage
+from zipchat_dagster.assets.raw_conversations import raw_conversations
+from zipchat_dagster.assets.raw_messages import raw_messages
+from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+from zipchat_dagster.warehouse.derive import rebuild_facts
+
+DESCRIPTIONS: Final = {
+    "escalations": """\
+One row per conversation and escalation, with its resolution, agent and first human response.
+
+The API keeps only the last escalation of a conversation; this table keeps all that were seen.""",
+    "customer_turns": """\
+One row per customer turn: what a customer wrote up to the next answer, and who answered when.
+
+So it shows how long customers wait for the AI and for people, each time they ask.""",
+    "sla_events": """\
+One row per first response, next response and resolution that an escalated customer waits for.
+
+It has the target, the moment of its breach, and the time that passed, around the clock and in
+business hours.""",
+    "conversation_facts": """\
+One row per conversation: its messages by author, turns and escalations, whether the AI handled it
+alone, and whether the customer came back.""",
+}
+_TOGETHER = """\
+The four tables of facts are derived together from `conversation_history` and `raw_messages`, for
+the conversations that changed since the last run.
+
+Cost: no request."""
+
+
+class DerivedConfig(dg.Config):
+    """Run config of what is derived in steps."""
+
+    from_scratch: bool = Field(
+        default=False,
+        description=(
+            "Derive everything again instead of what has changed, for example after rows were"
+            " edited or deleted by hand."
+        ),
+    )
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            name,
+            group_name=METRICS,
+            kinds={"duckdb", "sql"},
+            owners=OWNERS,
+            freshness_policy=FRESHNESS,
+            metadata=table_metadata(name),
+            deps=[raw_conversations, raw_messages],
+            description=f"{description}\n\n{_TOGETHER}",
+        )
+        for name, description in DESCRIPTIONS.items()
+    ],
+    can_subset=True,
+    pool=DATABASE_POOL,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def facts(
+    context: dg.AssetExecutionContext,
+    config: DerivedConfig,
+    zipchat: ZipchatResource,
+    warehouse: WarehouseResource,
+    metric_settings: MetricSettings,
+) -> Iterator[dg.MaterializeResult]:
+    """Derives all four tables, whichever of them are selected."""
+    tables = warehouse.warehouse
+    counts = rebuild_facts(
+        tables,
+        now=datetime.now(UTC),
+        rules=metric_settings.rules(tables.timezone),
+        from_scratch=config.from_scratch,
+    )
+    for name, count in counts.items():
+        if dg.AssetKey(name) in context.selected_asset_keys:
+            yield dg.MaterializeResult(
+                asset_key=name,
+                metadata={
+                    "dagster/row_count": count,
+                    **column_lineage(name),
+                    **preview(tables, name, chat_id=zipchat.chat),
+                },
+            )

@@ -1,2 +1,0 @@
--- grain: one row per escalation of the conversations of `changed`
-insert into zipchat.escalations by name from derived

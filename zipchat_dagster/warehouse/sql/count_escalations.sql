@@ -1,2 +1,0 @@
--- grain: one row: the number of escalations
-select count(*) from zipchat.escalations
