@@ -10,14 +10,15 @@ from pydantic import Field
 
 from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWNERS
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
+from zipchat_dagster.assets.facts import facts
 from zipchat_dagster.assets.users import users
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.warehouse import Warehouse
 
 
 class ReportConfig(dg.Config):
-    """The days in the page, whose reader chooses among them. Default: of the last 90 days, those that
-    have metrics."""
+    """The days in the page, among which its reader chooses. Default: of the last 90 days, those
+    that have metrics."""
 
     first: str | None = Field(default=None, description="First day, such as 2026-01-01.")
     last: str | None = Field(default=None, description="Last day, inclusive.")
@@ -37,7 +38,7 @@ class ReportConfig(dg.Config):
     pool=DATABASE_POOL,
     freshness_policy=FRESHNESS,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    deps=[users, "escalations", escalation_metrics],
+    deps=[users, facts, escalation_metrics],
 )
 def escalation_report(
     context: dg.AssetExecutionContext,
@@ -53,7 +54,7 @@ def escalation_report(
 
     Cost: no request.
     """
-    # The charting library takes a moment to load, which every start of the code location would pay.
+    # Imported here because it is slow, and every start of the code location would pay for it.
     from zipchat_dagster.report import build_report
 
     tables = warehouse.warehouse
@@ -66,6 +67,7 @@ def escalation_report(
         last=last,
         now=now,
         target_seconds=metric_settings.response_target_seconds,
+        quiet_hours=metric_settings.quiet_hours,
         business_hours=metric_settings.business_hours,
         # Plain http is for this machine only, and replay and the sandbox name themselves.
         source="" if zipchat.source.startswith("https://") else zipchat.source,
@@ -78,6 +80,7 @@ def escalation_report(
     image = base64.b64encode(report.png).decode()
     return dg.MaterializeResult(
         metadata={
+            # Not a link: browsers open no file from the page of a server.
             "report": dg.MetadataValue.path(str(path)),
             "chart": dg.MetadataValue.md(
                 f"![escalations, first response and backlog by day](data:image/png;base64,{image})"

@@ -148,7 +148,7 @@ const AI_TILES = [
 function element(kind, properties, ...children) {
   const [name, ...classes] = kind.split(".");
   const made = document.createElement(name);
-  made.classList.add(...classes);
+  if (classes.length) made.classList.add(...classes);
   for (const [key, value] of Object.entries(properties ?? {})) {
     if (key in made) made[key] = value;
     else made.setAttribute(key, value);
@@ -228,19 +228,21 @@ const isCut = (first) => data.conversations.length >= data.listed && data.conver
 function drawWaiting() {
   const rows = data.waiting.filter(isChosen);
   const waited = (row) => data.now - row.at;
-  const late = rows.filter((row) => data.target !== null && waited(row) >= data.target).length;
+  const isLate = (row) => row.breach_at !== null && row.breach_at <= data.now;
+  const hasTarget = rows.some((row) => row.breach_at !== null);
   byId("waiting-lead").textContent = rows.length
     ? `${plural(rows.length, "customer")}, the longest for ${duration(waited(rows[0]))}.` +
-      (data.target === null ? "" : ` ${count(late)} past the target of ${duration(data.target)}.`)
+      (hasTarget ? ` ${count(rows.filter(isLate).length)} past the target.` : "")
     : "Nobody is waiting.";
   const due = (row) => {
-    const left = data.target - waited(row);
-    return left > 0 ? `due in ${duration(left)}` : element("span.late", {}, `late by ${duration(-left)}`);
+    if (row.breach_at === null) return NONE;
+    const left = duration(Math.abs(row.breach_at - data.now));
+    return isLate(row) ? element("span.late", {}, `late by ${left}`) : `due in ${left}`;
   };
   const columns = [
     ["Conversation", conversation, true],
     ["Waiting", (row) => duration(waited(row)), true],
-    ...(data.target === null ? [] : [["Target", due, true]]),
+    ...(hasTarget ? [["Target", due, true]] : []),
     ["Since", moment, true],
     ["For", (row) => (row.is_next ? "a further answer" : "the first answer"), true],
     ["Channel", (row) => row.channel, true],
@@ -281,28 +283,39 @@ function drawTiles(place, tiles, now, then) {
   }));
 }
 
-/** A chart and, for those who cannot see or point at it, its numbers as a table. `list` gives the rows behind a value. */
-const views = {};
-async function draw(id, values, columns, list, height = 190) {
+const views = {}; // of the charts by id: what is drawn, its list, and Vega's view
+
+/**
+ * A chart and, for those who cannot see or point at it, its numbers as a table. Columns as for `table`,
+ * with a fourth entry for the one that is drawn; `list` gives the rows behind a value.
+ */
+function draw(id, values, columns, list) {
   const place = byId(id);
-  place.querySelector(".chart")?.remove();
-  const isOpen = place.querySelector(".numbers")?.open ?? false;
-  place.querySelector(".numbers")?.remove();
-  const chart = element("div.chart");
-  const isClickable = Boolean(list);
-  const numbers = columns.map(([name, show, isText, isFigure]) => [name, isFigure && isClickable ? (value) => opens(show(value), list(value), titleOf(id, value)) : show, isText]);
-  place.append(chart, element("details.numbers", { open: isOpen }, element("summary", {}, "Numbers"), table(numbers, values, "table")));
-  const spec = { config: charts.config, width: "container", height, data: { values }, ...charts[id], description: place.querySelector("h3").textContent };
-  views[id]?.finalize();
-  // `ast`: expressions are interpreted, since the page allows no eval.
-  const embedded = await vegaEmbed(chart, spec, { actions: false, renderer: "svg", ast: true, mode: "vega-lite" });
-  views[id] = embedded;
-  if (list) {
-    embedded.view.addEventListener("click", (_, item) => {
-      const value = values[item?.datum?.index];
-      if (value) showList(titleOf(id, value), list(value));
-    });
+  const numbered = values.map((value, index) => ({ ...value, index }));
+  const cell = (show) => (value) => opens(show(value), list(value), titleOf(id, value));
+  const numbers = columns.map(([name, show, isText, isDrawn]) => [name, isDrawn && list ? cell(show) : show, isText]);
+  if (!views[id]) {
+    const chart = element("div.chart");
+    place.append(chart, element("details.numbers", {}, element("summary", {}, "Numbers"), element("div")));
+    views[id] = {};
+    views[id].view = embed(id, chart, numbered);
   }
+  Object.assign(views[id], { values, list });
+  place.querySelector(".numbers div").replaceChildren(table(numbers, values, "table"));
+  views[id].view.then((view) => view.data("values", numbered).runAsync());
+}
+async function embed(id, chart, values) {
+  const description = byId(id).querySelector("h3").textContent;
+  const data = { name: "values", values };
+  const spec = { config: charts.config, width: "container", height: 190, data, ...charts[id], description };
+  // `ast`: expressions are interpreted, since the page allows no eval. A chart may be empty: no warnings.
+  const { view } = await vegaEmbed(chart, spec, { actions: false, renderer: "svg", ast: true, mode: "vega-lite", logLevel: 1 });
+  view.addEventListener("click", (_, item) => {
+    const { values, list } = views[id];
+    const value = values[item?.datum?.index];
+    if (value && list) showList(titleOf(id, value), list(value));
+  });
+  return view;
 }
 const titleOf = (id, value) => `${byId(id).querySelector("h3").textContent}, ${value.title ?? value.label}`;
 
@@ -310,44 +323,43 @@ const BUCKETS = [[300, "5 min"], [900, "15 min"], [3600, "1 h"], [4 * 3600, "4 h
 
 function drawCharts(now) {
   const days = [];
-  for (let day = chosen.first; day <= chosen.last; day += 1) days.push({ number: day, day: isoOf(day), label: dayWords(day) });
-  const number = (values) => values.map((value, index) => ({ ...value, index }));
+  for (let day = chosen.first; day <= chosen.last; day += 1) days.push({ number: day, day: day * DAY * 1000, label: dayWords(day) });
   const computed = days.filter((day) => dayRow(day.number).is_computed);
   const dayColumn = ["Day", (value) => value.label, true];
   const byDay = Map.groupBy(now.rows, (row) => row.day);
   const of = (value) => byDay.get(value.number) ?? [];
 
-  draw("escalations", number(computed.map((day) => ({ ...day, count: of(day).length }))),
+  draw("escalations", computed.map((day) => ({ ...day, count: of(day).length })),
     [dayColumn, ["Escalations", (value) => count(value.count), false, true]], of);
 
   const startsOf = Map.groupBy(data.starts.filter(hasChannel), (row) => row.day);
   const begunOn = (value, test) => data.conversations.filter((row) => row.day === value.number && hasChannel(row) && test(row));
   const starts = computed.map((day) => ({ ...day, ...measureStarts(startsOf.get(day.number) ?? []) }));
-  draw("rate", number(starts.filter((day) => day.started).map((day) => ({ ...day, share: day.escalated / day.started, shown: percent(day.escalated / day.started) }))),
+  draw("rate", starts.filter((day) => day.started).map((day) => ({ ...day, share: day.escalated / day.started, shown: percent(day.escalated / day.started) })),
     [dayColumn, ["Begun", (value) => count(value.started)], ["Escalated", (value) => count(value.escalated), false, true], ["Rate", (value) => value.shown]],
     (value) => begunOn(value, (row) => row.escalated));
 
   const parts = [["p90", 0.9], ["median", 0.5]];
   const answered = (value) => of(value).filter((row) => row.response !== null);
-  draw("response", number(computed.flatMap((day) => parts.map(([part, share]) => {
+  draw("response", computed.flatMap((day) => parts.map(([part, share]) => {
     const seconds = quantile(answered(day).map((row) => row.response), share);
     return { ...day, part, seconds, shown: duration(seconds) };
-  })).filter((value) => value.seconds !== null)),
+  })).filter((value) => value.seconds !== null),
     [dayColumn, ["Part", (value) => value.part, true], ["Answered in", (value) => value.shown, false, true]], answered);
 
   const bucketOf = (row) => (row.response === null ? "not yet" : BUCKETS.find(([limit]) => row.response <= limit)[1]);
   const buckets = Map.groupBy(now.rows, bucketOf);
   const kind = (limit, at) => (data.target === null ? "answered" : limit <= data.target ? "in time" : (BUCKETS[at - 1]?.[0] ?? 0) >= data.target ? "late" : "answered");
   const distribution = [...BUCKETS.map(([limit, bucket], at) => ({ bucket, kind: kind(limit, at) })), { bucket: "not yet", kind: "none" }];
-  draw("distribution", number(distribution.map((value) => ({ ...value, label: value.bucket, count: buckets.get(value.bucket)?.length ?? 0 }))),
+  draw("distribution", distribution.map((value) => ({ ...value, label: value.bucket, count: buckets.get(value.bucket)?.length ?? 0 })),
     [["Answered within", (value) => value.bucket, true], ["Escalations", (value) => count(value.count), false, true]],
     (value) => buckets.get(value.bucket) ?? []);
 
-  draw("backlog", number(computed.map((day) => ({ ...day, count: openAt(endOf(day.number)).length }))),
+  draw("backlog", computed.map((day) => ({ ...day, count: openAt(endOf(day.number)).length })),
     [["End of", (value) => value.label, true], ["Open", (value) => count(value.count), false, true]], (value) => openAt(endOf(value.number)));
 
   const split = (day) => ({ automated: day.automated, pending: day.pending, person: day.person, other: day.started - day.automated - day.pending - day.person });
-  draw("ai", number(starts.flatMap((day) => Object.entries(split(day)).map(([outcome, count], place) => ({ ...day, outcome, count, place, title: `${day.label}, ${outcome}` }))).filter((value) => value.count)),
+  draw("ai", starts.flatMap((day) => Object.entries(split(day)).map(([outcome, count], place) => ({ ...day, outcome, count, place, title: `${day.label}, ${outcome}` }))).filter((value) => value.count),
     [["Begun", (value) => value.label, true], ["Outcome", (value) => value.outcome, true], ["Conversations", (value) => count(value.count), false, true]],
     (value) => begunOn(value, outcomes[value.outcome]));
   drawHours(now);
@@ -478,9 +490,15 @@ function remember() {
 }
 function recall() {
   const query = new URLSearchParams(location.hash.slice(1));
+  const rows = [...data.escalations, ...data.waiting];
+  const channels = new Set([...rows, ...data.starts].map((row) => row.channel));
+  const agents = new Set(rows.map((row) => row.agent));
+  const named = [...agents].map((agent) => [String(agent), nameOf(agent)]).sort(([, a], [, b]) => a.localeCompare(b));
   for (const name of ["channels", "agents"]) chosen[name] = new Set(query.getAll(name));
+  choice("channels", "channels", [...channels].sort().map((channel) => [channel, channel]), chosen.channels);
+  choice("agents", "agents", named, chosen.agents);
   const [from, to] = ["from", "to"].map((name) => dayOf(query.get(name)));
-  return [from || startOf(Number(query.get("days")) || 30), to || LAST];
+  choose(from || startOf(Number(query.get("days")) || 30), to || LAST);
 }
 
 function begin() {
@@ -488,6 +506,7 @@ function begin() {
     `Chat ${data.chat}`,
     `as of ${clockWords.format((data.now + data.shift) * 1000)} (${data.timezone})`,
     data.target === null ? "no response target set" : `response target ${duration(data.target)}`,
+    `quiet period ${data.quietHours} h`,
     data.businessHours ? `business hours ${data.businessHours}` : "no business hours set",
   ];
   byId("about").textContent = words.join(" · ");
@@ -495,7 +514,6 @@ function begin() {
   byId("banner").hidden = !data.source;
   byId("banner").querySelector("span").textContent = `These records come from ${data.source}.`;
   byId("bounds").textContent = `This file covers ${data.first} to ${data.last}. Links are kept for the newest ${count(data.listed)} escalations and conversations; figures cover all.`;
-  const range = recall();
   byId("ranges").replaceChildren(...RANGES.map(([days, label]) =>
     element("button", { type: "button", value: days, onclick: () => choose(startOf(days), LAST) }, label)));
   for (const id of ["from", "to"]) {
@@ -505,11 +523,6 @@ function begin() {
       if (first && last) choose(Math.min(first, id === "to" ? last : first), Math.max(last, id === "from" ? first : last));
     };
   }
-  const rows = [...data.escalations, ...data.waiting];
-  const channels = [...new Set([...rows, ...data.starts].map((row) => row.channel))].sort();
-  const agents = [...new Set(rows.map((row) => row.agent))].map((agent) => [String(agent), nameOf(agent)]);
-  choice("channels", "channels", channels.map((channel) => [channel, channel]), chosen.channels);
-  choice("agents", "agents", agents.sort(([, a], [, b]) => a.localeCompare(b)), chosen.agents);
   byId("close").onclick = () => byId("list").close();
   byId("filters").onsubmit = (event) => event.preventDefault();
   document.addEventListener("click", (event) => {
@@ -525,6 +538,7 @@ function begin() {
     label();
   };
   label();
-  choose(...range);
+  addEventListener("hashchange", recall);
+  recall();
 }
 begin();

@@ -15,6 +15,7 @@ from typing import Any
 from zipchat_dagster.report.data import headline, read_data
 from zipchat_dagster.report.picture import draw_picture
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.derive import QUIET_HOURS
 
 _FOLDER = Path(__file__).parent
 
@@ -42,6 +43,7 @@ def build_report(
     last: date,
     now: datetime,
     target_seconds: float | None = None,
+    quiet_hours: int = QUIET_HOURS,
     business_hours: str = "",
     source: str = "",
 ) -> Report:
@@ -51,7 +53,7 @@ def build_report(
         first, last: days in the warehouse's time zone, both included.
         now: an aware datetime: the moment of "waiting now" and of ages.
         target_seconds: within which a first response is in time.
-        business_hours: the setting, which the page shows.
+        quiet_hours, business_hours: the settings, which the page shows.
         source: where the records come from if not from Zipchat, such as "the sandbox"; a banner
             says so.
 
@@ -59,7 +61,12 @@ def build_report(
         ValueError: `last` is before `first`, or `now` has no time zone.
     """
     data = read_data(warehouse, chat_id=chat_id, first=first, last=last, now=now)
-    data |= {"target": target_seconds, "businessHours": business_hours, "source": source}
+    data |= {
+        "target": target_seconds,
+        "quietHours": quiet_hours,
+        "businessHours": business_hours,
+        "source": source,
+    }
     return Report(html=page(data), png=draw_picture(data), summary=headline(data))
 
 
@@ -83,7 +90,9 @@ def library() -> str:
     import vl_convert
 
     # An HTML parser ends a script at this text, wherever in the script it is.
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace("</script", r"<\/script")
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace(
+        "</script", r"<\/script"
+    )
 
 
 def _json(value: Any) -> str:

@@ -19,7 +19,7 @@ _TITLES: Final = {
 
 def draw_picture(data: dict[str, Any]) -> bytes:
     """A PNG of the days that have metrics; `data` is what `read_data` returns."""
-    # Starting its JavaScript engine takes a moment, which every start of the code location would pay.
+    # Imported here because it is slow, and every start of the code location would pay for it.
     import vl_convert
 
     table = data["tables"]["days"]

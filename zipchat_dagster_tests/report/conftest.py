@@ -166,13 +166,12 @@ def _facts(
         is_ai_involved=involved,
         first_ai_answer_seconds=[float(random.randrange(2, 90)) for _ in ids],
         last_message_at=ids.map(last),
-        lead_id=[random.choice([None, 1, 2, 3]) for _ in ids],
+        lead_id=pd.array([random.choice([None, 1, 2, 3]) for _ in ids], dtype="Int64"),
     )
     facts["first_ai_answer_seconds"] = facts["first_ai_answer_seconds"].where(involved)
     is_alone = involved & (facts["human_messages"] + facts["escalations"] == 0)
     is_quiet = facts["last_message_at"] + timedelta(days=3) <= NOW
     repeated = pd.Series([random.random() < 0.2 for _ in ids]) & is_alone & is_quiet
-    facts["lead_id"] = facts["lead_id"].astype("Int64")
     return facts.assign(
         is_automated=is_alone & is_quiet,
         is_automation_pending=is_alone & ~is_quiet,
@@ -188,9 +187,10 @@ def _promises(escalations: pd.DataFrame) -> pd.DataFrame:
     waiting["starts_at"] = waiting["first_response_at"].fillna(waiting["escalated_at"])
     waiting["agent_id"] = waiting["assignee_id"].fillna(waiting["first_responder_id"])
     waiting["is_active"] = True
+    waiting["breach_at"] = waiting["starts_at"] + timedelta(hours=1)
     columns = ["chat_id", "conversation_id", "escalated_at", "metric", "channel", "agent_id"]
     waiting = waiting[~is_answered | (waiting["conversation_id"] % 4 == 0)]
-    return waiting[[*columns, "starts_at", "is_active"]]
+    return waiting[[*columns, "starts_at", "breach_at", "is_active"]]
 
 
 def _typed(rows: list[dict], moment: str) -> pd.DataFrame:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode
 
 import pandas as pd
 import pytest
@@ -73,7 +73,6 @@ def page(browser: Browser, file: Path) -> Iterator[Page]:
         ((LAST, LAST), [], []),
         (CUSTOM, ["web", "email"], []),
         (MONTH, ["unknown"], ["1", "null"]),
-        (CUSTOM, [], ["4"]),
     ],
 )
 def test_tiles_and_their_lists_agree_with_the_tables(
@@ -90,7 +89,7 @@ def test_tiles_and_their_lists_agree_with_the_tables(
         found = shown[f"tile-{name}"]
         assert (None if found is None else float(found)) == pytest.approx(value), name
         if found is not None:
-            page.locator(f"#tile-{name}").click()
+            page.locator(f"#tile-{name}").dispatch_event("click")  # faster than with a mouse
             assert listed(page) == ids, name
 
 
@@ -119,7 +118,7 @@ def test_a_bar_a_cell_and_a_number_lead_to_their_conversations(page: Page, world
     bars.nth((day - FIRST).days).click()
     assert listed(page) == sorted(per_day[day])
     local = escalated["escalated_at"].dt.tz_convert(ZONE)
-    hours = local.dt.weekday * 24 + local.dt.hour
+    hours = local.dt.day_of_week * 24 + local.dt.hour
     cell = hours.value_counts().index[0]
     page.locator("#hours svg .mark-rect path").nth(cell).click()
     assert listed(page) == sorted(escalated.loc[hours == cell, "conversation_id"])
@@ -142,9 +141,9 @@ def test_who_waits_is_on_top_longest_first_with_a_link(page: Page, world: World)
     ids = waiting.loc[since.index, "conversation_id"]
     links = page.locator("#waiting a")
     shown = [link.get_attribute("href") for link in links.all()]
-    assert shown == [f"https://share.example.com/c/{id}" for id in ids][:8]
+    assert shown == [f"https://share.example.com/c/{one}" for one in ids][:8]
     late = int(((NOW - since).dt.total_seconds() >= TARGET).sum())
-    expect(page.locator("#waiting-lead")).to_contain_text(f"{late} past the target of 1\u00a0h")
+    expect(page.locator("#waiting-lead")).to_contain_text(f"{late} past the target.")
     expect(page.locator("#waiting tbody tr").first).to_contain_text("late by")
 
 
@@ -165,23 +164,32 @@ def test_tables_of_channels_and_agents_and_the_chart_of_the_ai(page: Page, world
     assert per_outcome.sum() == len(begun)
 
 
-def test_what_is_chosen_is_in_the_address(browser: Browser, file: Path, page: Page) -> None:
-    choose(page, CUSTOM, ["web"], ["2"])
-    address = page.evaluate("location.hash")
+def test_what_is_chosen_by_hand_is_in_the_address(page: Page) -> None:
+    choose(page, MONTH)
+    page.get_by_role("button", name="7 days", exact=True).click()
+    expect(page.locator("#from")).to_have_value(str(WEEK[0]))
+    page.locator("#from").fill(str(CUSTOM[0]))
+    page.locator("#to").fill(str(CUSTOM[1]))
+    page.locator("#channels summary").click()
+    page.get_by_role("checkbox", name="web").check()
+    page.locator("#agents summary").click()
+    expect(page.get_by_role("checkbox", name="web")).to_be_hidden()
+    page.get_by_role("checkbox", name="Bo Agent").check()
+    page.get_by_role("checkbox", name="Ada Agent").check()
+    query = parse_qs(page.evaluate("location.hash.slice(1)"))
+    assert (query["from"], query["to"]) == ([str(CUSTOM[0])], [str(CUSTOM[1])])
+    assert (query["channels"], set(query["agents"])) == (["web"], {"1", "2"})
     shown = page.locator("#tile-escalations").text_content()
-    with opened(browser, file, address) as again:
-        expect(again.locator("#tile-escalations")).to_have_text(shown or "")
-        expect(again.locator("#channels summary")).to_have_text("web")
-        expect(again.locator("#agents summary")).to_have_text("Bo Agent")
+    choose(page, MONTH)
+    choose(page, CUSTOM, ["web"], ["2", "1"])
+    expect(page.locator("#tile-escalations")).to_have_text(shown or "")
+    expect(page.locator("#agents summary")).to_have_text("Ada Agent, Bo Agent")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("device", "width", "height"), [("desktop", 1280, 1060), ("phone", 390, 844)])
-def test_it_fits_every_screen(
-    browser: Browser, file: Path, device: str, width: int, height: int, scheme: Any
-) -> None:
+@pytest.mark.parametrize(("width", "height"), [(1280, 1060), (390, 844)])
+def test_it_fits_every_screen(browser: Browser, file: Path, width: int, height: int) -> None:
     size: Any = {"width": width, "height": height}
-    with opened(browser, file, viewport=size, color_scheme=scheme) as page:
+    with opened(browser, file, viewport=size, color_scheme="dark") as page:
         assert page.evaluate("document.documentElement.scrollWidth") == width
         page.locator("#tile-p50").click()
         box = page.locator("#list").bounding_box()
@@ -191,9 +199,16 @@ def test_it_fits_every_screen(
         assert page.locator("#list").evaluate("list => list.scrollWidth <= list.clientWidth")
         page.keyboard.press("Escape")
         expect(page.locator("#list")).to_be_hidden()
-        before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        background = "getComputedStyle(document.body).backgroundColor"
+        dark = page.evaluate(background)
         page.locator("#theme").click()
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+        light = page.evaluate(background)
+        assert light != dark
+        page.locator("#theme").click()
+        assert page.evaluate(background) == dark
+        page.emulate_media(media="print")
+        assert page.evaluate(background) == "rgba(0, 0, 0, 0)"
+        expect(page.locator("#filters")).to_be_hidden()
 
 
 def test_words_and_percentiles(page: Page) -> None:
@@ -261,7 +276,10 @@ def tiles(
         "rate": (ratio(len(escalated), len(begun)), ids(escalated)),
         "p50": (quantile(response, 0.5), ids(rows[response.notna()])),
         "p90": (quantile(response, 0.9), ids(rows[response.notna()])),
-        "target": (ratio((is_due & is_in_time).sum(), is_due.sum()), ids(rows[is_due & ~is_in_time])),
+        "target": (
+            ratio((is_due & is_in_time).sum(), is_due.sum()),
+            ids(rows[is_due & ~is_in_time]),
+        ),
         "unanswered": (response.isna().sum(), ids(rows[response.isna()])),
         "resolved": (ratio(resolution.notna().sum(), len(rows)), ids(rows[resolution.notna()])),
         "resolution": (quantile(resolution, 0.5), ids(rows[resolution.notna()])),
@@ -291,12 +309,12 @@ def open_at(frame: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
     return frame[(frame["escalated_at"] < at) & is_running]
 
 
-def ratio(part: int, whole: int) -> float | None:
+def ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
 def quantile(values: pd.Series[float], share: float) -> float | None:
-    return values.quantile(share) if values.notna().any() else None
+    return float(values.quantile(share)) if values.notna().any() else None
 
 
 def luminance(colour: str) -> float:
@@ -311,18 +329,15 @@ def luminance(colour: str) -> float:
 def choose(
     page: Page,
     days: tuple[date, date],
-    channels: list[str] | None = None,
-    agents: list[str] | None = None,
+    channels: Sequence[str] = (),
+    agents: Sequence[str] = (),
 ) -> None:
-    for name, values in (("channels", channels or []), ("agents", agents or [])):
-        page.locator(f"#{name} summary").click()
-        for box in page.locator(f"#{name} input").all():
-            box.set_checked(box.get_attribute("value") in values)
-        page.locator(f"#{name} summary").click()
-    page.locator("#from").fill(str(START))
-    page.locator("#to").fill(str(days[1]))
-    page.locator("#from").fill(str(days[0]))
-    expect(page.locator("#range-title")).to_contain_text(f"{days[1].day} ")
+    """By the address, which is faster than by hand."""
+    chosen = [("from", str(days[0])), ("to", str(days[1]))]
+    chosen += [("channels", name) for name in channels] + [("agents", name) for name in agents]
+    page.evaluate("query => { location.hash = query }", urlencode(chosen))
+    expect(page.locator("#from")).to_have_value(str(days[0]))
+    expect(page.locator("#to")).to_have_value(str(days[1]))
 
 
 def listed(page: Page) -> list[int]:
@@ -330,13 +345,15 @@ def listed(page: Page) -> list[int]:
     more = page.locator("#list .more")
     while more.count():
         more.click()
-    links = page.locator("#list-rows a").evaluate_all("all => all.map(a => [a.textContent, a.href])")
-    page.locator("#close").click()
+    links = page.locator("#list-rows a").evaluate_all(
+        "all => all.map(a => [a.textContent, a.href])"
+    )
+    page.locator("#close").dispatch_event("click")
     ids = sorted(int(text.removeprefix("#")) for text, _ in links)
     assert sorted(int(href.rsplit("/", 1)[1]) for _, href in links) == ids
     return ids
 
 
 def table(page: Page, place: str) -> list[list[str]]:
-    rows = page.locator(f"{place} tbody tr")
-    return rows.evaluate_all("all => all.map(row => [...row.cells].map(cell => cell.textContent))")
+    rows = page.locator(f"{place} tbody tr").all()
+    return [row.locator("td").all_text_contents() for row in rows]

@@ -2,10 +2,10 @@
 select
     coalesce(users.user_id, assignees.user_id) as agent,
     -- a former agent is no longer listed, but the conversations still show the name
-    coalesce(nullif(trim(users.full_name), ''), nullif(trim(assignees.name), '')) as name
+    coalesce(nullif(trim(users.full_name), ''), nullif(trim(assignees.last_name_seen), '')) as name
 from (select user_id, full_name from zipchat.users where chat_id = $chat_id) as users
 full join (
-    select assignee_id as user_id, arg_max(assignee_name, observed_at) as name
+    select assignee_id as user_id, arg_max(assignee_name, observed_at) as last_name_seen
     from zipchat.raw_conversations
     where chat_id = $chat_id and assignee_id is not null
     group by assignee_id

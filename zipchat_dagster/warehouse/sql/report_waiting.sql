@@ -6,6 +6,7 @@ select
     agent_id as agent,
     (waiting_for = 'next_response')::int as is_next,
     epoch(waiting_since) as at,
+    epoch(breach_at) as breach_at,
     epoch(timezone($timezone, waiting_since)) - epoch(waiting_since) as shift
 from zipchat.escalations_waiting
 -- who was answered and has not written since waits for nothing but the resolution
