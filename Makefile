@@ -40,8 +40,9 @@ bench: .venv/ready ## measure completeness, cost and speed; SECTIONS=… chooses
 sandbox: .venv/ready ## serve an invented chat over HTTP, to develop against without a key
 	@$(BIN)/python -m zipchat_dagster.sandbox
 
-screenshots: .venv/ready ## take the pictures in docs/ again, by running the browser test
-	UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py
+screenshots: .venv/ready ## take the pictures in docs/ again, by running the browser tests
+	UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py \
+		zipchat_dagster_tests/report/test_page.py
 
 # requirements.lock is for working on the project, the other two for the container image.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \

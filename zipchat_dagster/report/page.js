@@ -103,9 +103,10 @@ function measureStarts(rows) {
   return { ...totals, answers };
 }
 
-function figures(first, last, by) {
+/** The chosen channels and agents, as they stood at `by`; conversations of the last day up to `hour`. */
+function figures(first, last, by, hour = 23) {
   const rows = data.escalations.filter((row) => within(row, first, last) && row.at <= by && isChosen(row));
-  const starts = measureStarts(data.starts.filter((row) => within(row, first, last) && hasChannel(row)));
+  const starts = measureStarts(data.starts.filter((row) => within(row, first, last) && (row.day < last || row.hour <= hour) && hasChannel(row)));
   return { ...measure(rows, by), starts };
 }
 
@@ -166,7 +167,7 @@ function table(columns, rows, kind = "table.stack") {
       return element(isText ? "td.text" : "td", { "data-name": name }, show(row));
     }));
   const made = element(kind, {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows.map(line)));
-  return element("div.scroll", { tabIndex: 0, role: "region", "aria-label": "Table" }, made);
+  return element("div.scroll", { tabIndex: 0, role: "region", "aria-label": `Table by ${columns[0][0].toLowerCase()}` }, made);
 }
 
 /** The same, but only the first `limit` rows until more are asked for. */
@@ -258,7 +259,9 @@ function before() {
   const first = chosen.first - length;
   if (first < FIRST || !isComputed(first, chosen.last)) return null;
   // As it stood then: one range before now, by the calendar.
-  return figures(first, chosen.first - 1, data.now - (dayRow(chosen.last).ends_at - dayRow(chosen.first - 1).ends_at));
+  const by = data.now - (dayRow(chosen.last).ends_at - dayRow(chosen.first - 1).ends_at);
+  const hour = chosen.last === today ? Math.floor(((data.now + data.shift) % DAY) / 3600) : 23;
+  return figures(first, chosen.first - 1, by, hour);
 }
 function isComputed(first, last) {
   return data.days.slice(first - FIRST, last - FIRST + 1).every((row) => row.is_computed);
@@ -301,8 +304,9 @@ function draw(id, values, columns, list) {
     views[id].view = embed(id, chart, numbered);
   }
   Object.assign(views[id], { values, list });
+  place.toggleAttribute("data-empty", !values.some((value) => value.count || value.started || value.seconds !== undefined));
   place.querySelector(".numbers div").replaceChildren(table(numbers, values, "table"));
-  views[id].view.then((view) => view.data("values", numbered).runAsync());
+  views[id].view.then((view) => view.data("values", numbered).resize().runAsync());
 }
 async function embed(id, chart, values) {
   const description = byId(id).querySelector("h3").textContent;
@@ -365,10 +369,11 @@ function drawCharts(now) {
   drawHours(now);
 }
 
-const HOURS = { escalations: "Escalations", started: "Conversations", asked: "Messages" };
+const HOURS = { escalations: "Escalations", started: "Conversations", messages: "Messages" };
 function drawHours(now) {
   const shown = chosen.hours;
-  const rows = shown === "escalations" ? now.rows : data.hours.filter((row) => within(row, chosen.first, chosen.last) && hasChannel(row));
+  const source = { started: data.starts, messages: data.hours }[shown] ?? [];
+  const rows = shown === "escalations" ? now.rows : source.filter((row) => within(row, chosen.first, chosen.last) && hasChannel(row));
   const cells = Map.groupBy(rows, (row) => weekdayOf(row.day) * 24 + row.hour);
   const values = Array.from({ length: 7 * 24 }, (_, index) => {
     const found = cells.get(index) ?? [];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from zipchat_dagster.report import build_report
+from zipchat_dagster.sandbox import Sandbox, generate
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
+from zipchat_dagster_tests.conftest import NOW as TODAY
+from zipchat_dagster_tests.conftest import Project
 from zipchat_dagster_tests.report.conftest import CHAT_ID, FIRST, LAST, NOW, ZONE, World
 
 pytestmark = pytest.mark.browser
@@ -54,7 +60,7 @@ def opened(browser: Browser, file: Path, address: str = "", **options: Any) -> I
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("request", lambda request: troubles.append(request.url))
         page.goto(f"{file.as_uri()}{address}")
-        expect(page.locator("#ai svg")).to_be_visible()
+        expect(page.locator("#ai svg")).to_be_attached()
         yield page
         assert [trouble for trouble in troubles if not trouble.startswith("file:")] == []
 
@@ -103,6 +109,10 @@ def test_the_change_is_against_the_preceding_range_as_it_stood_then(
     unanswered = len(escalated) - (escalated["first_response_at"] <= then).sum()
     change = page.locator("#tile-unanswered .change")
     expect(change).to_contain_text(f"{unanswered} before")
+    begun = between(world.facts, FIRST - timedelta(days=30), FIRST - timedelta(days=1))
+    local = begun["created_at"].dt.tz_convert(ZONE)
+    begun = begun[(begun["partition_date"] < FIRST - timedelta(days=1)) | (local.dt.hour <= 17)]
+    expect(page.locator("#tile-started .change")).to_contain_text(f"{len(begun)} before")
     choose(page, (START, LAST))
     expect(page.locator("#range-note")).to_contain_text("No comparison")
     assert page.locator("#tiles .change b").count() == 0
@@ -209,6 +219,35 @@ def test_it_fits_every_screen(browser: Browser, file: Path, width: int, height: 
         page.emulate_media(media="print")
         assert page.evaluate(background) == "rgba(0, 0, 0, 0)"
         expect(page.locator("#filters")).to_be_hidden()
+
+
+@pytest.mark.skipif("UI_SCREENSHOTS" not in os.environ, reason="runs in `make screenshots`")
+def test_pictures_for_the_docs(browser: Browser, tmp_path: Path) -> None:
+    """Of the data that `make dev` starts with."""
+    chat = generate(seed=1, conversations=900, days=30, now=TODAY)
+    project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "dev.duckdb"))
+    project.sync()
+    rules = Rules(response_target_seconds=TARGET)
+    rebuild_facts(project.warehouse, now=TODAY, rules=rules)
+    days = [f"{TODAY - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(30))]
+    rebuild_metrics(project.warehouse, chat_id=1, days=days, now=TODAY, rules=rules)
+    report = build_report(
+        project.warehouse,
+        chat_id=1,
+        first=date.fromisoformat(days[0]),
+        last=date.fromisoformat(days[-1]),
+        now=TODAY,
+        target_seconds=TARGET,
+        source="the sandbox",
+    )
+    file = tmp_path / "report.html"
+    file.write_text(report.html, "utf-8")
+    for name, width, height in (("desktop", 1280, 1500), ("phone", 390, 1100)):
+        for scheme, suffix in (("light", ""), ("dark", "-dark")):
+            options: Any = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
+            with opened(browser, file, "#days=14", **options) as page:
+                picture = Path(os.environ["UI_SCREENSHOTS"]) / f"report-{name}{suffix}.png"
+                page.screenshot(path=picture, animations="disabled")
 
 
 def test_words_and_percentiles(page: Page) -> None:

@@ -1,6 +1,7 @@
--- grain: one row per day from $first to $last on which conversations began, and channel
+-- grain: one row per day from $first to $last, hour of the local time and channel in which conversations began
 select
     partition_date::varchar as day,
+    hour(timezone($timezone, created_at)) as hour,
     coalesce(channel, 'unknown') as channel,
     count(*) as started,
     count(*) filter (escalations > 0) as escalated,
