@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.sync import END, NOW, START, sync
 from zipchat_dagster.sandbox import Sandbox, generate
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.derive import rebuild_escalations, rebuild_leads, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.engine import LAKE
 from zipchat_dagster_tests.postgres import postgres
 
@@ -68,9 +68,9 @@ def _maintained(engine: str, tables: Warehouse, folder: Path) -> None:
 
 def _run(sandbox: Sandbox, tables: Warehouse) -> None:
     sync(sandbox, tables, START, END)
-    rebuild_escalations(tables)
+    rebuild_facts(tables, now=NOW, rules=Rules())
     rebuild_leads(tables)
-    rebuild_metrics(tables, chat_id=1, days=[f"{NOW:%Y-%m-%d}"], now=NOW)
+    rebuild_metrics(tables, chat_id=1, days=[f"{NOW:%Y-%m-%d}"], now=NOW, rules=Rules())
 
 
 def _timed(engine: str, what: str, work: Callable[[], object]) -> None:

@@ -154,7 +154,7 @@ def test_derived_tables_need_no_api(project: Project) -> None:
         },
     )
     assert result.success
-    for table in ("escalations", "leads", "escalation_metrics"):
+    for table in ("escalations", "conversation_facts", "leads", "escalation_metrics"):
         assert project.rows(f"select count(*) > 0 from zipchat.{table}") == [(True,)]
 
 

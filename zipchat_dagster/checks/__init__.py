@@ -83,7 +83,6 @@ RULES: dict[str, tuple[Checked, list[Rule]]] = {
         [
             content.KEYS_ARE_UNIQUE,
             content.TURN_TIMES_ARE_IN_ORDER,
-            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
         ],
     ),
     "sla_events_checks": (
@@ -91,7 +90,6 @@ RULES: dict[str, tuple[Checked, list[Rule]]] = {
         [
             content.KEYS_ARE_UNIQUE,
             content.EVERY_ESCALATION_HAS_ITS_EVENTS,
-            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
         ],
     ),
     "conversation_facts_checks": (
@@ -99,7 +97,6 @@ RULES: dict[str, tuple[Checked, list[Rule]]] = {
         [
             content.KEYS_ARE_UNIQUE,
             content.EVERY_CONVERSATION_HAS_ITS_FACTS,
-            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
         ],
     ),
     "leads_checks": (leads, [content.KEYS_ARE_UNIQUE]),

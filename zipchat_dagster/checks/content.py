@@ -154,10 +154,13 @@ EVERY_ESCALATION_HAS_ITS_EVENTS = Rule(
 EVERY_CONVERSATION_HAS_ITS_FACTS = Rule(
     "every_conversation_has_its_facts",
     ERROR,
-    "Every stored conversation has a row whose counts are those of its stored messages, turns and"
-    " escalations. Conversations stored after the last run are left out. If it fails, materialize"
-    " conversation_facts with `from_scratch`.",
-    no_rows_of("check_facts", what="conversations have facts that their rows do not confirm"),
+    "Every stored conversation has a row, and its turns, customer messages and escalations are as"
+    " many as in customer_turns and escalations. What was stored since the last run is left out. If"
+    " it fails, materialize conversation_facts with `from_scratch`.",
+    no_rows_of(
+        "check_facts",
+        what="conversations have no facts, or facts that disagree with their turns or escalations",
+    ),
 )
 
 

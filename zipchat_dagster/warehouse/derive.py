@@ -27,9 +27,7 @@ DAYS_AT_ONCE = 7
 
 FACTS: Final = ("escalations", "customer_turns", "sla_events", "conversation_facts")
 QUIET_HOURS: Final = 72
-MOST_WEEKS: Final = (
-    520  # of business hours ahead; a target that takes longer has no business_breach_at
-)
+MOST_WEEKS: Final = 520  # ahead; a target beyond them has no business_breach_at
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import Open
+from zipchat_dagster_tests.conftest import THOROUGH, Open, opened_on
+from zipchat_dagster_tests.warehouse.support import RandomChat
 
 
 @pytest.fixture
 def warehouse(place: Open) -> Warehouse:
     return place()
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        *(pytest.param((case, "file"), id=f"{case[0]}-file") for case in RandomChat.CASES),
+        *([pytest.param((RandomChat.CASES[-1], "lake"), id="4-lake")] if THOROUGH else []),
+    ],
+)
+def random_chat(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RandomChat]:
+    """Each of these in turn; tests only look at it."""
+    case, engine = request.param
+    with opened_on(engine, request, tmp_path_factory.mktemp("random")) as place:
+        yield RandomChat.told(place, *case)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

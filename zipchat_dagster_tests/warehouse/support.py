@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, ClassVar
 
 import pandas as pd
 
-from zipchat_dagster.sandbox import Chat, Sandbox, User
+from zipchat_dagster.sandbox import Chat, Sandbox, User, generate
 from zipchat_dagster.sync import MessageResult
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster_tests.conftest import Open, Project, midnight
 
@@ -163,6 +165,120 @@ class Story(Project):
         return self.rows(
             f"select {listed} from zipchat.escalations order by escalated_at, conversation_id"
         )
+
+
+def live(story: Story, random: Random) -> None:
+    """Some hours of a chat in which what is rare elsewhere is frequent."""
+    chat, agents = story.chat, list(story.chat.users)
+    story.later(hours=random.choice([1, 2, 9, 30]))
+    for _ in range(3):
+        chat.change(random, at=story.now)
+    leads = [one.lead for one in chat.conversations.values() if one.lead]
+    story.escalate(story.start("whatsapp", lead=random.choice(leads)))
+    story.later(minutes=1)
+    waiting = [one.id for one in chat.conversations.values() if one.is_escalated]
+    for event in random.sample(range(9), 5) if waiting else ():
+        some, agent = random.choice(waiting), random.choice(agents)
+        story.later(minutes=1)
+        match event:
+            case 0:  # what it wrote before counts for the new channel too
+                chat.conversations[some].channel = random.choice(["web", "email"])
+                story.customer(some)
+            case 1:  # again, and nobody has resolved the first one
+                story.customer(some)
+                story.escalate(some)
+            case 2 if chat.conversations[some].is_escalated:  # both within a second
+                story.resolve_and_escalate(some)
+                story.customer(some)
+            case 3 if chat.conversations[some].is_escalated:  # an answer that comes too late
+                story.resolve(some)
+                story.later(hours=1)
+                story.human(some, agent)
+            case 4:
+                story.assign(some, agent)
+                story.human(some, agent)
+            case 5 if chat.deleted:
+                back = random.choice(list(chat.deleted))
+                chat.restore_conversation(back, at=story.now)
+                story.customer(back)
+            case 6:  # all in one second
+                story.ai(some)
+                story.human(some, agent)
+                story.customer(some)
+                story.ai(some)
+            case 7:  # they talk
+                story.assign(some, agent)
+                for _ in range(3):
+                    story.human(some, agent)
+                    story.later(minutes=random.choice([5, 300]))
+                    story.customer(some)
+                    story.ai(some)
+            case 8:
+                chat.delete_conversation(some, at=story.now)
+                waiting.remove(some)
+
+
+@dataclass(frozen=True)
+class RandomChat:
+    """Twelve days of a chat that changes, with everything derived.
+
+    Attributes:
+        days: those that have metrics; the last one is still to come.
+        office: the business hours, if there are any. Only then there are targets, too.
+        target: for a first response.
+    """
+
+    story: Story
+    days: Sequence[str]
+    office: str | None
+    target: float | None
+
+    CASES: ClassVar = [
+        (1, "UTC", "2026-06-10 15:20", None),
+        (2, "America/New_York", "2026-03-12 15:20", "mon-fri 09:00-17:00, sun 00:00-24:00"),
+        (3, "America/New_York", "2026-11-05 03:10", "mon-sat 08:30-12:00, sun 01:30-04:00"),
+        (5, "Asia/Kolkata", "2026-07-01 03:00", None),
+        (4, "Europe/Berlin", "2026-10-28 23:30", "mon-fri 00:00-24:00, sat-sun 10:00-16:00"),
+    ]
+
+    @classmethod
+    def told(cls, place: Open, seed: int, zone: str, now: str, office: str | None) -> RandomChat:
+        """One of CASES: in some of these days the clocks change."""
+        chat = generate(seed=seed, conversations=70, days=9, now=moment(now), max_messages=40)
+        chat.remove_user(next(iter(chat.users)), at=moment(now))
+        odd = list(chat.conversations.values())
+        odd[7].channel = None  # type: ignore[assignment]  # the API may leave out what it likes
+        for conversation in odd[::5]:
+            for message in conversation.messages[::2]:
+                message.sender_id = None
+        story = Story(
+            place,
+            chat=chat,
+            timezone=zone,
+            begins=f"{moment(now) - timedelta(days=12):%Y-%m-%d}",
+            reescalation_resolved="keep" if seed % 2 else "clear",
+        )
+        story.at(now)
+        story.sync()
+        random = Random(seed)
+        for _ in range(3):
+            story.later(hours=11)
+            waiting = [c.id for c in chat.conversations.values() if c.is_escalated]
+            for conversation_id in random.sample(waiting, 2):
+                story.escalate(conversation_id)  # again, before anybody resolved it
+            for _ in range(25):
+                chat.change(random, at=story.now)
+            story.sync()
+        target = 1800 if office else None
+        days = days_between(f"{story.begins:%Y-%m-%d}", f"{story.now + timedelta(days=1):%Y-%m-%d}")
+        story.derive(
+            *days,
+            business_hours=BusinessHours.parse(office, zone) if office else None,
+            response_target_seconds=target,
+            next_response_target_seconds=2 * target if target else None,
+            resolution_target_seconds=40 * target if target else None,
+        )
+        return cls(story, days, office, target)
 
 
 def days_between(first: str, last: str) -> Sequence[str]:

@@ -11,7 +11,7 @@ from zipchat_dagster.sandbox import generate
 from zipchat_dagster.warehouse import derive
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster_tests.conftest import Open
-from zipchat_dagster_tests.warehouse.support import ADA, Story, days_between, moment
+from zipchat_dagster_tests.warehouse.support import ADA, Story, days_between, live, moment
 
 DERIVED = [*derive.FACTS, "escalation_metrics"]
 
@@ -22,44 +22,6 @@ def derived_rows(story: Story) -> dict[str, list[Any]]:
         table: sorted(story.rows(f"select * exclude (computed_at) from zipchat.{table}"), key=str)
         for table in DERIVED
     }
-
-
-def live(story: Story, random: Random) -> None:
-    """Some hours of a chat in which what is rare elsewhere is frequent."""
-    chat, agent = story.chat, next(iter(story.chat.users))
-    story.later(hours=random.choice([1, 2, 9, 30]))
-    for _ in range(3):
-        chat.change(random, at=story.now)
-    story.escalate(story.start("whatsapp"))
-    story.later(minutes=1)
-    waiting = [one.id for one in chat.conversations.values() if one.is_escalated]
-    for event in random.sample(range(7), 3) if waiting else ():
-        some = random.choice(waiting)
-        story.later(minutes=1)
-        match event:
-            case 0:  # what it wrote before counts for the new channel too
-                chat.conversations[some].channel = random.choice(["web", "email"])
-                story.customer(some)
-            case 1:  # again, and nobody has resolved the first one
-                story.customer(some)
-                story.escalate(some)
-            case 2 if chat.conversations[some].is_escalated:  # both within a second
-                story.resolve_and_escalate(some)
-                story.customer(some)
-            case 3 if chat.conversations[some].is_escalated:  # an answer that comes too late
-                story.resolve(some)
-                story.later(hours=1)
-                story.human(some, agent)
-            case 4:
-                story.assign(some, agent)
-                story.human(some, agent)
-            case 5 if chat.deleted:
-                back = random.choice(list(chat.deleted))
-                chat.restore_conversation(back, at=story.now)
-                story.customer(back)
-            case 6:
-                chat.delete_conversation(some, at=story.now)
-                waiting.remove(some)
 
 
 @pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.file), 1])

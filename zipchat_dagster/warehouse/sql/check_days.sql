@@ -8,15 +8,6 @@ with moments as (
     union all
     select conversation_id, partition_date, escalated_at
     from zipchat.escalations where $table = 'escalations' and chat_id = $chat_id
-    union all
-    select conversation_id, partition_date, asked_at
-    from zipchat.customer_turns where $table = 'customer_turns' and chat_id = $chat_id
-    union all
-    select conversation_id, partition_date, starts_at
-    from zipchat.sla_events where $table = 'sla_events' and chat_id = $chat_id
-    union all
-    select conversation_id, partition_date, created_at
-    from zipchat.conversation_facts where $table = 'conversation_facts' and chat_id = $chat_id
 )
 select
     id as offender,

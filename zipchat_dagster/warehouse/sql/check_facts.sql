@@ -1,44 +1,27 @@
--- grain: one row per conversation whose facts are missing, or count what is not stored, at most $most
-with counted as (
-    select conversation_id, 'messages' as what, count(*) as stored
-    from zipchat.raw_messages
-    where chat_id = $chat_id and created_at is not null and (manual_reply or role in ('user', 'assistant'))
-    group by all
-    union all
-    select conversation_id, 'turns', count(*) from zipchat.customer_turns where chat_id = $chat_id group by all
-    union all
-    select conversation_id, 'escalations', count(*) from zipchat.escalations where chat_id = $chat_id group by all
+-- grain: one row per conversation without facts, or whose facts count other turns, customer messages or
+-- escalations than are stored, at most $most
+with turns as (
+    select conversation_id, count(*) as turns, sum(customer_messages) as messages
+    from (select distinct conversation_id, turn, customer_messages from zipchat.customer_turns where chat_id = $chat_id)
+    group by conversation_id
 ),
-stated as (
-    unpivot (
-        select
-            conversation_id,
-            customer_messages + ai_messages + human_messages as messages,
-            customer_turns as turns,
-            escalations
-        from zipchat.conversation_facts
-        where chat_id = $chat_id
-    )
-    on messages, turns, escalations
-    into name what value stated
-),
-expected as (
-    select conversation_id, what, coalesce(stored, 0) as stored
-    from zipchat.raw_conversations
-    cross join (values ('messages'), ('turns'), ('escalations')) as counts (what)
-    left join counted using (conversation_id, what)
-    -- what is stored but not derived yet
-    anti join zipchat.changed_conversations using (chat_id, conversation_id)
+escalated as (
+    select conversation_id, count(distinct escalated_at) as escalations
+    from zipchat.escalations
     where chat_id = $chat_id
+    group by conversation_id
 )
 select
-    conversation_id as offender,
-    what,
-    stated,
-    stored,
+    conversation.conversation_id as offender,
     count(*) over () as offenders
-from expected
-left join stated using (conversation_id, what)
-where stated is distinct from stored
-order by offender, what
+from zipchat.raw_conversations as conversation
+-- not those that the next run derives
+anti join zipchat.changed_conversations using (chat_id, conversation_id)
+left join zipchat.conversation_facts as facts using (chat_id, conversation_id)
+left join turns using (conversation_id)
+left join escalated using (conversation_id)
+where conversation.chat_id = $chat_id
+    and (facts.customer_turns, facts.customer_messages, facts.escalations)
+    is distinct from (coalesce(turns, 0), coalesce(messages, 0), coalesce(escalated.escalations, 0))
+order by offender
 limit $most
