@@ -53,7 +53,8 @@ const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : 
 const chosen = { first: 0, last: 0, channels: new Set(), agents: new Set(), hours: "escalations" };
 const today = dayOf(isoOf((data.now + data.shift) / DAY));
 const ALL = LAST - FIRST + 1;
-const RANGES = [[1, LAST === today ? "Today" : "Last day"], [7, "7 days"], [30, "30 days"]].filter(([days]) => days < ALL);
+const RANGES = [[1, LAST === today ? "Today" : "Last day"], [7, "7 days"], [30, "30 days"]];
+while (RANGES.length && RANGES.at(-1)[0] >= ALL) RANGES.pop();
 RANGES.push([ALL, ALL === 1 ? "1 day" : `${ALL} days`]);
 const hasChannel = (row) => !chosen.channels.size || chosen.channels.has(row.channel);
 const hasAgent = (row) => !chosen.agents.size || chosen.agents.has(String(row.agent));
@@ -93,25 +94,27 @@ function measure(rows, by) {
   };
 }
 
+const STARTS = ["started", "escalated", "human", "person", "involved", "automated", "pending", "known", "repeated"];
+
 /** Of the conversations that began in these rows of `starts`: counts, and percentiles of the AI's answers. */
 function measureStarts(rows) {
-  const totals = {};
-  for (const name of ["started", "escalated", "human", "person", "involved", "automated", "pending", "known", "repeated"]) {
-    totals[name] = sum(rows, name);
-  }
-  const answers = rows.flatMap((row) => row.answers.flatMap(([seconds, times]) => Array(times).fill(Number(seconds))));
-  return { ...totals, answers };
+  const totals = Object.fromEntries(STARTS.map((name) => [name, sum(rows, name)]));
+  const repeated = ([seconds, times]) => Array(times).fill(Number(seconds));
+  return { ...totals, answers: rows.flatMap((row) => row.answers.flatMap(repeated)) };
 }
 
 /** The chosen channels and agents, as they stood at `by`; conversations of the last day up to `hour`. */
 function figures(first, last, by, hour = 23) {
   const rows = data.escalations.filter((row) => within(row, first, last) && row.at <= by && isChosen(row));
-  const starts = measureStarts(data.starts.filter((row) => within(row, first, last) && (row.day < last || row.hour <= hour) && hasChannel(row)));
-  return { ...measure(rows, by), starts };
+  const isBegun = (row) => within(row, first, last) && (row.day < last || row.hour <= hour) && hasChannel(row);
+  const startRows = data.starts.filter(isBegun);
+  return { ...measure(rows, by), startRows, starts: measureStarts(startRows) };
 }
 
-const openAt = (at) =>
-  data.escalations.filter((row) => row.at < at && (row.duration === null || row.at + row.duration >= at) && isChosen(row));
+function openAt(at) {
+  const isOpen = (row) => row.at < at && (row.duration === null || row.at + row.duration >= at);
+  return data.escalations.filter((row) => isOpen(row) && isChosen(row));
+}
 const endOf = (day) => Math.min(dayRow(day).ends_at, data.now);
 const begun = (test) => () =>
   data.conversations.filter((row) => within(row, chosen.first, chosen.last) && hasChannel(row) && test(row));
@@ -122,25 +125,31 @@ const outcomes = {
   other: (row) => !(row.automated || row.pending || row.escalated || row.human),
 };
 
-// A tile: its value (of `figures`), how to word it, whether more is better (1) or worse (-1), and its list.
+// A tile: id, label, how to word its value, whether more is better (1) or worse (-1), the value of `figures`,
+// the rows behind it, and for their list a title and what it is sorted by.
 const TILES = [
-  { id: "started", label: "Conversations begun", of: (f) => f.starts.started, as: count, good: 0, list: begun(() => true) },
-  { id: "escalations", label: "Escalations", of: (f) => f.rows.length, as: count, good: 0, list: (f) => f.rows },
-  { id: "rate", label: "Escalation rate", of: (f) => ratio(f.starts.escalated, f.starts.started), as: percent, good: -1,
-    list: begun((row) => row.escalated), title: "Begun in the range and escalated" },
-  { id: "p50", label: "First response, median", of: (f) => f.p50, as: duration, good: -1, list: (f) => f.answered, title: "Answered", sort: "response" },
-  { id: "p90", label: "First response, p90", of: (f) => f.p90, as: duration, good: -1, list: (f) => f.answered, title: "Answered", sort: "response" },
-  { id: "target", label: "Within target", of: (f) => f.inTime, as: percent, good: 1, list: (f) => f.late, title: "Missed the target" },
-  { id: "unanswered", label: "Not answered", of: (f) => f.unanswered.length, as: count, good: -1, list: (f) => f.unanswered },
-  { id: "resolved", label: "Resolved", of: (f) => ratio(f.resolved.length, f.rows.length), as: percent, good: 1, list: (f) => f.resolved },
-  { id: "resolution", label: "Resolution, median", of: (f) => f.resolution, as: duration, good: -1, list: (f) => f.resolved, title: "Resolved", sort: "resolution" },
+  ["started", "Conversations begun", count, 0, (f) => f.starts.started, begun(() => true)],
+  ["escalations", "Escalations", count, 0, (f) => f.rows.length, (f) => f.rows],
+  ["rate", "Escalation rate", percent, -1, (f) => ratio(f.starts.escalated, f.starts.started),
+    begun((row) => row.escalated), "Begun in the range and escalated"],
+  ["p50", "First response, median", duration, -1, (f) => f.p50, (f) => f.answered, "Answered", "response"],
+  ["p90", "First response, p90", duration, -1, (f) => f.p90, (f) => f.answered, "Answered", "response"],
+  ["target", "Within target", percent, 1, (f) => f.inTime, (f) => f.late, "Missed the target"],
+  ["unanswered", "Not answered", count, -1, (f) => f.unanswered.length, (f) => f.unanswered],
+  ["resolved", "Resolved", percent, 1, (f) => ratio(f.resolved.length, f.rows.length), (f) => f.resolved],
+  ["resolution", "Resolution, median", duration, -1, (f) => f.resolution, (f) => f.resolved, "Resolved", "resolution"],
+  ["open", "Open now", count, null, () => openAt(data.now).length, () => openAt(data.now)],
 ];
 const AI_TILES = [
-  { id: "involved", label: "AI involved", of: (f) => ratio(f.starts.involved, f.starts.started), as: percent, good: 0, list: begun((row) => row.involved) },
-  { id: "automated", label: "Automated", of: (f) => ratio(f.starts.automated, f.starts.started - f.starts.pending), as: percent, good: 1, list: begun(outcomes.automated) },
-  { id: "pending", label: "Pending", of: (f) => f.starts.pending, as: count, good: 0, list: begun(outcomes.pending) },
-  { id: "repeated", label: "Came back in 7 days", of: (f) => ratio(f.starts.repeated, f.starts.known), as: percent, good: -1, list: begun((row) => row.repeated) },
-  { id: "answer", label: "AI answer, median", of: (f) => quantile(f.starts.answers, 0.5), as: duration, good: -1, list: begun((row) => row.answer !== null), sort: "answer" },
+  ["involved", "AI involved", percent, 0, (f) => ratio(f.starts.involved, f.starts.started),
+    begun((row) => row.involved)],
+  ["automated", "Automated", percent, 1, (f) => ratio(f.starts.automated, f.starts.started - f.starts.pending),
+    begun(outcomes.automated)],
+  ["pending", "Pending", count, 0, (f) => f.starts.pending, begun(outcomes.pending)],
+  ["repeated", "Came back in 7 days", percent, -1, (f) => ratio(f.starts.repeated, f.starts.known),
+    begun((row) => row.repeated)],
+  ["answer", "AI answer, median", duration, -1, (f) => quantile(f.starts.answers, 0.5),
+    begun((row) => row.answer !== null), "Answered by the AI", "answer"],
 ];
 
 // Elements
@@ -166,8 +175,9 @@ function table(columns, rows, kind = "table.stack") {
     element("tr", {}, ...columns.map(([name, show, isText]) => {
       return element(isText ? "td.text" : "td", { "data-name": name }, show(row));
     }));
-  const made = element(kind, {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows.map(line)));
-  return element("div.scroll", { tabIndex: 0, role: "region", "aria-label": `Table by ${columns[0][0].toLowerCase()}` }, made);
+  const [thead, tbody] = [element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows.map(line))];
+  const label = `Table by ${columns[0][0].toLowerCase()}`;
+  return element("div.scroll", { tabIndex: 0, role: "region", "aria-label": label }, element(kind, {}, thead, tbody));
 }
 
 /** The same, but only the first `limit` rows until more are asked for. */
@@ -176,7 +186,8 @@ function longTable(place, columns, rows, limit) {
     place.replaceChildren(table(columns, rows.slice(0, limit)));
     if (rows.length <= limit) return;
     const step = Math.min(rows.length - limit, 200);
-    place.append(element("button.more", { type: "button", onclick: () => show(limit + step) }, `Show ${count(step)} more of ${count(rows.length)}`));
+    const words = `Show ${count(step)} more of ${count(rows.length)}`;
+    place.append(element("button.more", { type: "button", onclick: () => show(limit + step) }, words));
   };
   show(limit);
 }
@@ -185,13 +196,18 @@ function conversation({ id, link }) {
   const isSafe = /^https?:\/\//i.test(link ?? "");
   return isSafe ? element("a", { href: link, target: "_blank", rel: "noopener noreferrer" }, `#${id}`) : `#${id}`;
 }
-const opens = (shown, rows, title) =>
-  element("button", { type: "button", onclick: () => showList(title, rows), "aria-label": `${title}: ${shown}, list` }, shown);
+function opens(shown, rows, title) {
+  const label = `${title}: ${shown}, list`;
+  return element("button", { type: "button", onclick: () => showList(title, rows), "aria-label": label }, shown);
+}
 
 // The list behind a figure
 
-const state = (row) =>
-  row.resolution !== null ? "resolved" : row.duration !== null ? "ended" : row.response !== null ? "open, answered" : "open, not answered";
+function state(row) {
+  if (row.resolution !== null) return "resolved";
+  if (row.duration !== null) return "ended";
+  return row.response !== null ? "open, answered" : "open, not answered";
+}
 const outcome = (row) => Object.keys(outcomes).find((name) => outcomes[name](row));
 const ESCALATION_COLUMNS = [
   ["Conversation", conversation, true],
@@ -217,7 +233,7 @@ function showList(title, rows, sort) {
   byId("list-note").textContent = [
     sort ? "Longest first." : "Newest first.",
     isEscalation ? "One row per escalation." : "One row per conversation.",
-    !isEscalation && isCut(chosen.first) ? `Only the newest ${count(data.listed)} conversations are in this file; figures cover all.` : "",
+    !isEscalation && isCut(chosen.first) ? `Only the newest ${count(data.listed)} of all are listed.` : "",
   ].join(" ");
   longTable(byId("list-rows"), isEscalation ? ESCALATION_COLUMNS : CONVERSATION_COLUMNS, ordered, 100);
   byId("list").showModal();
@@ -267,22 +283,29 @@ function isComputed(first, last) {
   return data.days.slice(first - FIRST, last - FIRST + 1).every((row) => row.is_computed);
 }
 
-function change(tile, now, then) {
-  if (now === null || then === null || (tile.as !== percent && then === 0)) return "";
-  const moved = tile.as === percent ? (now - then) * 100 : (now / then - 1) * 100;
-  if (Math.abs(moved) < 0.5) return element("span.change", {}, `as before, ${tile.as(then)}`);
-  const words = `${moved > 0 ? "+" : "−"}${Math.abs(moved).toFixed(tile.as === percent ? 1 : 0)}${tile.as === percent ? " points" : "%"}`;
-  const judged = tile.good * moved > 0 ? "better" : "worse";
-  const mark = tile.good ? element(`b.${judged}`, {}, words, element("span.unseen", {}, `, ${judged}`)) : element("b", {}, words);
-  return element("span.change", {}, mark, ` · ${tile.as(then)} before`);
+function change(as, good, now, then) {
+  const isRate = as === percent;
+  if (now === null || then === null || (!isRate && then === 0)) return "";
+  const moved = isRate ? (now - then) * 100 : (now / then - 1) * 100;
+  if (Math.abs(moved) < 0.5) return element("span.change", {}, `as before, ${as(then)}`);
+  const size = Math.abs(moved).toFixed(isRate ? 1 : 0);
+  const words = `${moved > 0 ? "+" : "−"}${size}${isRate ? " points" : "%"}`;
+  const judged = good * moved > 0 ? "better" : "worse";
+  const mark = good
+    ? element(`b.${judged}`, {}, words, element("span.unseen", {}, `, ${judged}`))
+    : element("b", {}, words);
+  return element("span.change", {}, mark, ` · ${as(then)} before`);
 }
 
 function drawTiles(place, tiles, now, then) {
-  place.replaceChildren(...tiles.filter((tile) => tile.id !== "target" || data.target !== null).map((tile) => {
-    const value = tile.of(now);
-    return element("button.tile", { type: "button", id: `tile-${tile.id}`, disabled: value === null, onclick: () => showList(tile.title ?? tile.label, tile.list(now), tile.sort) },
-      element("span.label", {}, tile.label), element("span.value", { "data-value": value ?? "" }, tile.as(value)),
-      then ? change(tile, value, tile.of(then)) : null);
+  const shown = tiles.filter(([id]) => id !== "target" || data.target !== null);
+  place.replaceChildren(...shown.map(([id, label, as, good, of, list, title = label, sort]) => {
+    const value = of(now);
+    const onclick = () => showList(title, list(now), sort);
+    return element("button.tile", { type: "button", id: `tile-${id}`, disabled: value === null, onclick },
+      element("span.label", {}, label),
+      element("span.value", { "data-value": value ?? "" }, as(value)),
+      good === null ? element("span.change", {}, "whenever escalated") : then && change(as, good, value, of(then)));
   }));
 }
 
@@ -304,7 +327,8 @@ function draw(id, values, columns, list) {
     views[id].view = embed(id, chart, numbered);
   }
   Object.assign(views[id], { values, list });
-  place.toggleAttribute("data-empty", !values.some((value) => value.count || value.started || value.seconds !== undefined));
+  const isSomething = (value) => value.count || value.started || value.seconds !== undefined;
+  place.toggleAttribute("data-empty", !values.some(isSomething));
   place.querySelector(".numbers div").replaceChildren(table(numbers, values, "table"));
   views[id].view.then((view) => view.data("values", numbered).resize().runAsync());
 }
@@ -313,7 +337,8 @@ async function embed(id, chart, values) {
   const data = { name: "values", values };
   const spec = { config: charts.config, width: "container", height: 190, data, ...charts[id], description };
   // `ast`: expressions are interpreted, since the page allows no eval. A chart may be empty: no warnings.
-  const { view } = await vegaEmbed(chart, spec, { actions: false, renderer: "svg", ast: true, mode: "vega-lite", logLevel: 1 });
+  const options = { actions: false, renderer: "svg", ast: true, mode: "vega-lite", logLevel: 1 };
+  const { view } = await vegaEmbed(chart, spec, options);
   view.addEventListener("click", (_, item) => {
     const { values, list } = views[id];
     const value = values[item?.datum?.index];
@@ -323,71 +348,116 @@ async function embed(id, chart, values) {
 }
 const titleOf = (id, value) => `${byId(id).querySelector("h3").textContent}, ${value.title ?? value.label}`;
 
-const BUCKETS = [[300, "5 min"], [900, "15 min"], [3600, "1 h"], [4 * 3600, "4 h"], [8 * 3600, "8 h"], [DAY, "24 h"], [Infinity, "later"]];
+// Columns of the numbers under a chart.
+const text = (name, show) => [name, show, true];
+const drawn = (name, show = (value) => count(value.count)) => [name, show, false, true];
 
 function drawCharts(now) {
   const days = [];
-  for (let day = chosen.first; day <= chosen.last; day += 1) days.push({ number: day, day: day * DAY * 1000, label: dayWords(day) });
-  const computed = days.filter((day) => dayRow(day.number).is_computed);
-  const dayColumn = ["Day", (value) => value.label, true];
+  for (let day = chosen.first; day <= chosen.last; day += 1) {
+    if (dayRow(day).is_computed) days.push({ number: day, day: day * DAY * 1000, label: dayWords(day) });
+  }
   const byDay = Map.groupBy(now.rows, (row) => row.day);
   const of = (value) => byDay.get(value.number) ?? [];
-
-  draw("escalations", computed.map((day) => ({ ...day, count: of(day).length })),
-    [dayColumn, ["Escalations", (value) => count(value.count), false, true]], of);
-
-  const startsOf = Map.groupBy(data.starts.filter(hasChannel), (row) => row.day);
-  const begunOn = (value, test) => data.conversations.filter((row) => row.day === value.number && hasChannel(row) && test(row));
-  const starts = computed.map((day) => ({ ...day, ...measureStarts(startsOf.get(day.number) ?? []) }));
-  draw("rate", starts.filter((day) => day.started).map((day) => ({ ...day, share: day.escalated / day.started, shown: percent(day.escalated / day.started) })),
-    [dayColumn, ["Begun", (value) => count(value.started)], ["Escalated", (value) => count(value.escalated), false, true], ["Rate", (value) => value.shown]],
-    (value) => begunOn(value, (row) => row.escalated));
-
-  const parts = [["p90", 0.9], ["median", 0.5]];
-  const answered = (value) => of(value).filter((row) => row.response !== null);
-  draw("response", computed.flatMap((day) => parts.map(([part, share]) => {
-    const seconds = quantile(answered(day).map((row) => row.response), share);
-    return { ...day, part, seconds, shown: duration(seconds) };
-  })).filter((value) => value.seconds !== null),
-    [dayColumn, ["Part", (value) => value.part, true], ["Answered in", (value) => value.shown, false, true]], answered);
-
-  const bucketOf = (row) => (row.response === null ? "not yet" : BUCKETS.find(([limit]) => row.response <= limit)[1]);
-  const buckets = Map.groupBy(now.rows, bucketOf);
-  const kind = (limit, at) => (data.target === null ? "answered" : limit <= data.target ? "in time" : (BUCKETS[at - 1]?.[0] ?? 0) >= data.target ? "late" : "answered");
-  const distribution = [...BUCKETS.map(([limit, bucket], at) => ({ bucket, kind: kind(limit, at) })), { bucket: "not yet", kind: "none" }];
-  draw("distribution", distribution.map((value) => ({ ...value, label: value.bucket, count: buckets.get(value.bucket)?.length ?? 0 })),
-    [["Answered within", (value) => value.bucket, true], ["Escalations", (value) => count(value.count), false, true]],
-    (value) => buckets.get(value.bucket) ?? []);
-
-  draw("backlog", computed.map((day) => ({ ...day, count: openAt(endOf(day.number)).length })),
-    [["End of", (value) => value.label, true], ["Open", (value) => count(value.count), false, true]], (value) => openAt(endOf(value.number)));
-
-  const split = (day) => ({ automated: day.automated, pending: day.pending, person: day.person, other: day.started - day.automated - day.pending - day.person });
-  draw("ai", starts.flatMap((day) => Object.entries(split(day)).map(([outcome, count], place) => ({ ...day, outcome, count, place, title: `${day.label}, ${outcome}` }))).filter((value) => value.count),
-    [["Begun", (value) => value.label, true], ["Outcome", (value) => value.outcome, true], ["Conversations", (value) => count(value.count), false, true]],
-    (value) => begunOn(value, outcomes[value.outcome]));
+  const name = (value) => value.label;
+  draw("escalations", days.map((day) => ({ ...day, count: of(day).length })),
+    [text("Day", name), drawn("Escalations")], of);
+  drawResponses(days, of, name);
+  drawDistribution(now);
+  const openOn = (value) => openAt(endOf(value.number));
+  draw("backlog", days.map((day) => ({ ...day, count: openOn(day).length })),
+    [text("End of", name), drawn("Open")], openOn);
+  drawStarts(days, now, name);
   drawHours(now);
+}
+
+function drawResponses(days, of, name) {
+  const answered = (value) => of(value).filter((row) => row.response !== null);
+  const values = days.flatMap((day) => {
+    const responses = answered(day).map((row) => row.response);
+    return [["p90", 0.9], ["median", 0.5]].map(([part, share]) => {
+      const seconds = quantile(responses, share);
+      return { ...day, part, seconds, shown: duration(seconds) };
+    });
+  });
+  draw("response", values.filter((value) => value.seconds !== null),
+    [text("Day", name), text("Part", (value) => value.part), drawn("Answered in", (value) => value.shown)], answered);
+}
+
+const BUCKETS = [
+  [300, "5 min"], [900, "15 min"], [3600, "1 h"], [4 * 3600, "4 h"], [8 * 3600, "8 h"], [DAY, "24 h"],
+  [Infinity, "later"],
+];
+function drawDistribution(now) {
+  const bucketOf = ({ response }) => (response === null ? "not yet" : BUCKETS.find(([to]) => response <= to)[1]);
+  const kind = (from, to) => {
+    if (data.target === null || (from < data.target && data.target < to)) return "answered";
+    return to <= data.target ? "in time" : "late";
+  };
+  const buckets = BUCKETS.map(([to, label], at) => ({ label, kind: kind(BUCKETS[at - 1]?.[0] ?? 0, to) }));
+  buckets.push({ label: "not yet", kind: "none" });
+  const rows = Map.groupBy(now.rows, bucketOf);
+  const list = (value) => rows.get(value.label) ?? [];
+  draw("distribution", buckets.map((value) => ({ ...value, count: list(value).length })),
+    [text("Answered within", (value) => value.label), drawn("Escalations")], list);
+}
+
+/** What is counted by the day on which conversations began. */
+function drawStarts(days, now, name) {
+  const rows = Map.groupBy(now.startRows, (row) => row.day);
+  const starts = days.map((day) => {
+    const { answers, ...totals } = measureStarts(rows.get(day.number) ?? []);
+    return { ...day, ...totals };
+  });
+  const list = (value, test) => begun((row) => row.day === value.number && test(row))();
+  const rates = starts.filter((day) => day.started).map((day) => {
+    const share = day.escalated / day.started;
+    return { ...day, share, shown: percent(share) };
+  });
+  draw("rate", rates,
+    [text("Day", name), ["Begun", (value) => count(value.started)], drawn("Escalated", (value) => count(value.escalated)),
+      ["Rate", (value) => value.shown]],
+    (value) => list(value, (row) => row.escalated));
+  const split = starts.flatMap((day) => {
+    const other = day.started - day.automated - day.pending - day.person;
+    const parts = Object.entries({ automated: day.automated, pending: day.pending, person: day.person, other });
+    return parts.map(([outcome, count], place) => ({ ...day, outcome, count, place, title: `${day.label}, ${outcome}` }));
+  });
+  draw("ai", split.filter((value) => value.count),
+    [text("Day", name), text("Outcome", (value) => value.outcome), drawn("Conversations")],
+    (value) => list(value, outcomes[value.outcome]));
 }
 
 const HOURS = { escalations: "Escalations", started: "Conversations", messages: "Messages" };
 function drawHours(now) {
   const shown = chosen.hours;
-  const source = { started: data.starts, messages: data.hours }[shown] ?? [];
-  const rows = shown === "escalations" ? now.rows : source.filter((row) => within(row, chosen.first, chosen.last) && hasChannel(row));
-  const cells = Map.groupBy(rows, (row) => weekdayOf(row.day) * 24 + row.hour);
-  const values = Array.from({ length: 7 * 24 }, (_, index) => {
-    const found = cells.get(index) ?? [];
-    const label = `${index % 24}:00–${(index % 24) + 1}:00`;
-    const weekday = WEEKDAYS[Math.floor(index / 24)];
-    return { index, weekday, hour: index % 24, label, title: `${weekday} ${label}`, count: shown === "escalations" ? found.length : sum(found, shown) };
+  const messages = data.hours.filter((row) => within(row, chosen.first, chosen.last) && hasChannel(row));
+  const rows = { escalations: now.rows, started: now.startRows, messages }[shown];
+  const cellOf = (row) => weekdayOf(row.day) * 24 + row.hour;
+  const cells = Map.groupBy(rows, cellOf);
+  const values = Array.from({ length: 7 * 24 }, (_, cell) => {
+    const found = cells.get(cell) ?? [];
+    const [weekday, hour] = [WEEKDAYS[Math.floor(cell / 24)], cell % 24];
+    const label = `${hour}:00–${hour + 1}:00`;
+    const number = shown === "escalations" ? found.length : sum(found, shown);
+    return { cell, weekday, hour, label, title: `${weekday} ${label}`, count: number };
   });
-  const inCell = (value) => (row) => weekdayOf(row.day) * 24 + row.hour === value.index;
-  const lists = { escalations: (value) => cells.get(value.index) ?? [], started: (value) => begun(inCell(value))() };
+  const lists = {
+    escalations: ({ cell }) => cells.get(cell) ?? [],
+    started: ({ cell }) => begun((row) => cellOf(row) === cell)(),
+  };
+  const show = (name) => () => {
+    chosen.hours = name;
+    drawHours(now);
+  };
   byId("hours").querySelector(".segments").replaceChildren(...Object.entries(HOURS).map(([name, label]) =>
-    element("button", { type: "button", "aria-pressed": String(name === shown), onclick: () => { chosen.hours = name; drawHours(now); } }, label)));
-  const columns = [["Day", (value) => value.weekday, true], ["Hour", (value) => value.label, true], [HOURS[shown], (value) => count(value.count), false, true]];
+    element("button", { type: "button", "aria-pressed": String(name === shown), onclick: show(name) }, label)));
+  const columns = [text("Day", (value) => value.weekday), text("Hour", (value) => value.label), drawn(HOURS[shown])];
   draw("hours", values, columns, lists[shown]);
 }
+
+const inTarget = (show) => (row) =>
+  row.inTime === null ? NONE : opens(percent(row.inTime), row.late, `Missed the target, ${show(row)}`);
 
 function drawTables(now) {
   const open = openAt(data.now);
@@ -397,7 +467,7 @@ function drawTables(now) {
     ["Escalations", (row) => opens(count(row.rows.length), row.rows, `Escalations, ${show(row)}`)],
     ["Median", (row) => duration(row.p50)],
     ["p90", (row) => duration(row.p90)],
-    ...(data.target === null ? [] : [["In target", (row) => (row.inTime === null ? NONE : opens(percent(row.inTime), row.late, `Missed the target, ${show(row)}`))]]),
+    ...(data.target === null ? [] : [["In target", inTarget(show)]]),
     ["Resolved", (row) => opens(count(row.resolved.length), row.resolved, `Resolved, ${show(row)}`)],
     ["Open", (row) => opens(count(row.open.length), row.open, `Open now, ${show(row)}`)],
   ];
@@ -407,24 +477,26 @@ function drawTables(now) {
       .map((value) => ({ value, ...measure(rows.get(value) ?? [], data.now), open: opened.get(value) ?? [] }))
       .sort((a, b) => b.rows.length - a.rows.length);
   };
-  const starts = group(data.starts.filter((row) => within(row, chosen.first, chosen.last) && hasChannel(row)), "channel");
-  const started = (row) => sum(starts.get(row.value) ?? [], "started");
-  const channel = columns("Channel", (row) => row.value);
-  byId("by-channel").replaceChildren(table([channel[0], ["Begun", (row) => count(started(row))], ...channel.slice(1)], lines("channel", starts.keys())));
+  const starts = group(now.startRows, "channel");
+  const [channel, ...others] = columns("Channel", (row) => row.value);
+  const started = ["Begun", (row) => count(sum(starts.get(row.value) ?? [], "started"))];
+  byId("by-channel").replaceChildren(table([channel, started, ...others], lines("channel", starts.keys())));
   byId("by-agent").replaceChildren(table(columns("Agent", (row) => nameOf(row.value)), lines("agent", [])));
+}
 
-  const all = now.starts;
-  const beside = [
-    { who: "AI", number: all.involved, share: ratio(all.involved, all.started), p50: quantile(all.answers, 0.5), p90: quantile(all.answers, 0.9), rows: begun((row) => row.involved) },
-    { who: "People", number: all.human, share: ratio(all.human, all.started), p50: now.p50, p90: now.p90, rows: begun((row) => row.human) },
+function drawBeside({ starts, p50, p90 }) {
+  const [ai50, ai90] = [0.5, 0.9].map((share) => quantile(starts.answers, share));
+  const lines = [
+    { who: "the AI", number: starts.involved, p50: ai50, p90: ai90, list: begun((row) => row.involved) },
+    { who: "people", number: starts.human, p50, p90, list: begun((row) => row.human) },
   ];
   byId("beside").replaceChildren(table([
     ["Answered by", (row) => row.who, true],
-    ["Conversations", (row) => opens(count(row.number), row.rows(), `Answered by ${row.who}`)],
-    ["Share", (row) => percent(row.share)],
+    ["Conversations", (row) => opens(count(row.number), row.list(), `Answered by ${row.who}`)],
+    ["Share", (row) => percent(ratio(row.number, starts.started))],
     ["First answer, median", (row) => duration(row.p50)],
     ["p90", (row) => duration(row.p90)],
-  ], beside), element("p.lead", {}, "The AI’s first answer is counted from the customer’s message, people’s from the escalation."));
+  ], lines));
 }
 
 // Choosing
@@ -432,12 +504,15 @@ function drawTables(now) {
 function redraw() {
   const { first, last } = chosen;
   const days = last - first + 1;
+  const range = days === 1 ? "day" : `${days} days`;
   const [now, then] = [figures(first, last, data.now), before()];
   const [from, to] = [first, last].map((day) => dateWords.format(day * DAY * 1000));
   byId("range-title").textContent = first === last ? to : `${from} – ${to}`;
   const missing = data.days.slice(first - FIRST, last - FIRST + 1).filter((row) => !row.is_computed).length;
   byId("range-note").textContent = [
-    then ? `Compared with the ${days === 1 ? "day" : `${days} days`} before.` : `No comparison: the ${days === 1 ? "day" : `${days} days`} before ${days === 1 ? "is" : "are"} not in this file.`,
+    then
+      ? `Compared with the ${range} before.`
+      : `No comparison: this file does not hold all of the ${range} before.`,
     missing ? `${missing} of ${plural(days, "day")} not computed yet, left out of the charts.` : "",
     chosen.agents.size ? "Escalation rate and AI figures are for all agents." : "",
   ].join(" ");
@@ -449,17 +524,11 @@ function redraw() {
   drawWaiting();
   drawTiles(byId("tiles"), TILES, now, then);
   drawTiles(byId("ai-tiles"), AI_TILES, now, then);
-  byId("tiles").append(openTile());
   drawCharts(now);
   drawTables(now);
+  drawBeside(now);
   remember();
 }
-function openTile() {
-  const open = openAt(data.now);
-  return element("button.tile", { type: "button", id: "tile-open", onclick: () => showList("Open now", open) },
-    element("span.label", {}, "Open now"), element("span.value", { "data-value": open.length }, count(open.length)), element("span.change", {}, "whenever escalated"));
-}
-
 const startOf = (days) => Math.max(FIRST, LAST - days + 1);
 function choose(first, last) {
   chosen.first = Math.max(FIRST, Math.min(first, LAST));
@@ -480,8 +549,10 @@ function choice(id, noun, options, picked) {
     title();
     redraw();
   };
-  place.querySelector("div").replaceChildren(...options.map(([value, name]) =>
-    element("label", {}, element("input", { type: "checkbox", value, checked: picked.has(value), onchange: pick }), name)));
+  place.querySelector("div").replaceChildren(...options.map(([value, name]) => {
+    const box = { type: "checkbox", value, checked: picked.has(value), onchange: pick };
+    return element("label", {}, element("input", box), name);
+  }));
   title();
 }
 
@@ -518,20 +589,24 @@ function begin() {
   byId("distribution-lead").textContent = data.target === null ? "" : `The target is ${duration(data.target)}.`;
   byId("banner").hidden = !data.source;
   byId("banner").querySelector("span").textContent = `These records come from ${data.source}.`;
-  byId("bounds").textContent = `This file covers ${data.first} to ${data.last}. Links are kept for the newest ${count(data.listed)} escalations and conversations; figures cover all.`;
+  byId("bounds").textContent = `This file covers ${data.first} to ${data.last}. The newest ${count(data.listed)}` +
+    " escalations have links, and as many conversations can be listed; figures cover all.";
   byId("ranges").replaceChildren(...RANGES.map(([days, label]) =>
     element("button", { type: "button", value: days, onclick: () => choose(startOf(days), LAST) }, label)));
   for (const id of ["from", "to"]) {
     Object.assign(byId(id), { min: data.first, max: data.last });
     byId(id).onchange = () => {
       const [first, last] = [dayOf(byId("from").value), dayOf(byId("to").value)];
-      if (first && last) choose(Math.min(first, id === "to" ? last : first), Math.max(last, id === "from" ? first : last));
+      // Whichever is changed takes the other one along.
+      if (first && last) choose(id === "to" ? Math.min(first, last) : first, id === "from" ? Math.max(first, last) : last);
     };
   }
   byId("close").onclick = () => byId("list").close();
   byId("filters").onsubmit = (event) => event.preventDefault();
   document.addEventListener("click", (event) => {
-    for (const open of document.querySelectorAll(".choice[open]")) if (!open.contains(event.target)) open.open = false;
+    for (const choice of document.querySelectorAll(".choice[open]")) {
+      if (!choice.contains(event.target)) choice.open = false;
+    }
   });
   const isDark = () => {
     const { colorScheme } = document.documentElement.style;

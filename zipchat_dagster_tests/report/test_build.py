@@ -36,6 +36,11 @@ def report(warehouse: Warehouse) -> Report:
     return build_report(warehouse, chat_id=CHAT_ID, first=FIRST, last=LAST, now=NOW)
 
 
+@pytest.fixture(scope="module")
+def made(world: World) -> Report:
+    return report(world.warehouse)
+
+
 def rows(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
     table = data["tables"][name]
     return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
@@ -47,8 +52,8 @@ def copied(world: World, folder: Path) -> Warehouse:
     return Warehouse(path, timezone=world.warehouse.timezone)
 
 
-def test_the_headline_is_what_the_tiles_show(world: World) -> None:
-    found = report(world.warehouse).summary
+def test_the_headline_is_what_the_tiles_show(world: World, made: Report) -> None:
+    found = made.summary
     expected = {name: value for name, (value, _) in tiles(world, (FIRST, LAST), [], []).items()}
     assert found == pytest.approx(
         {
@@ -70,8 +75,7 @@ def test_the_headline_is_what_the_tiles_show(world: World) -> None:
     )
 
 
-def test_customers_stay_out_of_it(world: World, tmp_path: Path) -> None:
-    before = report(world.warehouse)
+def test_customers_stay_out_of_it(world: World, made: Report, tmp_path: Path) -> None:
     warehouse = copied(world, tmp_path)
     with warehouse.connection() as connection:
         connection.execute(
@@ -79,7 +83,7 @@ def test_customers_stay_out_of_it(world: World, tmp_path: Path) -> None:
             " lead_phone_number = 'SECRET', payload = '{\"a\": \"SECRET\"}'"
         )
         connection.execute("update zipchat.raw_messages set message = 'SECRET'")
-    assert report(warehouse) == before
+    assert report(warehouse) == made
 
 
 @pytest.mark.browser
@@ -163,16 +167,16 @@ def test_an_empty_chat_has_a_page_too(empty: Warehouse, browser: Browser, tmp_pa
     assert made.summary["escalation_rate"] is None
 
 
-def test_the_picture_has_the_size_of_three_charts_and_the_page_s_colours(world: World) -> None:
-    png = report(world.warehouse).png
+def test_the_picture_has_the_size_of_three_charts(made: Report) -> None:
+    png = made.png
     width, height = struct.unpack(">II", png[16:24])
     assert 1800 < width < 2400
     assert 350 < height < 550
     assert len(png) < 200_000
 
 
-def test_the_data_can_be_read_out_of_the_file(world: World) -> None:
-    html = report(world.warehouse).html
+def test_the_data_can_be_read_out_of_the_file(made: Report) -> None:
+    html = made.html
     (text,) = re.findall(
         r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL
     )
