@@ -42,7 +42,7 @@ def file(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
         now=NOW,
         target_seconds=TARGET,
         business_hours="mon-fri 09:00-17:00",
-        source="the sandbox",
+        source="http://127.0.0.1:34139/api/integrations/backend_api/v1",
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(report.html, "utf-8")
