@@ -48,8 +48,9 @@ docs: .venv/ready ## write again what is generated in docs/
 	$(BIN)/python -c 'from zipchat_dagster.warehouse.dbt_sources import dbt_sources; print(dbt_sources(), end="")' > docs/dbt_sources.yml
 	$(BIN)/python -m zipchat_dagster_tests.test_recipes
 
-screenshots: .venv/ready ## take the pictures in docs/ again, by running the browser test
-	UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py
+screenshots: .venv/ready ## take the pictures in docs/ again, by running the browser tests
+	UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py \
+		zipchat_dagster_tests/report/test_page.py
 
 # requirements.lock is for working on the project, the other two for the container image.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -136,8 +136,6 @@ def _materialize(days: list[str]) -> Path | None:
     result = defs.resolve_job_def("sync_job").execute_in_process(
         instance=dg.DagsterInstance.get(),
         run_config={
-            # By default the report covers 30 days, most of which would be missing here.
-            "ops": {"escalation_report": {"config": {"first": first, "last": last}}},
             "loggers": {"console": {"config": {"log_level": "INFO"}}},
         },
         tags={

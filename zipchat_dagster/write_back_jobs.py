@@ -178,7 +178,7 @@ def _job(
 ) -> dg.JobDefinition:
     # Never retried. In no pool, because somebody waits for it.
     @dg.op(
-        name=lane.step(name),
+        name=lane.step(name.removesuffix("_job")),
         description=description,
         out=dg.Out(dg.Nothing),
         required_resource_keys={lane.zipchat_key, lane.warehouse_key},
@@ -191,7 +191,7 @@ def _job(
         _carry_out(orders_of(config), context, config, lane)
 
     @dg.job(
-        name=lane.named(f"{name}_job"),
+        name=lane.named(name),
         executor_def=dg.in_process_executor,
         # Overrides the instance's run retries: a failed write is for people to look at.
         tags={"dagster/max_retries": "0", "dagster/priority": URGENT},
@@ -216,21 +216,21 @@ def write_back_jobs(lane: Lane) -> list[dg.JobDefinition]:
     return [
         _job(
             lane,
-            "take_over",
+            "take_over_job",
             TakeOverConfig,
             _take_over,
             description="Take a conversation over from the AI: manual mode, assigned to a user.",
         ),
         _job(
             lane,
-            "hand_back",
+            "hand_back_job",
             ConversationConfig,
             _hand_back,
             description="Hand a conversation back to the AI, and unassign it.",
         ),
         _job(
             lane,
-            "send_reply",
+            "send_reply_job",
             SendReplyConfig,
             _send_reply,
             description=(
@@ -240,7 +240,7 @@ def write_back_jobs(lane: Lane) -> list[dg.JobDefinition]:
         ),
         _job(
             lane,
-            "take_over_reply_hand_back",
+            "take_over_reply_hand_back_job",
             ReplyConfig,
             _take_over_reply_hand_back,
             description=(

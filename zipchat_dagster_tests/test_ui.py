@@ -21,17 +21,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from zipchat_dagster.demo import sandbox_environment
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster_tests.browser import chromium
 from zipchat_dagster_tests.conftest import NOW, Project
-
-pytest.importorskip("playwright", reason="no playwright: pip install 'zipchat-dagster[dev]'")
-
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
-from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 pytestmark = pytest.mark.browser
 
@@ -48,17 +46,6 @@ ASSETS = [
     "escalation_report",
 ]
 DAYS = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(11))]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# Root's Chromium starts in no sandbox of its own; the rest keeps it from calling home.
-BROWSER_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # A busy machine is slow. Nothing waits longer than what it waits for takes.
 PAGE_SECONDS = 60
 RUN_SECONDS = 180
@@ -77,14 +64,9 @@ class Dagster:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path)
-        found = own if own.exists() else next(filter(None, map(shutil.which, BROWSERS)), None)
-        if found is None:
-            pytest.skip("no browser: install Chromium, or run `playwright install chromium`")
+    with chromium() as browser:
         expect.set_options(timeout=PAGE_SECONDS * 1000)
-        with playwright.chromium.launch(executable_path=found, args=BROWSER_OPTIONS) as browser:
-            yield browser
+        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
-"""The escalation report: one HTML file of charts.
+"""The escalation report: one HTML file that computes its figures in the browser.
 
     report = build_report(warehouse, chat_id=1, first=first, last=last, now=datetime.now(UTC))
     Path("report.html").write_text(report.html, encoding="utf-8")
 
-`numbers` reads the tables, `charts` draws, `formats` turns numbers into words, and `page` fills in
-`page.html`. The file is self-contained: no script, no network. It holds counts, times and agents'
-names, and no customer data. The same numbers and moment give the same bytes.
+`data` reads the rows, `page` puts them into `page.html` with its script, style and charts, and
+`picture` draws the key charts for places that cannot show the page. The file needs no network. It
+holds ids, links, times and agents' names, and no customer data.
 """
 
 from zipchat_dagster.report.page import Report, build_report

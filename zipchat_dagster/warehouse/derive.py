@@ -21,8 +21,8 @@ from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
 
 # Raise it when a definition changes: every database then computes everything again, once.
 DEFINITIONS: Final = 3
-# What one transaction does at most: about half a second with ten million messages.
-CONVERSATIONS_AT_ONCE = 50_000
+# What one transaction does at most: about a second with ten million messages.
+CONVERSATIONS_AT_ONCE = 10_000
 DAYS_AT_ONCE = 7
 
 FACTS: Final = ("escalations", "customer_turns", "sla_events", "conversation_facts")

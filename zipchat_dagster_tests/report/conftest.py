@@ -1,7 +1,8 @@
-"""A warehouse filled by hand, and the frames it was filled with."""
+"""A warehouse filled by hand, the frames it was filled with, and Chromium to read its page."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -9,9 +10,11 @@ from random import Random
 
 import pandas as pd
 import pytest
+from playwright.sync_api import Browser
 
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.derive import Rules, rebuild_metrics
+from zipchat_dagster_tests.browser import chromium
 
 CHAT_ID = 7
 ZONE = "Europe/Berlin"  # the clocks change on 29 March 2026
@@ -31,6 +34,7 @@ class World:
     conversations: pd.DataFrame
     messages: pd.DataFrame
     escalations: pd.DataFrame
+    facts: pd.DataFrame
 
 
 @pytest.fixture(scope="package")
@@ -38,6 +42,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Five hundred conversations of 75 days, one in four escalated. Do not change it."""
     warehouse = Warehouse(tmp_path_factory.mktemp("report") / "zipchat.duckdb", timezone=ZONE)
     conversations, messages, escalations = _invented(Random(11))
+    facts = _facts(Random(12), conversations, messages, escalations)
     users = pd.DataFrame(
         {"chat_id": CHAT_ID, "user_id": list(AGENTS), "full_name": AGENTS.values()}
     )
@@ -47,10 +52,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         raw_messages=messages,
         escalations=escalations,
         users=users,
+        conversation_facts=facts,
+        sla_events=_promises(escalations),
+        listing_coverage=pd.DataFrame([{"chat_id": CHAT_ID, "as_of": NOW}]),
     )
     days = [f"{LAST - timedelta(days=n)}" for n in reversed(range(HISTORY))]
     rebuild_metrics(warehouse, chat_id=CHAT_ID, days=days, now=NOW, rules=Rules())
-    return World(warehouse, conversations, messages, escalations)
+    return World(warehouse, conversations, messages, escalations, facts)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -83,6 +97,7 @@ def _invented(random: Random) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
                 "channel": channel,
                 "assignee_id": assignee_id,
                 "assignee_name": (AGENTS | GONE).get(assignee_id or 0),
+                "share_url": f"https://share.example.com/c/{conversation_id}",
                 "missing_since": created_at + timedelta(days=5) if is_missing else None,
                 "observed_at": NOW,
             }
@@ -135,6 +150,47 @@ def _invented(random: Random) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
         _typed(messages, "created_at"),
         _typed(escalations, "escalated_at"),
     )
+
+
+def _facts(
+    random: Random, conversations: pd.DataFrame, messages: pd.DataFrame, escalations: pd.DataFrame
+) -> pd.DataFrame:
+    facts = conversations[["chat_id", "conversation_id", "partition_date", "created_at", "channel"]]
+    ids = facts["conversation_id"]
+    human = messages[messages["manual_reply"]].groupby("conversation_id").size()
+    last = messages.groupby("conversation_id")["created_at"].max()
+    involved = pd.Series([random.random() < 0.9 for _ in ids])
+    facts = facts.assign(
+        human_messages=ids.map(human).fillna(0).astype(int),
+        escalations=ids.map(escalations.groupby("conversation_id").size()).fillna(0).astype(int),
+        is_ai_involved=involved,
+        first_ai_answer_seconds=[float(random.randrange(2, 90)) for _ in ids],
+        last_message_at=ids.map(last),
+        lead_id=pd.array([random.choice([None, 1, 2, 3]) for _ in ids], dtype="Int64"),
+    )
+    facts["first_ai_answer_seconds"] = facts["first_ai_answer_seconds"].where(involved)
+    is_alone = involved & (facts["human_messages"] + facts["escalations"] == 0)
+    is_quiet = facts["last_message_at"] + timedelta(days=3) <= NOW
+    repeated = pd.Series([random.random() < 0.2 for _ in ids]) & is_alone & is_quiet
+    return facts.assign(
+        is_automated=is_alone & is_quiet,
+        is_automation_pending=is_alone & ~is_quiet,
+        repeat_contact_at=facts["last_message_at"].where(repeated & facts["lead_id"].notna()),
+    )
+
+
+def _promises(escalations: pd.DataFrame) -> pd.DataFrame:
+    """Who waits: for the first answer, and each fourth of the answered for a further one."""
+    waiting = escalations[escalations["is_open"]].copy()
+    is_answered = waiting["first_response_at"].notna()
+    waiting["metric"] = is_answered.map({True: "next_response", False: "first_response"})
+    waiting["starts_at"] = waiting["first_response_at"].fillna(waiting["escalated_at"])
+    waiting["agent_id"] = waiting["assignee_id"].fillna(waiting["first_responder_id"])
+    waiting["is_active"] = True
+    waiting["breach_at"] = waiting["starts_at"] + timedelta(hours=1)
+    columns = ["chat_id", "conversation_id", "escalated_at", "metric", "channel", "agent_id"]
+    waiting = waiting[~is_answered | (waiting["conversation_id"] % 4 == 0)]
+    return waiting[[*columns, "starts_at", "breach_at", "is_active"]]
 
 
 def _typed(rows: list[dict], moment: str) -> pd.DataFrame:

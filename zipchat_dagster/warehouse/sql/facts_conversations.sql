@@ -1,5 +1,5 @@
 -- grain: one row per conversation of `changed` that is stored
--- `changed` has all conversations of each lead.
+-- `changed` has all conversations of the lead of one that may be automated.
 create or replace temp table new_conversation_facts as
 with spoken as (
     select
@@ -52,6 +52,14 @@ escalated as (
     from reopened
     group by all
 ),
+first_of_lead as (
+    select chat_id, lead_id, arg_min(conversation_id, (created_at, conversation_id)) as conversation_id
+    from zipchat.raw_conversations
+    semi join (
+        from zipchat.raw_conversations semi join changed using (chat_id, conversation_id)
+    ) as conversation using (chat_id, lead_id)
+    group by chat_id, lead_id
+),
 known as (
     select
         conversation.chat_id,
@@ -60,17 +68,13 @@ known as (
         conversation.created_at,
         conversation.channel,
         conversation.lead_id,
-        case
-            when conversation.lead_id is not null
-                then row_number() over (
-                    partition by conversation.chat_id, conversation.lead_id
-                    order by conversation.created_at, conversation.conversation_id
-                ) = 1
-        end as is_first_of_lead,
+        conversation.conversation_id = first_of_lead.conversation_id as is_first_of_lead,
         coalesce(completeness.complete_from <= conversation.created_at, false) as is_complete
     from zipchat.raw_conversations as conversation
     semi join changed
         on changed.chat_id = conversation.chat_id and changed.conversation_id = conversation.conversation_id
+    left join first_of_lead
+        on first_of_lead.chat_id = conversation.chat_id and first_of_lead.lead_id = conversation.lead_id
     left join zipchat.message_completeness as completeness
         on completeness.chat_id = conversation.chat_id
         and completeness.conversation_id = conversation.conversation_id

@@ -1,0 +1,52 @@
+"""The key charts of the range as a picture, with the same charts and colours as the page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+_FOLDER = Path(__file__).parent
+_WIDTH: Final = 300
+_HEIGHT: Final = 140
+_TITLES: Final = {
+    "escalations": "Escalations by day",
+    "response": "First response by day",
+    "backlog": "Open at the end of the day",
+}
+
+
+def draw_picture(data: dict[str, Any]) -> bytes:
+    """A PNG of the days that have metrics; `data` is what `read_data` returns."""
+    # Imported here because it is slow, and every start of the code location would pay for it.
+    import vl_convert
+
+    table = data["tables"]["days"]
+    days = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    values = {
+        "escalations": [{"day": d["day"], "count": d["escalations"]} for d in days],
+        "response": [
+            {"day": d["day"], "part": part, "seconds": d[name]}
+            for d in days
+            for part, name in (("p90", "p90"), ("median", "p50"))
+        ],
+        "backlog": [{"day": d["day"], "count": d["backlog"]} for d in days],
+    }
+    charts = json.loads(_with_colours((_FOLDER / "charts.json").read_text("utf-8")))
+    shown = [
+        charts[name]
+        | {"title": title, "width": _WIDTH, "height": _HEIGHT}
+        | {"data": {"values": [value for value in values[name] if None not in value.values()]}}
+        for name, title in _TITLES.items()
+    ]
+    config = charts["config"] | {"autosize": "pad", "background": "white", "padding": 16}
+    spec = {"hconcat": shown, "config": config, "resolve": {"scale": {"color": "independent"}}}
+    return bytes(vl_convert.vegalite_to_png(spec, scale=2))
+
+
+def _with_colours(charts: str) -> str:
+    """Each `var(--name)` as its light colour in the page's style."""
+    style = (_FOLDER / "page.css").read_text("utf-8")
+    colours = dict(re.findall(r"--(\w+): light-dark\((#\w+),", style))
+    return re.sub(r"var\(--(\w+)\)", lambda match: colours[match[1]], charts)
