@@ -85,7 +85,8 @@ def escalation_report(lane: Lane) -> dg.AssetsDefinition:
                 # Not a link: browsers open no file from the page of a server.
                 "report": dg.MetadataValue.path(str(path)),
                 "chart": dg.MetadataValue.md(
-                    f"![escalations, first response and backlog by day](data:image/png;base64,{image})"
+                    "![escalations, first response and backlog by day]"
+                    f"(data:image/png;base64,{image})"
                 ),
                 "first": str(first),
                 "last": str(last),
