@@ -47,6 +47,16 @@ def zipchat(settings: Settings, chat: Chat) -> ZipchatResource:
     )
 
 
+def warehouse(settings: Settings) -> WarehouseResource:
+    """The database."""
+    return WarehouseResource(
+        database=str(settings.database),
+        data_path=settings.data_path or "",
+        timezone=settings.timezone,
+        published_database=str(settings.published_database or ""),
+    )
+
+
 def metric_settings(chat: Chat) -> MetricSettings:
     """What the chat's metrics need to know."""
     return MetricSettings(
@@ -94,12 +104,7 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
         schedules=[maintain_schedule(settings.timezone)],
         sensors=[*SENSORS, publish_sensor(syncs), export_sensor(syncs)],
         resources={
-            "warehouse": WarehouseResource(
-                database=str(settings.database),
-                data_path=settings.data_path or "",
-                timezone=settings.timezone,
-                published_database=str(settings.published_database or ""),
-            ),
+            "warehouse": warehouse(settings),
             "notifier": Notifier(
                 webhook_url=dg.EnvVar("ZIPCHAT_WEBHOOK_URL") if settings.has_webhook_url else ""
             ),

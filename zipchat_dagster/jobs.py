@@ -18,6 +18,7 @@ def sync_job(lane: Lane, assets: Sequence[dg.AssetsDefinition]) -> AssetJob:
     return dg.define_asset_job(
         lane.named("sync_job"),
         selection=dg.AssetSelection.assets(*assets),
+        executor_def=dg.in_process_executor,
         description=(
             "Syncs everything, from the API to the metrics, for one day or a range of days."
         ),
@@ -33,6 +34,7 @@ def checks_job(lane: Lane, checks: Sequence[dg.AssetChecksDefinition]) -> AssetJ
     return dg.define_asset_job(
         lane.named("checks_job"),
         selection=dg.AssetSelection.checks(*checks),
+        executor_def=dg.in_process_executor,
         description="Runs every check without syncing anything. Costs one request.",
     )
 

@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import dagster as dg
+from dagster_duckdb import DuckDBResource
 
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.settings import RELIST_DAYS, START_DATE, TIMEZONE
 from zipchat_dagster.warehouse import Warehouse
 
+HOURLY: Final = "5 * * * *"
 AssetJob: TypeAlias = Any  # what define_asset_job returns has no public name
 
 
@@ -31,6 +33,10 @@ class Lane:
         start_date: the first partition.
         timezone: the IANA name of the zone whose days are the partitions.
         relist_days: how many past days the daily schedule lists again.
+        prefix: of its assets' keys; by default its name.
+        hourly: the cron schedule of the sync that keeps today fresh.
+        database_resource: the name of the resource with the tables: a WarehouseResource, or another
+            DuckDBResource of its file.
         chats: the names of all chats that share its database, if they are known, by chat id.
     """
 
@@ -39,6 +45,9 @@ class Lane:
     timezone: str = TIMEZONE
     relist_days: int = RELIST_DAYS
     chats: Mapping[int, str] | None = None
+    prefix: tuple[str, ...] | None = None
+    hourly: str = HOURLY
+    database_resource: str = "warehouse"
 
     @cached_property
     def daily(self) -> dg.DailyPartitionsDefinition:
@@ -49,7 +58,8 @@ class Lane:
 
     def key(self, table: str) -> dg.AssetKey:
         """The key of an asset."""
-        return dg.AssetKey([self.name, table] if self.name else [table])
+        prefix = ((self.name,) if self.name else ()) if self.prefix is None else self.prefix
+        return dg.AssetKey([*prefix, table])
 
     def step(self, name: str) -> str:
         """The name of an op, as Dagster derives it from an asset's key."""
@@ -75,7 +85,7 @@ class Lane:
 
     @property
     def warehouse_key(self) -> str:
-        return "warehouse"  # one database for all chats
+        return self.database_resource
 
     @property
     def resource_keys(self) -> set[str]:
@@ -94,5 +104,7 @@ class Lane:
 
     def warehouse(self, context: Any) -> Warehouse:
         """The tables."""
-        found: WarehouseResource = getattr(context.resources, self.warehouse_key)
-        return found.warehouse
+        found: DuckDBResource = getattr(context.resources, self.warehouse_key)
+        if isinstance(found, WarehouseResource):
+            return found.warehouse
+        return Warehouse(found.database, timezone=self.timezone)

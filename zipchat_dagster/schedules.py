@@ -41,7 +41,7 @@ def build_schedules(
     @dg.schedule(
         name=lane.named("hourly_schedule"),
         job=sync_job,
-        cron_schedule="5 * * * *",
+        cron_schedule=lane.hourly,
         execution_timezone=lane.timezone,
         description="Keeps today fresh: users, conversations, messages, escalations and metrics.",
     )
