@@ -1,6 +1,6 @@
 """Builds Dagster's definitions: those of one chat, and those of a code location with several."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -68,9 +68,16 @@ def metric_settings(chat: Chat) -> MetricSettings:
     )
 
 
-def build_lane(lane: Lane) -> dg.Definitions:
-    """The assets, checks, jobs and schedules of one chat, without their resources."""
-    assets, checks = build_assets(lane), build_checks(lane)
+def build_lane(
+    lane: Lane, describe: Callable[[dg.AssetSpec], dg.AssetSpec] = lambda spec: spec
+) -> dg.Definitions:
+    """The assets, checks, jobs and schedules of one chat, without their resources.
+
+    Args:
+        describe: changes the assets' groups, tags and the like.
+    """
+    assets = [asset.map_asset_specs(describe) for asset in build_assets(lane)]
+    checks = build_checks(lane)
     sync, check = sync_job(lane, assets), checks_job(lane, checks)
     return dg.Definitions(
         assets=assets,

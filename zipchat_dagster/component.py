@@ -94,7 +94,7 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
     owners: list[str] | None = _setting("Owners of all assets: e-mail addresses or team:name.")
     automation_condition: Annotated[
         dg.AutomationCondition[Any] | None, dg.Resolver.default(model_field_type=str | None)
-    ] = _setting('Of all assets, such as "{{ automation_condition.eager() }}".')
+    ] = _setting('Of all assets, such as "{{ dg.AutomationCondition.eager() }}".')
     schedule: str = _setting("Cron schedule of the sync that keeps today fresh.", HOURLY)
     database: str = _setting(
         "The DuckDB file, from the project's folder, or a lake. Several chats may share one.",
@@ -150,7 +150,7 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
         }
         if self.database_resource is None:
             resources[lane.warehouse_key] = warehouse(settings)
-        own = build_lane(lane).map_asset_specs(func=self._described)
+        own = build_lane(lane, self._described)
         return dg.Definitions.merge(own, dg.Definitions(resources=resources))
 
     def _settings(self, folder: Path) -> Settings:
