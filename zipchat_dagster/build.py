@@ -1,6 +1,6 @@
 """Builds Dagster's definitions: those of one chat, and those of a code location with several."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -69,20 +69,30 @@ def metric_settings(chat: Chat) -> MetricSettings:
 
 
 def build_lane(
-    lane: Lane, describe: Callable[[dg.AssetSpec], dg.AssetSpec] = lambda spec: spec
+    lane: Lane,
+    *,
+    bound: Mapping[str, dg.ResourceDefinition] | None = None,
+    describe: Callable[[dg.AssetSpec], dg.AssetSpec] = lambda spec: spec,
 ) -> dg.Definitions:
-    """The assets, checks, jobs and schedules of one chat, without their resources.
+    """The assets, checks, jobs and schedules of one chat.
 
     Args:
+        bound: all resources that they require, to bind to them. Without it, the definitions that
+            these are merged into have the resources.
         describe: changes the assets' groups, tags and the like.
     """
     assets = [asset.map_asset_specs(describe) for asset in build_assets(lane)]
     checks = build_checks(lane)
+    jobs = [estimate_job(lane), *write_back_jobs(lane)]
+    if bound:
+        assets = list(dg.with_resources(assets, bound))
+        checks = list(dg.with_resources(checks, bound))
+        jobs = [job.with_top_level_resources(bound) for job in jobs]
     sync, check = sync_job(lane, assets), checks_job(lane, checks)
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
-        jobs=[sync, check, estimate_job(lane), *write_back_jobs(lane)],
+        jobs=[sync, check, *jobs],
         schedules=build_schedules(lane, sync, check),
     )
 
@@ -91,7 +101,8 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
     """Everything about these chats, in one database."""
     built: list[dg.Definitions] = []
     syncs: list[AssetJob] = []
-    resources: dict[str, dg.ConfigurableResource[Any]] = {}
+    tables = warehouse(settings)
+    resources: dict[str, Any] = {"warehouse": tables}
     names = {chat.chat_id: chat.name for chat in chats if chat.chat_id}
     for chat in chats:
         lane = Lane(
@@ -100,18 +111,28 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
             start_date=chat.start_date,
             timezone=settings.timezone,
             relist_days=chat.relist_days,
+            database_resource=f"warehouse_{chat.name}" if chat.name else "warehouse",
         )
-        own = build_lane(lane)
+        own_resources = {
+            lane.zipchat_key: zipchat(settings, chat),
+            lane.metric_settings_key: metric_settings(chat),
+            lane.warehouse_key: tables,
+        }
+        if settings.chats:
+            # Bound, since every job carries the resources of its definitions: with a hundred chats,
+            # those would be three hundred in each of seven hundred jobs.
+            bound = {key: found.get_resource_definition() for key, found in own_resources.items()}
+            own = build_lane(lane, bound=bound)
+        else:
+            resources |= own_resources
+            own = build_lane(lane)
         built.append(own)
         syncs += [job for job in own.jobs or [] if job.name == lane.named("sync_job")]
-        resources[lane.zipchat_key] = zipchat(settings, chat)
-        resources[lane.metric_settings_key] = metric_settings(chat)
     shared = dg.Definitions(
         jobs=[publish_job, export_job, maintain_job],
         schedules=[maintain_schedule(settings.timezone)],
         sensors=[*SENSORS, publish_sensor(syncs), export_sensor(syncs)],
         resources={
-            "warehouse": warehouse(settings),
             "notifier": Notifier(
                 webhook_url=dg.EnvVar("ZIPCHAT_WEBHOOK_URL") if settings.has_webhook_url else ""
             ),

@@ -101,9 +101,7 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
         "data/warehouse.duckdb",
     )
     database_resource: str | None = _setting(
-        "The key of a DuckDBResource of the project to use in place of `database`. It may only be"
-        " written by one process at a time, which takes turns with these syncs only if it uses"
-        " WarehouseResource."
+        "The key of a DuckDBResource of the project to use in place of `database`."
     )
     data_path: str | None = _setting("Where a lake keeps its data: a folder or s3://bucket/prefix.")
     budget_database: str | None = _setting(
@@ -150,7 +148,7 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
         }
         if self.database_resource is None:
             resources[lane.warehouse_key] = warehouse(settings)
-        own = build_lane(lane, self._described)
+        own = build_lane(lane, describe=self._described)
         return dg.Definitions.merge(own, dg.Definitions(resources=resources))
 
     def _settings(self, folder: Path) -> Settings:

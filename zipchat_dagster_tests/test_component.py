@@ -26,6 +26,7 @@ from zipchat_dagster_tests.test_definitions import PROJECT, run
 # What Dagster 1.13.27 itself uses when it loads components.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated"),
+    pytest.mark.filterwarnings("ignore:Parameter `execution_type`"),
     pytest.mark.filterwarnings("ignore:Class `\\w*Code\\w*` is currently in beta"),
 ]
 FIRST, LAST = (f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in (3, 0))
@@ -241,9 +242,7 @@ def test_a_new_project_with_the_wheel_syncs_two_chats(
     dg_command("check", "yaml")
     dg_command("check", "defs")
     for name, (sandbox, _) in sandboxes.items():
-        dg_command(
-            "launch", "--job", f"{name}_sync_job", "--partition-range", f"{FIRST}...{LAST}"
-        )
+        dg_command("launch", "--job", f"{name}_sync_job", "--partition-range", f"{FIRST}...{LAST}")
         synced = Project(sandbox, Warehouse(project / "data" / f"{name}.duckdb"))
         synced.assert_tables_agree()
         days = "select count(distinct partition_date) from zipchat.escalation_metrics"
