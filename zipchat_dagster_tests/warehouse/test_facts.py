@@ -142,13 +142,13 @@ def rare(story: Story) -> None:
     for one in (talk, brief, waiting, late):
         story.escalate(one)
     story.sync()
+    story.assign(brief, first)
     for agent in (first, second):
         story.assign(talk, agent)
         story.human(talk, agent)
         story.sync()
         story.later(minutes=5)
         story.customer(talk)
-    story.assign(brief, first)
     story.human(brief, first)
     story.escalate(waiting)
     story.customer(late)
