@@ -157,6 +157,19 @@ def test_derived_tables_need_no_api(project: Project) -> None:
     for table in ("escalations", "conversation_facts", "leads", "escalation_metrics"):
         assert project.rows(f"select count(*) > 0 from zipchat.{table}") == [(True,)]
 
+    # Numbers, so that Dagster plots them over the partitions
+    shown = {
+        event.asset_key.to_user_string(): {name: one.value for name, one in event.metadata.items()}
+        for event in result.asset_materializations_for_node("escalation_metrics")
+        if event.asset_key
+    }
+    figures = ["escalations", "escalation_rate", "backlog_at_day_end"]
+    assert [tuple(shown["escalation_metrics"][name] for name in figures)] == project.rows(
+        f"select {', '.join(figures)} from zipchat.escalation_metrics where dimension = 'all'"
+    )
+    (rows,) = project.rows("select count(*) from zipchat.activity_by_hour")[0]
+    assert shown["activity_by_hour"]["dagster/partition_row_count"] == rows > 0
+
 
 @thorough
 def test_dg_knows_the_project(tmp_path: Path, url: str) -> None:

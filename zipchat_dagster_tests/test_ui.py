@@ -43,6 +43,7 @@ ASSETS = [
     "conversation_facts",
     "leads",
     "escalation_metrics",
+    "activity_by_hour",
     "escalation_report",
 ]
 DAYS = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(11))]

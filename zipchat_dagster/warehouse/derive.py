@@ -130,9 +130,7 @@ def rebuild_metrics(
     written = []
     for some in _pieces(sorted({*days, *stale}), DAYS_AT_ONCE):
         with warehouse.transaction() as transaction:
-            transaction.execute(
-                "metrics_days", {"wanted": _days(some)}, timezone=warehouse.timezone
-            )
+            transaction.execute("metrics_days", {"wanted": _days(some)})
             _compute(
                 transaction, chat_id=chat_id, timezone=warehouse.timezone, now=now, rules=rules
             )

@@ -32,7 +32,7 @@ _VIEWS = """\
 Views compute what they show when they are read, so they are as new as the tables. A name with
 parentheses is a macro: `from zipchat.metrics_by('quarter')`.
 
-| view | one row per | what for |
+| view | grain | what for |
 |---|---|---|
 """
 _VIEW = re.compile(
@@ -128,8 +128,5 @@ def markdown() -> str:
         grain = f"Grain: {table.grain}. {table.note}".strip()
         head = f"## `{table.name}`\n\n{grain}\n\n| column | type | meaning |"
         parts.append(f"{head}\n|---|---|---|\n{rows}\n")
-    views = (
-        f"| `{v.name}` | {v.grain.removeprefix('one row per ')} | {v.purpose} |\n"
-        for v in schema_views()
-    )
+    views = (f"| `{v.name}` | {v.grain} | {v.purpose} |\n" for v in schema_views())
     return "\n".join([*parts, _VIEWS + "".join(views)])
