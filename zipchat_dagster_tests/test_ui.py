@@ -43,6 +43,7 @@ ASSETS = [
     "conversation_facts",
     "leads",
     "escalation_metrics",
+    "activity_by_hour",
     "escalation_report",
 ]
 DAYS = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(11))]
@@ -302,6 +303,17 @@ def test_the_checks_of_an_asset_have_passed(
     expect(page.get_by_text("Passed")).to_be_visible()
     page.set_viewport_size({"width": 1280, "height": 800})  # as high as the list is long
     screenshot("checks.png")
+
+
+def test_the_report_is_found_from_its_asset(page: Page, dagster: Dagster, backfilled: None) -> None:
+    page.goto("/assets/escalation_report")
+    path = dagster.project.warehouse.path.with_name("warehouse_report.html")
+    expect(page.get_by_text(str(path))).to_be_visible()
+    assert path.exists()
+    page.get_by_text("[Show Markdown]").click()
+    picture = page.get_by_role("img", name="escalations, first response and backlog by day")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 0
 
 
 def test_dagster_logged_no_error_and_no_key(dagster: Dagster, backfilled: None) -> None:
