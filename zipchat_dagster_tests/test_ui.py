@@ -305,6 +305,17 @@ def test_the_checks_of_an_asset_have_passed(
     screenshot("checks.png")
 
 
+def test_the_report_is_found_from_its_asset(page: Page, dagster: Dagster, backfilled: None) -> None:
+    page.goto("/assets/escalation_report")
+    path = dagster.project.warehouse.path.with_name("warehouse_report.html")
+    expect(page.get_by_text(str(path))).to_be_visible()
+    assert path.exists()
+    page.get_by_text("[Show Markdown]").click()
+    picture = page.get_by_role("img", name="escalations, first response and backlog by day")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 0
+
+
 def test_dagster_logged_no_error_and_no_key(dagster: Dagster, backfilled: None) -> None:
     log = dagster.log.read_text()
     assert "RUN_SUCCESS" in log
