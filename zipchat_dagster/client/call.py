@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -23,6 +23,7 @@ from zipchat_dagster.client.errors import (
 )
 
 ATTEMPTS: Final = 5  # in all, for one call
+PATIENCE: Final = 4  # times the time-out, for a whole answer
 NEVER_SENT: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -58,7 +59,7 @@ class Caller:
         self._clock = clock
         self._logger = logger
         self._is_given_up = False
-        self._timed = _Timed(network, clock)
+        self._timed = _Timed(network, clock, patience=PATIENCE * timeout)
         self._base_url = base_url
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {api_key}", "Accept": "application/json"},
@@ -175,10 +176,12 @@ class Caller:
 
 
 class _Timed(httpx.BaseTransport):
-    """Measures how long answers take, without the time spent waiting for the budget."""
+    """Measures how long answers take, without the time spent waiting for the budget, and ends those
+    that take more than `patience` seconds."""
 
-    def __init__(self, wrapped: httpx.BaseTransport, clock: Clock) -> None:
+    def __init__(self, wrapped: httpx.BaseTransport, clock: Clock, *, patience: float) -> None:
         self.latency = 0.0
+        self._patience = patience
         self._wrapped = wrapped
         self._clock = clock
         self._lock = threading.Lock()
@@ -189,7 +192,28 @@ class _Timed(httpx.BaseTransport):
         seconds = max(0.0, self._clock.time() - started)
         with self._lock:
             self.latency += (seconds - self.latency) / (10 if self.latency else 1)
+        assert isinstance(response.stream, httpx.SyncByteStream)
+        response.stream = _Bounded(response.stream, self._clock, started + self._patience)
         return response
+
+    def close(self) -> None:
+        self._wrapped.close()
+
+
+class _Bounded(httpx.SyncByteStream):
+    """A body that must be complete in time. httpx's time-out is for each piece of it, so a server
+    that sends a byte now and then could hold a call for days."""
+
+    def __init__(self, wrapped: httpx.SyncByteStream, clock: Clock, until: float) -> None:
+        self._wrapped = wrapped
+        self._clock = clock
+        self._until = until
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._wrapped:
+            yield piece
+            if self._clock.time() > self._until:
+                raise httpx.ReadTimeout("the answer took too long to arrive")
 
     def close(self) -> None:
         self._wrapped.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import traceback
 from collections.abc import Callable
 
@@ -229,6 +230,43 @@ def test_a_client_that_is_closed_ends_its_pauses() -> None:
     with pytest.raises(Exception, match="closed"):
         client.get_user(1)
     assert clock.slept <= 0.25
+
+
+@pytest.mark.parametrize("kind", ["disconnect", "reset", "closed", "truncated"])
+def test_over_a_real_connection_a_broken_one_is_replaced(api: Api, kind: str) -> None:
+    api.sandbox.add_fault(Fault(kind, times=3))  # type: ignore[arg-type]
+    with (
+        serve(api.sandbox) as base_url,
+        ZipchatClient(api_key=KEY, chat_id=1, base_url=base_url, clock=Clock()) as client,
+    ):
+        for user_id in list(api.chat.users)[:4]:
+            assert client.get_user(user_id)["id"] == user_id
+        # Whether a closed connection is noticed before the next request is a matter of luck.
+        assert client.requests == 7 or kind == "closed"
+
+
+def test_a_server_without_tls_gets_no_key() -> None:
+    received = []
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        received.append(connection.recv(10_000))
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer, args=[listener])
+        server.start()
+        address = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        with (
+            ZipchatClient(api_key=KEY, chat_id=1, base_url=address) as client,
+            pytest.raises(UnreachableError, match="SSL") as caught,
+        ):
+            client.get_user(1)
+        server.join()
+    assert not caught.value.was_sent
+    assert received
+    assert KEY.encode() not in received[0]
 
 
 # -- the key -------------------------------------------------------------------------------------
