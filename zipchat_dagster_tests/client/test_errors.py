@@ -121,10 +121,9 @@ def test_long_words_are_cut() -> None:
         b'{"user": {"id": 1}',
         b'{"user": {"name": "\xff"}}',
         b"[" * 100_000,
-        b"1" * 5_000,
         b"",
     ],
-    ids=range(7),
+    ids=range(6),
 )
 def test_what_is_not_strictly_json_is_malformed_and_not_quoted(body: bytes) -> None:
     script = Script(httpx.Response(200, content=body, headers={"Content-Type": "text/html"}))
