@@ -27,6 +27,9 @@ ROW_GROUP_SIZE: Final = 4096
 LOG_LIMIT: Final = "1MB"
 # Compacting writes the whole file once. It is worth that if so much of the file is unused.
 WORTH_COMPACTING: Final = 0.2
+# New files are for their owner only, whatever the umask: they hold what customers wrote. Existing
+# ones keep their mode, and the log gets that of its file.
+OWNER_ONLY: Final = 0o600
 
 
 class File:
@@ -34,6 +37,7 @@ class File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._log = path.with_name(f"{path.name}.wal")
         self._keeps_log = False
         self._duckdb = self._start()
 
@@ -99,8 +103,10 @@ class File:
                 connection.execute("checkpoint warehouse")  # nothing is left in <file>.wal
             try:
                 unfinished.unlink(missing_ok=True)  # left by a killed run
+                mode = (target if target.exists() else self.path).stat().st_mode
+                unfinished.touch(OWNER_ONLY)
                 shutil.copyfile(self.path, unfinished)
-                unfinished.chmod(self.path.stat().st_mode & 0o444)
+                unfinished.chmod(mode & 0o444)
                 size = unfinished.stat().st_size
                 unfinished.replace(target)
             except OSError as error:
@@ -126,6 +132,8 @@ class File:
         try:
             self._attach(read_only)
             yield self._duckdb
+            with suppress(FileNotFoundError):
+                self._log.chmod(self.path.stat().st_mode & 0o777)
             self._duckdb.execute("use memory")
             at_the_end = "disable" if self._keeps_log else "enable"
             self._duckdb.execute(f"pragma {at_the_end}_checkpoint_on_shutdown")
@@ -140,6 +148,7 @@ class File:
         # By default a catalog is named after its file, and if there is both a catalog and a schema
         # called zipchat, DuckDB refuses `zipchat.users` as ambiguous.
         options = "read_only" if read_only else f"row_group_size {ROW_GROUP_SIZE}"
+        is_new = not self.path.exists()
         try:
             self._duckdb.execute(f"attach {quoted(str(self.path))} as warehouse ({options})")
         except duckdb.IOException as error:
@@ -148,6 +157,8 @@ class File:
                 f"{self.path} cannot be opened ({what}). If another program has"
                 " it open (a notebook, the duckdb command), close it there."
             ) from None
+        if is_new:
+            self.path.chmod(OWNER_ONLY)
         self._duckdb.execute("use warehouse")
 
     def _start(self) -> duckdb.DuckDBPyConnection:
@@ -157,6 +168,7 @@ class File:
 def _copy_tables(connection: duckdb.DuckDBPyConnection, fresh: Path) -> None:
     fresh.unlink(missing_ok=True)  # left by a killed run
     connection.execute(f"attach {quoted(str(fresh))} as fresh (row_group_size {ROW_GROUP_SIZE})")
+    fresh.chmod(OWNER_ONLY)
     connection.execute("copy from database warehouse to fresh")
     connection.execute("checkpoint fresh")
     connection.execute("detach fresh")

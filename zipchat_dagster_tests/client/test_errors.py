@@ -315,16 +315,3 @@ def test_the_key_is_not_shown_when_the_api_repeats_it() -> None:
     text = shown(lambda: a_client(script).get_user(1))
     assert KEY not in text
     assert "no such key: zc-…" in text
-
-
-def test_the_key_is_in_no_log_of_the_libraries_below(
-    api: Api, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    with serve(api.sandbox) as base_url:
-        with ZipchatClient(api_key=KEY, chat_id=1, base_url=base_url) as client:
-            client.get_user(api.user_id)
-        with ZipchatClient(api_key=KEY + "x", chat_id=1, base_url=base_url) as client:
-            shown(lambda: client.get_user(api.user_id))
-    assert "httpcore" in caplog.text
-    assert KEY not in caplog.text

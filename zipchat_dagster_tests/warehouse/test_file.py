@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
+from zipchat_dagster.client.budget_stores import SqliteStore
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.warehouse.test_store import conversation, put, rows
 
@@ -69,3 +72,43 @@ def test_after_an_error_among_small_transactions_the_file_has_those_before_it(
     assert rows(Warehouse(copy), count) == [(2,)]
     put(warehouse, conversation(id=3))
     assert rows(warehouse, count) == [(3,)]
+
+
+def test_new_files_are_for_their_owner_only_and_existing_ones_keep_their_mode(
+    tmp_path: Path,
+) -> None:
+    database, copy = tmp_path / "warehouse.duckdb", tmp_path / "copy.duckdb"
+
+    def modes() -> dict[str, str]:
+        names = (database.name, f"{database.name}.wal", copy.name, "budget.sqlite")
+        found = [tmp_path / name for name in names if (tmp_path / name).exists()]
+        return {path.name: f"{path.stat().st_mode & 0o777:o}" for path in found}
+
+    def use() -> dict[str, str]:
+        SqliteStore(tmp_path / "budget.sqlite", "key", time.time).close()
+        warehouse = Warehouse(database)
+        warehouse.publish(copy)
+        warehouse.maintain()
+        with warehouse.small_transactions():
+            with warehouse.transaction() as transaction:
+                transaction.execute("store_setting", name="x", value=str(time.time_ns()))
+            return modes()
+
+    before = os.umask(0)
+    try:
+        assert use() == {
+            "warehouse.duckdb": "600",
+            "warehouse.duckdb.wal": "600",
+            "copy.duckdb": "400",
+            "budget.sqlite": "600",
+        }
+        for path in (database, copy, tmp_path / "budget.sqlite"):
+            path.chmod(0o640)
+        assert use() == {
+            "warehouse.duckdb": "640",
+            "warehouse.duckdb.wal": "640",
+            "copy.duckdb": "440",
+            "budget.sqlite": "640",
+        }
+    finally:
+        os.umask(before)
