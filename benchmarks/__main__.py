@@ -1,4 +1,4 @@
-"""`make bench`: what the design promises, as figures and ratios. About five minutes.
+"""`make bench`: what the design promises, as figures and ratios. About eight minutes.
 
 `make bench SECTIONS="cost memory"` runs only these sections. Four run only when named:
 `long_backfill`, 100,000 conversations in about ten minutes; `metrics`, of a year with ten million
@@ -17,12 +17,12 @@ from benchmarks.lake import lake
 from benchmarks.metrics import metrics
 from benchmarks.peers import peers
 from benchmarks.storage import file_lock, long_backfill, memory
-from benchmarks.sync import completeness, cost, kill, live, windows
+from benchmarks.sync import completeness, cost, faults, kill, live, windows
 
 
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    usual = (completeness, cost, windows, live, kill, file_lock, memory, overhead)
+    usual = (completeness, cost, windows, faults, live, kill, file_lock, memory, overhead)
     known = {section.__name__: section for section in (*usual, long_backfill, metrics, peers, lake)}
     if unknown := [name for name in sys.argv[1:] if name not in known]:
         sys.exit(f"There is no section {', '.join(unknown)}; there are {', '.join(known)}.")
