@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from random import uniform
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -23,6 +24,10 @@ from zipchat_dagster.client.errors import (
 )
 
 ATTEMPTS: Final = 5  # in all, for one call
+# Seconds before the second attempt, and how many times as long each later pause is. The first one is
+# short, because most faults pass at once, and a paused call keeps its place among those in flight.
+FIRST_PAUSE: Final = 0.05
+PAUSE_GROWTH: Final = 5.0
 PATIENCE: Final = 4  # times the time-out, for a whole answer
 NEVER_SENT: Final = (
     httpx.ConnectError,
@@ -93,7 +98,7 @@ class Caller:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: self._may_retry(method, error)),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 0.5),
+            wait=_pause_after,
             sleep=self._pause,
             before_sleep=self._log_retry,
             reraise=True,
@@ -173,6 +178,11 @@ class Caller:
             f"{str(error).rstrip('.')}. Retrying in {pause:.1f} s"
             f" (attempt {state.attempt_number + 1} of {ATTEMPTS})."
         )
+
+
+def _pause_after(state: tenacity.RetryCallState) -> float:
+    """Seconds, with up to half more, so that calls that failed together are not sent together."""
+    return FIRST_PAUSE * float(PAUSE_GROWTH ** (state.attempt_number - 1)) * uniform(1, 1.5)
 
 
 class _Timed(httpx.BaseTransport):

@@ -8,6 +8,7 @@ error. Nothing that calls the API may run inside one.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,11 @@ ROW_GROUP_SIZE: Final = 4096
 LOG_LIMIT: Final = "1MB"
 # Compacting writes the whole file once. It is worth that if so much of the file is unused.
 WORTH_COMPACTING: Final = 0.2
+# What DuckDB raises if the file cannot be read or written. There are no conflicts within a file.
+UNUSABLE: Final = (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException)
+# A program that takes no turns, such as somebody's notebook, may have the file open for a moment.
+HELD_TIMEOUT = 120.0  # seconds
+LOOK_FOR_LOCK: Final = 0.2  # seconds between two tries
 # New files are for their owner only, whatever the umask: they hold what customers wrote. Existing
 # ones keep their mode, and the log gets that of its file.
 OWNER_ONLY: Final = 0o600
@@ -138,31 +144,49 @@ class File:
             at_the_end = "disable" if self._keeps_log else "enable"
             self._duckdb.execute(f"pragma {at_the_end}_checkpoint_on_shutdown")
             self._duckdb.execute("detach warehouse")
-        except BaseException:
+        except BaseException as error:
             # Closing rolls back and releases the file, whatever state the connection is in.
             self._duckdb.close()
             self._duckdb = self._start()
+            if isinstance(error, UNUSABLE):
+                raise WarehouseError(
+                    f"{self.path} cannot be read or written ({_reason(error)}). Everything"
+                    " committed before is kept. If the disk is full, make room and run again. If"
+                    " the file is damaged, put a backup in its place, or a new file: move it away"
+                    " and run a backfill."
+                ) from None
             raise
 
     def _attach(self, read_only: bool) -> None:
         # By default a catalog is named after its file, and if there is both a catalog and a schema
         # called zipchat, DuckDB refuses `zipchat.users` as ambiguous.
+        # The type, because DuckDB would look for an extension to open other files with.
         options = "read_only" if read_only else f"row_group_size {ROW_GROUP_SIZE}"
         is_new = not self.path.exists()
-        try:
-            self._duckdb.execute(f"attach {quoted(str(self.path))} as warehouse ({options})")
-        except duckdb.IOException as error:
-            what = str(error).splitlines()[0]
-            raise WarehouseError(
-                f"{self.path} cannot be opened ({what}). If another program has"
-                " it open (a notebook, the duckdb command), close it there."
-            ) from None
+        attach = f"attach {quoted(str(self.path))} as warehouse (type duckdb, {options})"
+        until = time.monotonic() + HELD_TIMEOUT
+        while True:
+            try:
+                self._duckdb.execute(attach)
+                break
+            except duckdb.IOException as error:
+                if "Could not set lock" in str(error) and time.monotonic() < until:
+                    time.sleep(LOOK_FOR_LOCK)
+                    continue
+                raise WarehouseError(
+                    f"{self.path} cannot be opened ({_reason(error)}). If another program has"
+                    " it open (a notebook, the duckdb command), close it there."
+                ) from None
         if is_new:
             self.path.chmod(OWNER_ONLY)
         self._duckdb.execute("use warehouse")
 
     def _start(self) -> duckdb.DuckDBPyConnection:
         return in_memory(f"{self.path}.tmp", checkpoint_threshold=LOG_LIMIT)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0].strip().rstrip(".")
 
 
 def _copy_tables(connection: duckdb.DuckDBPyConnection, fresh: Path) -> None:
