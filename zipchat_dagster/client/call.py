@@ -24,8 +24,8 @@ from zipchat_dagster.client.errors import (
 )
 
 ATTEMPTS: Final = 5  # in all, for one call
-# Seconds before the second attempt, and how many times as long each later pause is. The first one is
-# short, because most faults pass at once, and a paused call keeps its place among those in flight.
+# Seconds before the second attempt, and how many times as long each later pause is. The first one
+# is short: most faults pass at once, and a paused call keeps its place among those in flight.
 FIRST_PAUSE: Final = 0.05
 PAUSE_GROWTH: Final = 5.0
 PATIENCE: Final = 4  # times the time-out, for a whole answer
