@@ -142,6 +142,7 @@ def rare(story: Story) -> None:
     for one in (talk, brief, waiting, late):
         story.escalate(one)
     story.sync()
+    story.customer(brief)
     story.assign(brief, first)
     for agent in (first, second):
         story.assign(talk, agent)
