@@ -16,10 +16,27 @@ from zipchat_dagster_tests.warehouse.support import ADA, Story, days_between, li
 DERIVED = [*derive.FACTS, "escalation_metrics"]
 
 
+# What is open lasts until computed_at.
+ENDED = {
+    "escalations": """replace (
+        if(is_open or first_response_at is null, null, customer_wait_seconds) as customer_wait_seconds
+    )""",
+    "sla_events": """replace (
+        if(is_active, null, elapsed_seconds) as elapsed_seconds,
+        if(is_active, null, elapsed_business_seconds) as elapsed_business_seconds
+    )""",
+}
+
+
 def derived_rows(story: Story) -> dict[str, list[Any]]:
     """All that is derived, but for when it was."""
     return {
-        table: sorted(story.rows(f"select * exclude (computed_at) from zipchat.{table}"), key=str)
+        table: sorted(
+            story.rows(
+                f"select * exclude (computed_at) {ENDED.get(table, '')} from zipchat.{table}"
+            ),
+            key=str,
+        )
         for table in DERIVED
     }
 

@@ -382,7 +382,7 @@ def test_a_conversation_is_automated_once_the_customer_was_silent_for_long(place
     assert state() == [(False, False, None, True), (False, False, None, False)]
 
 
-def test_an_open_escalation_grows_older_without_anything_new(place: Open) -> None:
+def test_time_alone_makes_an_open_escalation_late_and_abandoned(place: Open) -> None:
     story = Story(place)
     story.at("2026-03-03 10:00")
     story.escalate(story.start())
@@ -399,6 +399,6 @@ def test_an_open_escalation_grows_older_without_anything_new(place: Open) -> Non
     day = 86_400
     assert state() == [(0, False, 0, False)]
     story.later(hours=24)
-    assert state() == [(day, False, day, False)]
+    assert state() == [(0, False, 0, False)]  # nothing has changed but durations
     story.later(seconds=1)
     assert state() == [(day + 1, True, day + 1, True)]
