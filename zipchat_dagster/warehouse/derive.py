@@ -65,13 +65,14 @@ def rebuild_facts(
             transaction.execute("add_all_changed")
         else:
             transaction.execute("add_waiting", now=now, quiet_hours=rules.quiet_hours)
-    while True:
-        with warehouse.transaction() as transaction:
-            taken = _count(transaction.execute("take_changed", most=CONVERSATIONS_AT_ONCE))
-            if taken:
-                _derive(transaction, timezone=warehouse.timezone, now=now, rules=rules)
-            if taken < CONVERSATIONS_AT_ONCE:
-                return dict(zip(FACTS, transaction.execute("count_facts")[0], strict=True))
+    with warehouse.small_transactions():
+        while True:
+            with warehouse.transaction() as transaction:
+                taken = _count(transaction.execute("take_changed", most=CONVERSATIONS_AT_ONCE))
+                if taken:
+                    _derive(transaction, timezone=warehouse.timezone, now=now, rules=rules)
+                if taken < CONVERSATIONS_AT_ONCE:
+                    return dict(zip(FACTS, transaction.execute("count_facts")[0], strict=True))
 
 
 def _derive(transaction: Transaction, *, timezone: str, now: datetime, rules: Rules) -> None:

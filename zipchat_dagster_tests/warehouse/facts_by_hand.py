@@ -132,7 +132,7 @@ class ByHand:
                     over = state["last_escalation_resolved_at"]
                     is_over = bool(one.resolved and over and over >= one.resolved)
                     (late if is_over else one.assignees).append(state["assignee_id"])
-            one.assignee = (one.assignees[-1:] or late[:1] or [None])[0]
+            one.assignee = next(iter([*one.assignees[-1:], *late[:1]]), None)
         return found
 
     def _store(
