@@ -35,8 +35,8 @@ def test_syncs_that_fail_leave_the_key_in_no_file_and_no_log_of_any_level(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    first = next(iter(sandbox.chat.conversations))
-    failing: set[tuple[str | None, int | None]] = {("show", first)}  # and then the list
+    broken = sandbox.chat.add_conversation(at=NOW).id
+    failing: set[tuple[str | None, int | None]] = {("show", broken)}  # and then the list
 
     def before_request(_sandbox: Sandbox, request: Request) -> None:
         if (request.endpoint, request.id) in failing:
@@ -70,7 +70,9 @@ def test_syncs_that_fail_leave_the_key_in_no_file_and_no_log_of_any_level(
         runs = [run.run_id for run in instance.get_runs()]
         events = "\n".join(str(event) for run in runs for event in instance.all_logs(run))
     printed = "".join(capfd.readouterr())
-    assert min(events.count("answered 500"), printed.count("answered 500")) > 1
+    for path in (f"conversations/{broken}", "conversations"):
+        assert f"/chats/1/{path}: the API answered 500" in events
+        assert f"/chats/1/{path}: the API answered 500" in printed
     assert "httpcore" in caplog.text
     for shown in (events, printed, caplog.text, repr(zipchat)):
         assert KEY not in shown
