@@ -69,8 +69,8 @@ def _maintained(engine: str, tables: Warehouse, folder: Path) -> None:
 
 def _run(sandbox: Sandbox, tables: Warehouse) -> None:
     sync(sandbox, tables, START, END)
-    rebuild_facts(tables, now=NOW, rules=Rules())
-    rebuild_leads(tables)
+    rebuild_facts(tables, chat_id=1, now=NOW, rules=Rules())
+    rebuild_leads(tables, chat_id=1)
     rebuild_metrics(tables, chat_id=1, days=[f"{NOW:%Y-%m-%d}"], now=NOW, rules=Rules())
 
 

@@ -121,7 +121,7 @@ def _year(warehouse: Measured, folder: Path) -> None:
     days = [f"{BEGIN + timedelta(days=n):%Y-%m-%d}" for n in range(DAYS)]
     _measure(warehouse, "facts from scratch", lambda: _facts(warehouse))
     _measure(warehouse, f"metrics of {DAYS} days", lambda: _metrics(warehouse, days))
-    _measure(warehouse, "leads", lambda: rebuild_leads(warehouse))
+    _measure(warehouse, "leads", lambda: rebuild_leads(warehouse, chat_id=1))
     for hour in range(3):
         _sync_an_hour(warehouse, hour)
         _measure(warehouse, "an hourly run: facts", lambda: _facts(warehouse))
@@ -132,7 +132,7 @@ def _year(warehouse: Measured, folder: Path) -> None:
 
 
 def _facts(warehouse: Warehouse) -> int:
-    return sum(rebuild_facts(warehouse, now=datetime.now(UTC), rules=RULES).values())
+    return sum(rebuild_facts(warehouse, chat_id=1, now=datetime.now(UTC), rules=RULES).values())
 
 
 def _metrics(warehouse: Warehouse, days: list[str]) -> int:

@@ -89,7 +89,7 @@ def dev() -> int:
         *("-m", "dagster", "dev", "-m", "zipchat_dagster.definitions", "-d", str(PROJECT)),
         *sys.argv[2:],
     ]
-    if environment.get("ZIPCHAT_API", "").strip() or settings.has_api_key:
+    if environment.get("ZIPCHAT_API", "").strip() or settings.has_api_key or settings.chats:
         source = {
             "real": f"The real API at {settings.base_url}",
             "sandbox": "The sandbox",

@@ -25,15 +25,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--first", default="", help="first day; default: ZIPCHAT_START_DATE")
     parser.add_argument("--last", default="", help="last day, inclusive; default: today")
+    parser.add_argument("--chat", default="", help="its name, if ZIPCHAT_CHATS lists several")
     options = parser.parse_args(arguments)
     dotenv.load_dotenv(PROJECT / ".env")
     try:
         # Imported here because the definitions read the environment when they are imported.
-        from zipchat_dagster.definitions import defs
+        from zipchat_dagster.definitions import chats, defs
+        from zipchat_dagster.lanes import Lane
 
-        result = defs.resolve_job_def("estimate_job").execute_in_process(
+        lane = Lane(options.chat)
+        names = [chat.name for chat in chats]
+        if options.chat not in names:
+            print(
+                f"--chat: write one of those in ZIPCHAT_CHATS: {', '.join(names)}.", file=sys.stderr
+            )
+            return 1
+        days = {"first": options.first, "last": options.last}
+        result = defs.resolve_job_def(lane.named("estimate_job")).execute_in_process(
             run_config={
-                "ops": {"estimate": {"config": {"first": options.first, "last": options.last}}},
+                "ops": {lane.step("estimate"): {"config": days}},
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
         )
@@ -43,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except dg.Failure as failure:
         print(failure.description, file=sys.stderr)
         return 1
-    print(result.output_for_node("estimate"))
+    print(result.output_for_node(lane.step("estimate")))
     return 0
 
 

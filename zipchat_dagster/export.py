@@ -1,12 +1,13 @@
 """The job that exports all tables as Parquet files, and the sensor that starts it."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
 
-from zipchat_dagster.jobs import sync_job
+from zipchat_dagster.lanes import AssetJob
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse.export import export_tables
 
@@ -54,12 +55,17 @@ def export_job() -> None:
     export()
 
 
-@dg.run_status_sensor(
-    run_status=dg.DagsterRunStatus.SUCCESS,
-    monitored_jobs=[sync_job],
-    request_job=export_job,
-    description="Starts export_job after each successful run of sync_job.",
-)
-def export_sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest:
-    """New files after each sync."""
-    return dg.RunRequest(run_key=context.dagster_run.run_id)
+def export_sensor(sync_jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
+    """The sensor that starts it after each successful run of these jobs."""
+
+    @dg.run_status_sensor(
+        name="export_sensor",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=sync_jobs,
+        request_job=export_job,
+        description="Starts export_job after each successful sync.",
+    )
+    def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest:
+        return dg.RunRequest(run_key=context.dagster_run.run_id)
+
+    return sensor

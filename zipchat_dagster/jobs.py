@@ -1,31 +1,42 @@
 """The jobs that sync, check and estimate. `write_back_jobs.py` has those that write to Zipchat."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 from pydantic import Field
 
-from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.assets.raw_conversations import ConversationsConfig
-from zipchat_dagster.checks import CHECKS
 from zipchat_dagster.estimate import estimate as estimate_range
-from zipchat_dagster.partitions import daily, is_live_window
-from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.lanes import AssetJob, Lane
+from zipchat_dagster.partitions import is_live_window
 
-sync_job = dg.define_asset_job(
-    "sync_job",
-    selection=dg.AssetSelection.assets(*ASSETS),
-    description="Syncs everything, from the API to the metrics, for one day or a range of days.",
-)
 
-# Dagster skips the checks of an asset whose step failed, and a freshness check that only a sync
-# runs cannot notice that the sync has stopped.
-checks_job = dg.define_asset_job(
-    "checks_job",
-    selection=dg.AssetSelection.checks(*CHECKS),
-    description="Runs every check without syncing anything. Costs one request.",
-)
+def sync_job(lane: Lane, assets: Sequence[dg.AssetsDefinition]) -> AssetJob:
+    """The job that materializes every asset of one chat."""
+    return dg.define_asset_job(
+        lane.named("sync_job"),
+        selection=dg.AssetSelection.assets(*assets),
+        executor_def=dg.in_process_executor,
+        description=(
+            "Syncs everything, from the API to the metrics, for one day or a range of days."
+        ),
+    )
+
+
+def checks_job(lane: Lane, checks: Sequence[dg.AssetChecksDefinition]) -> AssetJob:
+    """The job that runs every check of one chat.
+
+    Dagster skips the checks of an asset whose step failed, and a freshness check that only a sync
+    runs cannot notice that the sync has stopped.
+    """
+    return dg.define_asset_job(
+        lane.named("checks_job"),
+        selection=dg.AssetSelection.checks(*checks),
+        executor_def=dg.in_process_executor,
+        description="Runs every check without syncing anything. Costs one request.",
+    )
 
 
 class EstimateConfig(dg.Config):
@@ -35,16 +46,35 @@ class EstimateConfig(dg.Config):
     last: str = Field(default="", description="Last day, inclusive. Default: today.")
 
 
-@dg.op
-def estimate(
-    context: dg.OpExecutionContext,
-    config: EstimateConfig,
-    zipchat: ZipchatResource,
-    warehouse: WarehouseResource,
-) -> str:
-    """Estimate the cost of materializing everything for a range of days, in a few lines of text."""
-    tables = warehouse.warehouse
-    start = date.fromisoformat(daily.get_partition_keys()[0])
+def estimate_job(lane: Lane) -> dg.JobDefinition:
+    """The job that estimates a backfill of one chat."""
+
+    @dg.op(
+        name=lane.step("estimate"),
+        required_resource_keys={lane.zipchat_key, lane.warehouse_key},
+    )
+    def estimate(context: dg.OpExecutionContext, config: EstimateConfig) -> str:
+        """Estimate the cost of materializing everything for a range of days, in a few lines."""
+        return _estimate(context, config, lane)
+
+    @dg.job(
+        name=lane.named("estimate_job"),
+        executor_def=dg.in_process_executor,
+        description=(
+            "Estimates the cost of a backfill in requests and hours. Choose first and last in the"
+            " Launchpad. Nothing is stored. Takes at most four requests, or four dozen if the API"
+            " states no totals."
+        ),
+    )
+    def job() -> None:
+        estimate()
+
+    return job
+
+
+def _estimate(context: dg.OpExecutionContext, config: EstimateConfig, lane: Lane) -> str:
+    zipchat, tables = lane.zipchat(context), lane.warehouse(context)
+    start = lane.start_date
     today = datetime.now(ZoneInfo(tables.timezone)).date()
     first, last = _day(config.first, "first", start), _day(config.last, "last", today)
     if not start <= first <= last <= today:
@@ -89,16 +119,3 @@ def _day(text: str, name: str, default: date) -> date:
         raise dg.Failure(
             f"{name}: “{text}” is not a date. Write one such as 2026-01-31.", allow_retries=False
         ) from None
-
-
-@dg.job(
-    executor_def=dg.in_process_executor,
-    description=(
-        "Estimates the cost of a backfill in requests and hours. Choose first and last in the"
-        " Launchpad. Nothing is stored. Takes at most four requests, or four dozen if the API"
-        " states no totals."
-    ),
-)
-def estimate_job() -> None:
-    """The job's only op."""
-    estimate()

@@ -5,7 +5,6 @@ import time
 import dagster as dg
 from pydantic import Field
 
-from zipchat_dagster.partitions import daily
 from zipchat_dagster.resources import WarehouseResource
 
 
@@ -39,10 +38,12 @@ def maintain_job() -> None:
     maintain()
 
 
-maintain_schedule = dg.ScheduleDefinition(
-    name="maintain_schedule",
-    job=maintain_job,
-    cron_schedule="40 3 * * *",
-    execution_timezone=daily.timezone,
-    description="Runs maintain_job every night.",
-)
+def maintain_schedule(timezone: str) -> dg.ScheduleDefinition:
+    """The schedule of the job, at night in this zone."""
+    return dg.ScheduleDefinition(
+        name="maintain_schedule",
+        job=maintain_job,
+        cron_schedule="40 3 * * *",
+        execution_timezone=timezone,
+        description="Runs maintain_job every night.",
+    )

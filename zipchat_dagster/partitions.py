@@ -1,19 +1,10 @@
-"""Days: what a partition is, and whether a run is for the newest ones."""
+"""Whether a run is for the newest days."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-
-from zipchat_dagster.settings import load_settings
-
-_settings = load_settings()
-
-# Including today, so that hourly runs keep it fresh.
-daily = dg.DailyPartitionsDefinition(
-    start_date=str(_settings.start_date), timezone=_settings.timezone, end_offset=1
-)
 
 
 def is_live(context: dg.AssetExecutionContext) -> bool:

@@ -1,10 +1,11 @@
 """The job that publishes a read-only copy of the database, and the sensor that starts it."""
 
 import time
+from collections.abc import Sequence
 
 import dagster as dg
 
-from zipchat_dagster.jobs import sync_job
+from zipchat_dagster.lanes import AssetJob
 from zipchat_dagster.resources import WarehouseResource
 
 
@@ -41,12 +42,17 @@ def publish_job() -> None:
     publish()
 
 
-@dg.run_status_sensor(
-    run_status=dg.DagsterRunStatus.SUCCESS,
-    monitored_jobs=[sync_job],
-    request_job=publish_job,
-    description="Starts publish_job after each successful run of sync_job.",
-)
-def publish_sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest:
-    """A new copy after each sync."""
-    return dg.RunRequest(run_key=context.dagster_run.run_id)
+def publish_sensor(sync_jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
+    """The sensor that starts it after each successful run of these jobs."""
+
+    @dg.run_status_sensor(
+        name="publish_sensor",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=sync_jobs,
+        request_job=publish_job,
+        description="Starts publish_job after each successful sync.",
+    )
+    def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest:
+        return dg.RunRequest(run_key=context.dagster_run.run_id)
+
+    return sensor

@@ -56,6 +56,11 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         description="Key of the Backend API (zc-…): Settings > Integrations in Zipchat.",
     )
     chat_id: str = Field(description="The chat's number, as in its address in Zipchat.")
+    name: str = Field(default="", description="Its name in ZIPCHAT_CHATS, for error messages.")
+    api_key_env: str = Field(
+        default="ZIPCHAT_API_KEY",
+        description="The variable that holds the key, for error messages.",
+    )
     base_url: str = Field(
         default=BASE_URL, description="Where the API is. Plain HTTP is accepted for loopback only."
     )
@@ -91,7 +96,7 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
     def chat(self) -> int:
         """The chat's number. Fails the step if it is missing or malformed."""
         try:
-            return checked("ZIPCHAT_CHAT_ID", check_chat_id, self.chat_id)
+            return checked(self._names("chat_id"), check_chat_id, self.chat_id)
         except SettingError as error:
             raise _failure(str(error)) from None
 
@@ -113,13 +118,13 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         except ZipchatError as error:
             has_answered = client is not None and client.has_answered
             raise _failure(
-                f"{error}{_settings_to_check(error, has_answered)}",
+                f"{error}{self._settings_to_check(error, has_answered)}",
                 allow_retries=_may_pass(error, has_answered),
             ) from None
 
     def _new_client(self, log: logging.Logger, *, may_use_reserve: bool) -> ZipchatClient:
         return ZipchatClient(
-            api_key=checked("ZIPCHAT_API_KEY", check_api_key, self.api_key),
+            api_key=checked(self.api_key_env, check_api_key, self.api_key),
             chat_id=self.chat,
             base_url=self.base_url,
             budget=checked("ZIPCHAT_BUDGET_DATABASE", check_budget, self.budget_database or None),
@@ -127,6 +132,26 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
             reserve=0.0 if may_use_reserve else self.reserve,
             logger=log,
         )
+
+    def _settings_to_check(self, error: ZipchatError, has_answered: bool) -> str:
+        """The client's errors say what to check; this adds in which settings it is."""
+        match error:
+            case ChatNotFoundError():
+                return f" See {self._names('chat_id', 'base_url')}."
+            case UnauthorizedError():
+                return f" See {self.api_key_env}."
+            case UnexpectedStatusError():
+                return f" See {self._names('base_url')}."
+            case UnreachableError() | MalformedAnswerError() if not has_answered:
+                return f" See {self._names('base_url')}."
+            case _:
+                return ""
+
+    def _names(self, *settings: str) -> str:
+        """Where settings of this chat are, for error messages."""
+        if self.name:
+            return f"{' and '.join(settings)} of {self.name} in ZIPCHAT_CHATS"
+        return " and ".join(f"ZIPCHAT_{name.upper()}" for name in settings)
 
 
 class SandboxResource(ZipchatResource):
@@ -144,7 +169,7 @@ class SandboxResource(ZipchatResource):
 
     def _new_client(self, log: logging.Logger, *, may_use_reserve: bool) -> ZipchatClient:
         since = datetime.fromisoformat(self.start_date).replace(tzinfo=UTC)
-        chat = grow(seed=1, since=since, now=datetime.now(UTC), chat_id=self.chat)
+        chat = grow(seed=self.chat, since=since, now=datetime.now(UTC), chat_id=self.chat)
         transport = Sandbox(chat=chat, limit=None, pagination="meta").transport()
         return ZipchatClient(
             api_key=DEFAULT_KEY, chat_id=self.chat, transport=transport, logger=log
@@ -180,21 +205,6 @@ def _may_pass(error: ZipchatError, has_answered: bool) -> bool:
             return False
         case _:
             return has_answered
-
-
-def _settings_to_check(error: ZipchatError, has_answered: bool) -> str:
-    """The client's errors say what to check; this adds in which settings it is."""
-    match error:
-        case ChatNotFoundError():
-            return " See ZIPCHAT_CHAT_ID and ZIPCHAT_BASE_URL."
-        case UnauthorizedError():
-            return " See ZIPCHAT_API_KEY."
-        case UnexpectedStatusError():
-            return " See ZIPCHAT_BASE_URL."
-        case UnreachableError() | MalformedAnswerError() if not has_answered:
-            return " See ZIPCHAT_BASE_URL."
-        case _:
-            return ""
 
 
 class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers

@@ -19,9 +19,7 @@ from typing import Any
 import dagster as dg
 
 from zipchat_dagster.assets.common import LIVE
-from zipchat_dagster.jobs import checks_job, sync_job
-from zipchat_dagster.partitions import daily
-from zipchat_dagster.settings import load_settings
+from zipchat_dagster.lanes import AssetJob, Lane
 
 # A run logs every half minute while it reads (sync.PROGRESS_EVERY), and whenever it waits for the
 # rate limit. Deriving tables afterwards takes minutes at most.
@@ -35,43 +33,51 @@ UNFINISHED = [
 ]
 
 
-@dg.schedule(
-    job=sync_job,
-    cron_schedule="5 * * * *",
-    execution_timezone=daily.timezone,
-    description="Keeps today fresh: users, conversations, messages, escalations and metrics.",
-)
-def hourly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    return _catch_up(context, last=_day(context))
+def build_schedules(
+    lane: Lane, sync_job: AssetJob, checks_job: AssetJob
+) -> list[dg.ScheduleDefinition]:
+    """All schedules of one chat."""
 
-
-@dg.schedule(
-    job=sync_job,
-    cron_schedule="20 0 * * *",
-    execution_timezone=daily.timezone,
-    description=(
-        "Closes yesterday, and lists the conversations of the last days again (ZIPCHAT_RELIST_DAYS)"
-        " to find escalations that no message followed. Hourly runs do not see those."
-    ),
-)
-def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    relist = {"relist_days": load_settings().relist_days}
-    return _catch_up(
-        context,
-        last=_day(context) - timedelta(days=1),
-        run_config={"ops": {"raw_conversations": {"config": relist}}},
+    @dg.schedule(
+        name=lane.named("hourly_schedule"),
+        job=sync_job,
+        cron_schedule=lane.hourly,
+        execution_timezone=lane.timezone,
+        description="Keeps today fresh: users, conversations, messages, escalations and metrics.",
     )
+    def hourly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        return _catch_up(context, lane, last=_day(context))
 
+    @dg.schedule(
+        name=lane.named("daily_schedule"),
+        job=sync_job,
+        cron_schedule="20 0 * * *",
+        execution_timezone=lane.timezone,
+        description=(
+            "Closes yesterday, and lists the conversations of the last days again"
+            " (ZIPCHAT_RELIST_DAYS) to find escalations that no message followed. Hourly runs do"
+            " not see those."
+        ),
+    )
+    def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        relist = {"config": {"relist_days": lane.relist_days}}
+        return _catch_up(
+            context,
+            lane,
+            last=_day(context) - timedelta(days=1),
+            run_config={"ops": {lane.step("raw_conversations"): relist}},
+        )
 
-checks_schedule = dg.ScheduleDefinition(
-    name="checks_schedule",
-    job=checks_job,
-    cron_schedule="50 * * * *",
-    execution_timezone=daily.timezone,
-    description="Runs every check, whether or not the syncs run. A sync that stopped shows here.",
-)
-
-SCHEDULES = [hourly_schedule, daily_schedule, checks_schedule]
+    checks_schedule = dg.ScheduleDefinition(
+        name=lane.named("checks_schedule"),
+        job=checks_job,
+        cron_schedule="50 * * * *",
+        execution_timezone=lane.timezone,
+        description=(
+            "Runs every check, whether or not the syncs run. A sync that stopped shows here."
+        ),
+    )
+    return [hourly_schedule, daily_schedule, checks_schedule]
 
 
 def _day(context: dg.ScheduleEvaluationContext) -> date:
@@ -81,6 +87,7 @@ def _day(context: dg.ScheduleEvaluationContext) -> date:
 
 def _catch_up(
     context: dg.ScheduleEvaluationContext,
+    lane: Lane,
     *,
     last: date,
     run_config: Mapping[str, Any] | None = None,
@@ -88,7 +95,7 @@ def _catch_up(
     """A run from the newest day before `last` that has metrics (they may be from before that day
     ended) to `last`; of `last` alone if no day has any."""
     unfinished = context.instance.get_runs(
-        dg.RunsFilter(job_name=sync_job.name, statuses=UNFINISHED), limit=100
+        dg.RunsFilter(job_name=lane.named("sync_job"), statuses=UNFINISHED), limit=100
     )
     for run in unfinished:
         if "dagster/schedule_name" not in run.tags:
@@ -104,7 +111,7 @@ def _catch_up(
             " gone. What it had stored is kept, and the schedule goes on.",
         )
     end = last.isoformat()
-    finished = context.instance.get_materialized_partitions(dg.AssetKey("escalation_metrics"))
+    finished = context.instance.get_materialized_partitions(lane.key("escalation_metrics"))
     start = max((day for day in finished if day < end), default=end)
     return dg.RunRequest(
         run_config=run_config,

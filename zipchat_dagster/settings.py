@@ -24,6 +24,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from zipchat_dagster.client.errors import SettingError
@@ -45,6 +46,8 @@ from zipchat_dagster.warehouse.engine import LAKE, has_password, is_shared
 
 Api = Literal["real", "sandbox", "replay"]
 
+START_DATE: Final = date(2024, 1, 1)
+RELIST_DAYS: Final = 7
 TIMEZONE: Final = "UTC"
 RESERVE: Final = 0.25
 # Invented or replayed data does not get into the real database unless you ask for it.
@@ -128,12 +131,8 @@ Seconds = Annotated[
 ]
 
 
-class Settings(BaseModel):
-    """Every setting; docs/settings.md explains them.
-
-    A field's variable is its alias, or else `ZIPCHAT_` and the field's name in capitals. Its
-    description completes the error message “… is not …”.
-    """
+class ChatSettings(BaseModel):
+    """The settings of one chat. A field's description completes the error “… is not …”."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -141,15 +140,10 @@ class Settings(BaseModel):
         hide_input_in_errors=True,
     )
 
-    # Both are secrets and stay in the environment, where the resources read them.
+    # The key is a secret and stays in the environment, where the resource reads it.
     has_api_key: Annotated[bool, BeforeValidator(lambda text: bool(check_api_key(text)))] = Field(
         default=False, alias="ZIPCHAT_API_KEY"
     )
-    has_webhook_url: Annotated[
-        bool, BeforeValidator(lambda text: bool(check_webhook_url(text)))
-    ] = Field(default=False, alias="ZIPCHAT_WEBHOOK_URL")
-
-    api: Api = Field(default="real", description="one of real, sandbox and replay")
     chat_id: Annotated[int | None, BeforeValidator(check_chat_id)] = None
     base_url: Annotated[str, AfterValidator(check_base_url)] = BASE_URL
     concurrency: Annotated[int, AfterValidator(check_concurrency)] = Field(
@@ -158,26 +152,11 @@ class Settings(BaseModel):
     reserve: Annotated[float, AfterValidator(check_reserve)] = Field(
         default=RESERVE, description="a fraction such as 0.25"
     )
-
-    # The default of each depends on those above.
-    database: Annotated[Path | str, AfterValidator(_database)] = Field(
-        default=None, validate_default=True
-    )
-    data_path: Annotated[str, AfterValidator(_data_path)] | None = Field(
-        default=None, validate_default=True
-    )
-    replay_database: File | None = Field(default=None, validate_default=True)
-    budget_database: Budget = Field(default=None, validate_default=True)
-    published_database: Database | None = None
-
     start_date: Annotated[date, BeforeValidator(_day)] = Field(
-        default=date(2024, 1, 1), description="a day such as 2026-01-31"
-    )
-    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
-        default=TIMEZONE, description="a time zone's IANA name, such as Europe/Berlin"
+        default=START_DATE, description="a day such as 2026-01-31"
     )
     relist_days: int = Field(
-        default=7, ge=0, le=365, description="a whole number of days from 0 to 365"
+        default=RELIST_DAYS, ge=0, le=365, description="a whole number of days from 0 to 365"
     )
     business_hours: Annotated[str, AfterValidator(_business_hours)] = Field(
         default="", description="a list of hours such as mon-fri 09:00-17:00, sat 10:00-14:00"
@@ -188,6 +167,34 @@ class Settings(BaseModel):
     quiet_hours: int = Field(
         default=QUIET_HOURS, ge=1, le=720, description="a whole number of hours from 1 to 720"
     )
+
+
+class Settings(ChatSettings):
+    """Every setting: those of the chat, and those that all chats share. docs/settings.md explains
+    them. A field's variable is its alias, or else `ZIPCHAT_` and the field's name in capitals.
+    """
+
+    # Its address is a secret, as the key is.
+    has_webhook_url: Annotated[
+        bool, BeforeValidator(lambda text: bool(check_webhook_url(text)))
+    ] = Field(default=False, alias="ZIPCHAT_WEBHOOK_URL")
+
+    api: Api = Field(default="real", description="one of real, sandbox and replay")
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        default=TIMEZONE, description="a time zone's IANA name, such as Europe/Berlin"
+    )
+
+    chats: File | None = None
+    # The default of each depends on those above.
+    database: Annotated[Path | str, AfterValidator(_database)] = Field(
+        default=None, validate_default=True
+    )
+    data_path: Annotated[str, AfterValidator(_data_path)] | None = Field(
+        default=None, validate_default=True
+    )
+    replay_database: File | None = Field(default=None, validate_default=True)
+    budget_database: Budget = Field(default=None, validate_default=True)
+    published_database: Database | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -264,9 +271,15 @@ def load_settings() -> Settings:
 
 def _sentence(error: ErrorDetails) -> str:
     """What is wrong with one setting, after the name of its variable."""
-    name, problem = error["loc"][0], error.get("ctx", {}).get("error")
+    name = error["loc"][0]
     (field,) = (f for n, f in Settings.model_fields.items() if name in (n, f.alias))
-    if not isinstance(problem, SettingError):
-        return f"{field.alias}: {shown(error['input'])} is not {field.description}."
-    text = str(problem)
+    text = explained(error, field)
     return text if text.startswith(str(field.alias)) else f"{field.alias}: {text}"
+
+
+def explained(error: ErrorDetails, field: FieldInfo) -> str:
+    """What is wrong with the value of a field."""
+    problem = error.get("ctx", {}).get("error")
+    if isinstance(problem, SettingError):
+        return str(problem)
+    return f"{shown(error['input'])} is not {field.description}."

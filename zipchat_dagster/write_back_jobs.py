@@ -6,14 +6,14 @@ Nothing repeats these jobs automatically: neither their op nor their run is retr
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import dagster as dg
 from pydantic import Field
 
 from zipchat_dagster.assets.common import URGENT, cost
 from zipchat_dagster.client import ZipchatError
-from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse.attempts import Attempts
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.write_back import (
@@ -34,6 +34,9 @@ class ConversationConfig(dg.Config):
         default=False,
         description="Check everything and report what would be done. Nothing is written.",
     )
+
+
+C = TypeVar("C", bound=ConversationConfig)
 
 
 class TakeOverConfig(ConversationConfig):
@@ -74,79 +77,38 @@ class SendReplyConfig(ReplyConfig):
     )
 
 
-def _op(function: Callable[..., None]) -> dg.OpDefinition:
-    """An op that is never retried. It is in no pool, because somebody waits for it."""
-    return dg.op(out=dg.Out(dg.Nothing), retry_policy=dg.RetryPolicy(max_retries=0))(function)
+def _take_over(config: TakeOverConfig) -> Orders:
+    return Orders(config.conversation_id, take_over_by=config.assignee_id)
 
 
-@_op
-def take_over(
-    context: dg.OpExecutionContext,
-    config: TakeOverConfig,
-    zipchat: ZipchatResource,
-    warehouse: WarehouseResource,
-) -> None:
-    """Take a conversation over from the AI."""
-    orders = Orders(config.conversation_id, take_over_by=config.assignee_id)
-    _carry_out(orders, context, config, zipchat, warehouse)
+def _hand_back(config: ConversationConfig) -> Orders:
+    return Orders(config.conversation_id, hand_back=True)
 
 
-@_op
-def hand_back(
-    context: dg.OpExecutionContext,
-    config: ConversationConfig,
-    zipchat: ZipchatResource,
-    warehouse: WarehouseResource,
-) -> None:
-    """Hand a conversation back to the AI and unassign it."""
-    orders = Orders(config.conversation_id, hand_back=True)
-    _carry_out(orders, context, config, zipchat, warehouse)
-
-
-@_op
-def send_reply(
-    context: dg.OpExecutionContext,
-    config: SendReplyConfig,
-    zipchat: ZipchatResource,
-    warehouse: WarehouseResource,
-) -> None:
-    """Send a message to the customer of a conversation that a person has."""
-    orders = Orders(
+def _send_reply(config: SendReplyConfig) -> Orders:
+    return Orders(
         config.conversation_id,
         take_over_by=config.sender_id if config.take_over else None,
         reply=Reply(config.sender_id, config.message),
         send_again=config.send_again,
     )
-    _carry_out(orders, context, config, zipchat, warehouse)
 
 
-@_op
-def take_over_reply_hand_back(
-    context: dg.OpExecutionContext,
-    config: ReplyConfig,
-    zipchat: ZipchatResource,
-    warehouse: WarehouseResource,
-) -> None:
-    """Take a conversation over, send one message, and hand it back to the AI."""
-    orders = Orders(
+def _take_over_reply_hand_back(config: ReplyConfig) -> Orders:
+    return Orders(
         config.conversation_id,
         take_over_by=config.sender_id,
         reply=Reply(config.sender_id, config.message),
         hand_back=True,
         send_again=config.send_again,
     )
-    _carry_out(orders, context, config, zipchat, warehouse)
 
 
 def _carry_out(
-    orders: Orders,
-    context: dg.OpExecutionContext,
-    config: ConversationConfig,
-    zipchat: ZipchatResource,
-    warehouse: WarehouseResource,
+    orders: Orders, context: dg.OpExecutionContext, config: ConversationConfig, lane: Lane
 ) -> None:
     """Check, write and store. Any failure ends the run with one description, without a retry."""
-    tables = warehouse.warehouse
+    zipchat, tables = lane.zipchat(context), lane.warehouse(context)
     with zipchat.client(context) as client:
         attempts = Attempts(
             tables,
@@ -206,9 +168,30 @@ def _failure_text(failure: ZipchatError | None, done: list[str], unstored: str) 
     return " ".join(parts)
 
 
-def _job(op: dg.OpDefinition, *, description: str) -> dg.JobDefinition:
+def _job(
+    lane: Lane,
+    name: str,
+    config_type: type[C],
+    orders_of: Callable[[C], Orders],
+    *,
+    description: str,
+) -> dg.JobDefinition:
+    # Never retried. In no pool, because somebody waits for it.
+    @dg.op(
+        name=lane.step(name.removesuffix("_job")),
+        description=description,
+        out=dg.Out(dg.Nothing),
+        required_resource_keys={lane.zipchat_key, lane.warehouse_key},
+        retry_policy=dg.RetryPolicy(max_retries=0),
+    )
+    def op(
+        context: dg.OpExecutionContext,
+        config: config_type,  # type: ignore[valid-type]  # Dagster reads the class at run time
+    ) -> None:
+        _carry_out(orders_of(config), context, config, lane)
+
     @dg.job(
-        name=f"{op.name}_job",
+        name=lane.named(name),
         executor_def=dg.in_process_executor,
         # Overrides the instance's run retries: a failed write is for people to look at.
         tags={"dagster/max_retries": "0", "dagster/priority": URGENT},
@@ -227,31 +210,42 @@ SENDING: Final = (
     " conversation within a day, unless send_again is set."
 )
 
-take_over_job: Final = _job(
-    take_over,
-    description="Take a conversation over from the AI: manual mode, assigned to a user.",
-)
-hand_back_job: Final = _job(
-    hand_back, description="Hand a conversation back to the AI, and unassign it."
-)
-send_reply_job: Final = _job(
-    send_reply,
-    description=(
-        "Send a message to the customer of a conversation that a person has. With take_over, take"
-        f" it over first.{SENDING}"
-    ),
-)
-take_over_reply_hand_back_job: Final = _job(
-    take_over_reply_hand_back,
-    description=(
-        "Take a conversation over, send its customer a message, and hand it back to the AI."
-        f"{SENDING}"
-    ),
-)
 
-WRITE_BACK_JOBS: Final = [
-    take_over_job,
-    hand_back_job,
-    send_reply_job,
-    take_over_reply_hand_back_job,
-]
+def write_back_jobs(lane: Lane) -> list[dg.JobDefinition]:
+    """All jobs that write to one chat."""
+    return [
+        _job(
+            lane,
+            "take_over_job",
+            TakeOverConfig,
+            _take_over,
+            description="Take a conversation over from the AI: manual mode, assigned to a user.",
+        ),
+        _job(
+            lane,
+            "hand_back_job",
+            ConversationConfig,
+            _hand_back,
+            description="Hand a conversation back to the AI, and unassign it.",
+        ),
+        _job(
+            lane,
+            "send_reply_job",
+            SendReplyConfig,
+            _send_reply,
+            description=(
+                "Send a message to the customer of a conversation that a person has. With"
+                f" take_over, take it over first.{SENDING}"
+            ),
+        ),
+        _job(
+            lane,
+            "take_over_reply_hand_back_job",
+            ReplyConfig,
+            _take_over_reply_hand_back,
+            description=(
+                "Take a conversation over, send its customer a message, and hand it back to the"
+                f" AI.{SENDING}"
+            ),
+        ),
+    ]

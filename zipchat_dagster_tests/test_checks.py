@@ -14,19 +14,17 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import duckdb
 import pytest
 from dagster._core.test_utils import freeze_time
 
-from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.assets.common import API_POOL, FRESHNESS
-from zipchat_dagster.assets.escalation_report import escalation_report
-from zipchat_dagster.checks import CHECKS, RULES, activity, history
+from zipchat_dagster.checks import RULES, activity, history
 from zipchat_dagster.checks.fields import Drift, Seen, drift
 from zipchat_dagster.checks.history import History, history_of
-from zipchat_dagster.checks.history import midnight as midnight_of
 from zipchat_dagster.checks.recency import (
     absent_days,
     every_day_was_materialized,
@@ -34,15 +32,15 @@ from zipchat_dagster.checks.recency import (
     today_is_up_to_date,
 )
 from zipchat_dagster.checks.rules import Verdict, judged
-from zipchat_dagster.jobs import sync_job
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Request, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW
+from zipchat_dagster_tests.single import ASSETS, CHECKS, LANE, SYNC_JOB
 
 DAYS = 21
 # Drawing the report takes longer than all the rest, and nothing here looks at it.
-TABLES = [asset for asset in ASSETS if asset is not escalation_report]
+TABLES = [asset for asset in ASSETS if asset.op.name != "escalation_report"]
 DAILY = [dg.AssetKey(name) for name in ("raw_conversations", "raw_messages", "escalation_metrics")]
 PERSONAL = ("full_name", "email", "phone_number")
 
@@ -453,11 +451,11 @@ def failing(built: Built) -> dict[str, Verdict]:
     history = History(NOW, span, {today: NOW})
     tables = Warehouse(built.path)
     found = {}
-    for asset, rules in RULES.values():
-        for rule, verdict in zip(rules, judged(asset, rules, tables, 1, history), strict=True):
+    for table, rules in RULES.values():
+        for rule, verdict in zip(rules, judged(table, rules, tables, 1, history), strict=True):
             if not verdict.passed:
                 severity = verdict.severity or rule.severity
-                found[f"{asset.key.path[-1]}.{rule.name}"] = replace(verdict, severity=severity)
+                found[f"{table}.{rule.name}"] = replace(verdict, severity=severity)
     return found
 
 
@@ -624,7 +622,7 @@ def test_jobs_of_the_assets_run_the_checks() -> None:
     defs = dg.Definitions(
         assets=ASSETS,
         asset_checks=CHECKS,
-        jobs=[sync_job],
+        jobs=[SYNC_JOB],
         resources={
             name: dg.ResourceDefinition.none_resource()
             for name in ("zipchat", "warehouse", "metric_settings")
@@ -693,15 +691,15 @@ def test_a_conversation_that_cannot_be_read_stops_no_metrics_and_is_named(
 
 def test_the_check_that_asks_the_api_asks_once(built: Built) -> None:
     before = built.sandbox.stats()["requests"]
-    outcome = built.run(dg.AssetSelection.checks(activity.newest_activity_is_stored))
+    outcome = built.run(dg.AssetSelection.checks(activity.newest_activity_is_stored(LANE)))
     assert built.sandbox.stats()["requests"] == before + 1
     assert outcome.metadata(ACTIVITY)["lag_seconds"] == 0
-    assert activity.newest_activity_is_stored.op.pool == API_POOL
+    assert activity.newest_activity_is_stored(LANE).op.pool == API_POOL
 
 
 def test_an_api_that_cannot_be_asked_is_a_warning_and_ends_no_run(built: Built) -> None:
     outcome = replace(built, key="zc-another").run(
-        dg.AssetSelection.checks(activity.newest_activity_is_stored)
+        dg.AssetSelection.checks(activity.newest_activity_is_stored(LANE))
     )
     assert outcome.result.success
     assert outcome.failed == {ACTIVITY: "WARN"}
@@ -775,7 +773,7 @@ class Days:
 
     def history(self, *, at: str) -> History:
         self.turn_clock(at)
-        return history_of(self.instance, self.asset)
+        return history_of(self.instance, self.asset, LANE.timezone)
 
     def turn_clock(self, at: str) -> None:
         self.monkeypatch.setattr(history, "current_time", lambda: moment(at))
@@ -789,7 +787,7 @@ class Days:
 def moment(text: str) -> datetime:
     """A wall-clock time in the zone of the partitions."""
     local = datetime.fromisoformat(text)
-    return midnight_of(local.date()) + timedelta(hours=local.hour, minutes=local.minute)
+    return local.replace(tzinfo=ZoneInfo(LANE.timezone))
 
 
 @pytest.fixture(params=DAILY, ids=lambda asset: asset.path[-1])

@@ -20,6 +20,7 @@ from zipchat_dagster.resources import MetricSettings, WarehouseResource, Zipchat
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, midnight, thorough
+from zipchat_dagster_tests.single import LANE
 
 PROJECT = Path(__file__).resolve().parent.parent
 FIRST = f"{NOW - timedelta(days=6):%Y-%m-%d}"
@@ -145,7 +146,7 @@ def test_derived_tables_need_no_api(project: Project) -> None:
     project.sync(since=midnight(NOW - timedelta(days=6)))
     path = project.warehouse.path
     result = dg.materialize(
-        [facts, leads, escalation_metrics],
+        [factory(LANE) for factory in (facts, leads, escalation_metrics)],
         partition_key=LAST,
         resources={
             "zipchat": ZipchatResource(chat_id="1", base_url="http://127.0.0.1:9/api"),

@@ -21,6 +21,7 @@ from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import Request, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, midnight
+from zipchat_dagster_tests.single import LANE
 from zipchat_dagster_tests.test_definitions import environment
 
 # How close an estimate comes depends on the chat, which depends on the time: here, always the same.
@@ -241,7 +242,7 @@ def run_job(project: Project, **days: str) -> dict[str, Any]:
     """The metadata of a run of `estimate_job`."""
     with serve(project.sandbox) as url:
         job = dg.Definitions(
-            jobs=[estimate_job],
+            jobs=[estimate_job(LANE)],
             resources={
                 "zipchat": ZipchatResource(
                     api_key=project.sandbox.key,

@@ -16,6 +16,7 @@ from zipchat_dagster.warehouse import Warehouse, schema_tables
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.export import export_tables
 from zipchat_dagster_tests.conftest import Open, Project
+from zipchat_dagster_tests.single import SYNC_JOB
 
 
 def rows(source: str) -> list[tuple[Any, ...]]:
@@ -92,4 +93,4 @@ def test_the_job_puts_them_beside_the_database(project: Project) -> None:
     folder = path.with_name(f"{path.stem}_export")
     assert metadata["path"].value == str(folder)
     assert metadata["rows of users"].value == len(stored(project.warehouse, "users")) > 0
-    assert export_sensor.default_status == dg.DefaultSensorStatus.STOPPED
+    assert export_sensor([SYNC_JOB]).default_status == dg.DefaultSensorStatus.STOPPED

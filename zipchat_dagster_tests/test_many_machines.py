@@ -133,8 +133,8 @@ def test_machines_that_write_at_once_leave_what_one_leaves_in_a_file(
         project = Project(sandbox, tables)
         project.sync(since=SINCE, refresh=True)
         project.assert_tables_agree()
-        rebuild_facts(tables, now=NOW, rules=Rules())
-        rebuild_leads(tables)
+        rebuild_facts(tables, chat_id=1, now=NOW, rules=Rules())
+        rebuild_leads(tables, chat_id=1)
         rebuild_metrics(tables, chat_id=1, days=DAYS, now=NOW, rules=Rules())
     warehouse.maintain()
     for table, columns in SAME.items():

@@ -40,8 +40,8 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("synced") / "warehouse.duckdb"
     warehouse = Warehouse(path, timezone=ZONE)
     Project(a_sandbox(), warehouse).sync(since=SINCE)
-    rebuild_facts(warehouse, now=NOW, rules=Rules())
-    rebuild_leads(warehouse)
+    rebuild_facts(warehouse, chat_id=1, now=NOW, rules=Rules())
+    rebuild_leads(warehouse, chat_id=1)
     rebuild_metrics(warehouse, chat_id=1, days=[f"{NOW:%Y-%m-%d}"], now=NOW, rules=Rules())
     return path
 

@@ -11,7 +11,8 @@ import duckdb
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from zipchat_dagster.publish import publish_job, publish_sensor
+from zipchat_dagster.publish import publish_job
+from zipchat_dagster.publish import publish_sensor as build_sensor
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.engine import WarehouseError
@@ -101,6 +102,7 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
         do_nothing()
 
     jobs = {name: nothing.to_job(name) for name in ("sync_job", "other_job")}
+    publish_sensor = build_sensor([jobs["sync_job"]])
     resource = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"))
     everything = dg.Definitions(
         jobs=[*jobs.values(), publish_job],

@@ -41,8 +41,8 @@ def build(path: Path) -> Warehouse:
     since = midnight(NOW) - timedelta(days=DAYS)
     project.sync(since=since, until=midnight(NOW) + timedelta(days=1), concurrency=64)
     days = [f"{since + timedelta(days=n):%Y-%m-%d}" for n in range(DAYS + 1)]
-    rebuild_facts(warehouse, now=NOW, rules=RULES)
-    rebuild_leads(warehouse)
+    rebuild_facts(warehouse, chat_id=1, now=NOW, rules=RULES)
+    rebuild_leads(warehouse, chat_id=1)
     rebuild_metrics(warehouse, chat_id=1, days=days, now=NOW, rules=RULES)
     return warehouse
 

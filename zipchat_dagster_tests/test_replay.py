@@ -91,8 +91,8 @@ def table(project: Project, name: str, *, leaving: tuple[str, ...] = ("observed_
 
 def derive_all(project: Project) -> None:
     rules = derive.Rules()
-    derive.rebuild_facts(project.warehouse, now=NOW, rules=rules)
-    derive.rebuild_leads(project.warehouse)
+    derive.rebuild_facts(project.warehouse, chat_id=1, now=NOW, rules=rules)
+    derive.rebuild_leads(project.warehouse, chat_id=1)
     days = [f"{day:%Y-%m-%d}" for day in pd.date_range(SINCE, UNTIL, inclusive="left")]
     derive.rebuild_metrics(project.warehouse, chat_id=1, days=days, now=NOW, rules=rules)
 

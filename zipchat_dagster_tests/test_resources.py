@@ -8,7 +8,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.assets.common import API_RETRIES
 from zipchat_dagster.client import BudgetDownError, ZipchatClient
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
@@ -16,6 +15,7 @@ from zipchat_dagster.sandbox import DEFAULT_KEY, Fault, Sandbox, generate, serve
 from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Clock
+from zipchat_dagster_tests.single import ASSETS
 
 
 @pytest.fixture

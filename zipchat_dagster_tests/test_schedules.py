@@ -9,32 +9,36 @@ from random import Random
 from typing import Any
 
 import dagster as dg
-import pytest
 from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 
-from zipchat_dagster import schedules
-from zipchat_dagster.assets import ASSETS
-from zipchat_dagster.checks import CHECKS
-from zipchat_dagster.jobs import sync_job
+from zipchat_dagster.jobs import checks_job
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.notify import Notifier
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
-from zipchat_dagster.schedules import SCHEDULES, daily_schedule, hourly_schedule
-from zipchat_dagster.settings import Settings
+from zipchat_dagster.schedules import build_schedules
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, midnight
+from zipchat_dagster_tests.single import ASSETS, CHECKS, LANE, SYNC_JOB
 
 FIRST = f"{NOW - timedelta(days=6):%Y-%m-%d}"
 LAST = f"{NOW:%Y-%m-%d}"
 WEEK = timedelta(days=7)
 
 
+def schedules(lane: Lane = LANE) -> list[dg.ScheduleDefinition]:
+    return build_schedules(lane, SYNC_JOB, checks_job(LANE, CHECKS))
+
+
+hourly_schedule, daily_schedule, checks_schedule = schedules()
+
+
 def definitions(folder: Path, url: str) -> dg.Definitions:
     return dg.Definitions(
         assets=ASSETS,
         asset_checks=CHECKS,
-        jobs=[sync_job],
-        schedules=SCHEDULES,
+        jobs=[SYNC_JOB],
+        schedules=schedules(),
         resources={
             "zipchat": ZipchatResource(
                 api_key=DEFAULT_KEY,
@@ -99,7 +103,7 @@ def test_a_tick_fills_the_gap_since_the_newest_finished_day() -> None:
         assert requested_days(evaluate(instance, daily_schedule)) == (FIRST, yesterday)
 
 
-def test_the_daily_run_lists_the_last_days_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_daily_run_lists_the_last_days_again() -> None:
     def config(schedule: dg.ScheduleDefinition) -> Mapping[str, Any]:
         (request,) = evaluate(instance, schedule).run_requests or []
         dg.validate_run_config(EMPTY.resolve_job_def("sync_job"), request.run_config)
@@ -111,9 +115,7 @@ def test_the_daily_run_lists_the_last_days_again(monkeypatch: pytest.MonkeyPatch
     with dg.instance_for_test() as instance:
         assert config(daily_schedule) == relist(7)
         assert config(hourly_schedule) == {}
-        thirty = Settings.from_environment({"ZIPCHAT_RELIST_DAYS": "30"})
-        monkeypatch.setattr(schedules, "load_settings", lambda: thirty)
-        assert config(daily_schedule) == relist(30)
+        assert config(schedules(Lane(relist_days=30))[1]) == relist(30)
 
 
 def test_one_tick_catches_up_after_a_week_without_runs(tmp_path: Path) -> None:

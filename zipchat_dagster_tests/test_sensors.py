@@ -14,7 +14,6 @@ import dagster as dg
 import pytest
 
 from zipchat_dagster import notify, sensors
-from zipchat_dagster.assets.raw_messages import raw_messages
 from zipchat_dagster.checks.content import NO_CONVERSATION_WAS_SKIPPED
 from zipchat_dagster.checks.rules import checks_of
 from zipchat_dagster.client import NotFoundError, SettingError
@@ -26,6 +25,7 @@ from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster_tests.conftest import NOW, Project
+from zipchat_dagster_tests.single import LANE
 
 E_MAIL = "ada.sample@example.com"
 TEXT = "The zip of the jacket broke."
@@ -441,7 +441,7 @@ def test_a_conversation_that_cannot_be_read_is_reported(
     sandbox.add_fault(Fault("500", endpoint="show", conversation_id=broken, times=None))
     Project(sandbox, warehouse).sync()
     check = checks_of(
-        raw_messages.get_asset_spec(), [NO_CONVERSATION_WAS_SKIPPED], name="raw_messages_checks"
+        LANE, "raw_messages", [NO_CONVERSATION_WAS_SKIPPED], name="raw_messages_checks"
     )
     definitions = dg.Definitions(
         asset_checks=[check],

@@ -13,8 +13,9 @@ import pytest
 from zipchat_dagster.resources import ReplayResource, WarehouseResource
 from zipchat_dagster.sandbox import Sandbox, generate, grow, serve
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.write_back_jobs import hand_back_job
+from zipchat_dagster.write_back_jobs import write_back_jobs
 from zipchat_dagster_tests.conftest import NOW, Project, midnight
+from zipchat_dagster_tests.single import LANE
 from zipchat_dagster_tests.test_definitions import environment, materialize
 
 FIRST, LAST = f"{NOW - timedelta(days=3):%Y-%m-%d}", f"{NOW:%Y-%m-%d}"
@@ -124,7 +125,7 @@ def test_writing_back_into_a_replay_is_refused(tmp_path: Path, project: Project)
     chat.assign(conversation_id, next(iter(chat.users)), at=NOW)
     project.sync(since=midnight(NOW - timedelta(days=30)), until=UNTIL)
     job = dg.Definitions(
-        jobs=[hand_back_job],
+        jobs=write_back_jobs(LANE),
         resources={
             "zipchat": ReplayResource(chat_id="1", replay_database=str(project.warehouse.path)),
             "warehouse": WarehouseResource(database=str(tmp_path / "target.duckdb")),

@@ -20,8 +20,9 @@ from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Fault, Lead, Request, San
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.attempts import Attempts
 from zipchat_dagster.write_back import Reply
-from zipchat_dagster.write_back_jobs import WRITE_BACK_JOBS
+from zipchat_dagster.write_back_jobs import write_back_jobs
 from zipchat_dagster_tests.conftest import Clock, Project
+from zipchat_dagster_tests.single import LANE
 
 TEXT = "Hello <Ada> & friends,\n\nyour parcel 4711 is found."
 E_MAIL = "ada.sample@example.com"
@@ -154,7 +155,7 @@ def job_of(name: str, path: str, base_url: str) -> dg.JobDefinition:
         ),
         "warehouse": WarehouseResource(database=f"{path}/warehouse.duckdb"),
     }
-    return dg.Definitions(jobs=WRITE_BACK_JOBS, resources=resources).resolve_job_def(name)
+    return dg.Definitions(jobs=write_back_jobs(LANE), resources=resources).resolve_job_def(name)
 
 
 @pytest.fixture(scope="module")
@@ -571,7 +572,7 @@ def test_an_assignment_that_keeps_failing_ends_the_run(desk: Desk) -> None:
 
 
 def test_nothing_repeats_these_jobs_automatically() -> None:
-    for job in WRITE_BACK_JOBS:
+    for job in write_back_jobs(LANE):
         assert job.tags["dagster/max_retries"] == "0"
         (node,) = job.nodes
         assert node.definition.retry_policy.max_retries == 0  # type: ignore[attr-defined]

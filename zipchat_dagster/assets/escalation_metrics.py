@@ -16,11 +16,7 @@ from zipchat_dagster.assets.common import (
 )
 from zipchat_dagster.assets.facts import DerivedConfig
 from zipchat_dagster.assets.lineage import column_lineage
-from zipchat_dagster.assets.raw_conversations import raw_conversations
-from zipchat_dagster.assets.raw_messages import raw_messages
-from zipchat_dagster.assets.users import users
-from zipchat_dagster.partitions import daily
-from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse import Warehouse, summaries
 from zipchat_dagster.warehouse.derive import rebuild_facts, rebuild_metrics
 
@@ -43,64 +39,72 @@ Cost: no request.""",
 }
 
 
-@dg.multi_asset(
-    name="escalation_metrics",
-    specs=[
-        dg.AssetSpec(
-            table,
-            description=description,
-            group_name=METRICS,
-            kinds={"duckdb", "sql"},
-            owners=OWNERS,
-            freshness_policy=FRESHNESS,
-            metadata=table_metadata(table),
-            # Not the facts: an asset without partitions in between would split a backfill into
-            # runs.
-            deps=[users, raw_conversations, raw_messages],
-        )
-        for table, description in DESCRIPTIONS.items()
-    ],
-    pool=DATABASE_POOL,
-    partitions_def=daily,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    can_subset=True,
-)
-def escalation_metrics(
-    context: dg.AssetExecutionContext,
-    config: DerivedConfig,
-    zipchat: ZipchatResource,
-    warehouse: WarehouseResource,
-    metric_settings: MetricSettings,
-) -> Iterator[dg.MaterializeResult]:
-    """Computes both tables, whichever of them are selected, for the days of the run and for older
-    days that have changed."""
-    tables = warehouse.warehouse
-    days = window_days(context)
-    now, rules = datetime.now(UTC), metric_settings.rules(tables.timezone)
-    rebuild_facts(tables, now=now, rules=rules, from_scratch=config.from_scratch)
-    written = rebuild_metrics(
-        tables,
-        chat_id=zipchat.chat,
-        days=days,
-        now=now,
-        rules=rules,
-        from_scratch=config.from_scratch,
+def escalation_metrics(lane: Lane) -> dg.AssetsDefinition:
+    """Both tables of one chat, in one step."""
+
+    @dg.multi_asset(
+        name=lane.step("escalation_metrics"),
+        specs=[
+            dg.AssetSpec(
+                lane.key(table),
+                description=description,
+                group_name=lane.named(METRICS),
+                kinds={"duckdb", "sql"},
+                owners=OWNERS,
+                freshness_policy=FRESHNESS,
+                metadata=table_metadata(table),
+                # Not the facts: an asset without partitions in between would split a backfill into
+                # runs.
+                deps=[lane.key(name) for name in ("users", "raw_conversations", "raw_messages")],
+            )
+            for table, description in DESCRIPTIONS.items()
+        ],
+        pool=DATABASE_POOL,
+        required_resource_keys=lane.resource_keys,
+        partitions_def=lane.daily,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
     )
-    restated = sorted(set(written) - set(days))
-    for day in restated:
-        context.log.info(f"The metrics of {day} changed and were stored again.")
-    for table in sorted(key.to_user_string() for key in context.selected_asset_keys):
-        found = _partition_metadata(tables, table, sorted(written), chat_id=zipchat.chat)
-        for day in days:
-            context.add_asset_metadata(found[day], asset_key=table, partition_key=day)
+    def escalation_metrics(
+        context: dg.AssetExecutionContext, config: DerivedConfig
+    ) -> Iterator[dg.MaterializeResult]:
+        """Computes both tables, whichever of them are selected, for the days of the run and for
+        older days that have changed."""
+        chat_id, tables = lane.zipchat(context).chat, lane.warehouse(context)
+        days = window_days(context)
+        now, rules = datetime.now(UTC), lane.metric_settings(context).rules(tables.timezone)
+        rebuild_facts(
+            tables, chat_id=chat_id, now=now, rules=rules, from_scratch=config.from_scratch
+        )
+        written = rebuild_metrics(
+            tables,
+            chat_id=chat_id,
+            days=days,
+            now=now,
+            rules=rules,
+            from_scratch=config.from_scratch,
+        )
+        restated = sorted(set(written) - set(days))
         for day in restated:
-            numbers = {"restated": True, **found[day]}
-            context.log_event(dg.AssetMaterialization(table, partition=day, metadata=numbers))
-        metadata: dict[str, Any] = {"days_restated": len(restated), **column_lineage(table)}
-        if table == "escalation_metrics":
-            preview = summaries.metrics_table(tables, chat_id=zipchat.chat)
-            metadata["preview"] = dg.MetadataValue.md(f"```\n{preview}\n```")
-        yield dg.MaterializeResult(asset_key=table, metadata=metadata)
+            context.log.info(f"The metrics of {day} changed and were stored again.")
+        for table in sorted(key.path[-1] for key in context.selected_asset_keys):
+            key = lane.key(table)
+            found = _partition_metadata(tables, table, sorted(written), chat_id=chat_id)
+            for day in days:
+                context.add_asset_metadata(found[day], asset_key=key, partition_key=day)
+            for day in restated:
+                numbers = {"restated": True, **found[day]}
+                context.log_event(dg.AssetMaterialization(key, partition=day, metadata=numbers))
+            metadata: dict[str, Any] = {
+                "days_restated": len(restated),
+                **column_lineage(table, key=lane.key),
+            }
+            if table == "escalation_metrics":
+                preview = summaries.metrics_table(tables, chat_id=chat_id)
+                metadata["preview"] = dg.MetadataValue.md(f"```\n{preview}\n```")
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+
+    return escalation_metrics
 
 
 def _partition_metadata(

@@ -9,11 +9,9 @@ import dagster as dg
 from pydantic import Field
 
 from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWNERS
-from zipchat_dagster.assets.escalation_metrics import escalation_metrics
-from zipchat_dagster.assets.facts import facts
-from zipchat_dagster.assets.users import users
-from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.derive import FACTS
 
 
 class ReportConfig(dg.Config):
@@ -31,65 +29,72 @@ class ReportConfig(dg.Config):
     )
 
 
-@dg.asset(
-    group_name=METRICS,
-    kinds={"html", "javascript"},
-    owners=OWNERS,
-    pool=DATABASE_POOL,
-    freshness_policy=FRESHNESS,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    deps=[users, facts, escalation_metrics],
-)
-def escalation_report(
-    context: dg.AssetExecutionContext,
-    config: ReportConfig,
-    zipchat: ZipchatResource,
-    warehouse: WarehouseResource,
-    metric_settings: MetricSettings,
-) -> dg.MaterializeResult:
-    """One HTML file that needs no network: who waits now, volume and escalation rate, response and
-    resolution times, hours of the week, backlog, AI beside people, channels and agents, for ranges,
-    channels and agents chosen in the page. Each figure lists its conversations. A banner says so if
-    the data is not from Zipchat.
+def escalation_report(lane: Lane) -> dg.AssetsDefinition:
+    """The report of one chat."""
 
-    Cost: no request.
-    """
-    # Imported here because it is slow, and every start of the code location would pay for it.
-    from zipchat_dagster.report import build_report
+    @dg.asset(
+        key=lane.key("escalation_report"),
+        group_name=lane.named(METRICS),
+        kinds={"html", "javascript"},
+        owners=OWNERS,
+        pool=DATABASE_POOL,
+        required_resource_keys=lane.resource_keys,
+        freshness_policy=FRESHNESS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[lane.key(name) for name in ("users", *FACTS, "escalation_metrics")],
+    )
+    def escalation_report(
+        context: dg.AssetExecutionContext, config: ReportConfig
+    ) -> dg.MaterializeResult:
+        """One HTML file that needs no network: who waits now, volume and escalation rate, response
+        and resolution times, hours of the week, backlog, AI beside people, channels and agents, for
+        ranges, channels and agents chosen in the page. Each figure lists its conversations. A
+        banner says so if the data is not from Zipchat.
 
-    tables = warehouse.warehouse
-    now = datetime.now(UTC)
-    first, last = _range(config, tables, zipchat.chat, now)
-    report = build_report(
-        tables,
-        chat_id=zipchat.chat,
-        first=first,
-        last=last,
-        now=now,
-        target_seconds=metric_settings.response_target_seconds,
-        quiet_hours=metric_settings.quiet_hours,
-        business_hours=metric_settings.business_hours,
-        # Plain http is for this machine only, and replay and the sandbox name themselves.
-        source="" if zipchat.source.startswith("https://") else zipchat.source,
-    )
-    path = Path(config.path or tables.path.with_name(f"{tables.path.stem}_report.html"))
-    written = path.with_suffix(".tmp")
-    written.write_text(report.html, encoding="utf-8")
-    written.replace(path)
-    context.log.info(f"The report of {first} to {last} is in {path}.")
-    image = base64.b64encode(report.png).decode()
-    return dg.MaterializeResult(
-        metadata={
-            # Not a link: browsers open no file from the page of a server.
-            "report": dg.MetadataValue.path(str(path)),
-            "chart": dg.MetadataValue.md(
-                f"![escalations, first response and backlog by day](data:image/png;base64,{image})"
-            ),
-            "first": str(first),
-            "last": str(last),
-            **{name: value for name, value in report.summary.items() if value is not None},
-        }
-    )
+        Cost: no request.
+        """
+        # Imported here because it is slow, and every start of the code location would pay for it.
+        from zipchat_dagster.report import build_report
+
+        zipchat, tables = lane.zipchat(context), lane.warehouse(context)
+        metric_settings = lane.metric_settings(context)
+        now = datetime.now(UTC)
+        first, last = _range(config, tables, zipchat.chat, now)
+        report = build_report(
+            tables,
+            chat_id=zipchat.chat,
+            first=first,
+            last=last,
+            now=now,
+            target_seconds=metric_settings.response_target_seconds,
+            quiet_hours=metric_settings.quiet_hours,
+            business_hours=metric_settings.business_hours,
+            # Plain http is for this machine only, and replay and the sandbox name themselves.
+            source="" if zipchat.source.startswith("https://") else zipchat.source,
+        )
+        path = Path(
+            config.path or tables.path.with_name(f"{tables.path.stem}_{lane.named('report')}.html")
+        )
+        written = path.with_suffix(".tmp")
+        written.write_text(report.html, encoding="utf-8")
+        written.replace(path)
+        context.log.info(f"The report of {first} to {last} is in {path}.")
+        image = base64.b64encode(report.png).decode()
+        return dg.MaterializeResult(
+            metadata={
+                # Not a link: browsers open no file from the page of a server.
+                "report": dg.MetadataValue.path(str(path)),
+                "chart": dg.MetadataValue.md(
+                    "![escalations, first response and backlog by day]"
+                    f"(data:image/png;base64,{image})"
+                ),
+                "first": str(first),
+                "last": str(last),
+                **{name: value for name, value in report.summary.items() if value is not None},
+            }
+        )
+
+    return escalation_report
 
 
 def _range(

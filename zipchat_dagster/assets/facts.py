@@ -16,9 +16,7 @@ from zipchat_dagster.assets.common import (
     table_metadata,
 )
 from zipchat_dagster.assets.lineage import column_lineage
-from zipchat_dagster.assets.raw_conversations import raw_conversations
-from zipchat_dagster.assets.raw_messages import raw_messages
-from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse.derive import rebuild_facts
 
 DESCRIPTIONS: Final = {
@@ -58,46 +56,50 @@ class DerivedConfig(dg.Config):
     )
 
 
-@dg.multi_asset(
-    specs=[
-        dg.AssetSpec(
-            name,
-            group_name=METRICS,
-            kinds={"duckdb", "sql"},
-            owners=OWNERS,
-            freshness_policy=FRESHNESS,
-            metadata=table_metadata(name),
-            deps=[raw_conversations, raw_messages],
-            description=f"{description}\n\n{_TOGETHER}",
-        )
-        for name, description in DESCRIPTIONS.items()
-    ],
-    can_subset=True,
-    pool=DATABASE_POOL,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-)
-def facts(
-    context: dg.AssetExecutionContext,
-    config: DerivedConfig,
-    zipchat: ZipchatResource,
-    warehouse: WarehouseResource,
-    metric_settings: MetricSettings,
-) -> Iterator[dg.MaterializeResult]:
-    """Derives all four tables, whichever of them are selected."""
-    tables = warehouse.warehouse
-    counts = rebuild_facts(
-        tables,
-        now=datetime.now(UTC),
-        rules=metric_settings.rules(tables.timezone),
-        from_scratch=config.from_scratch,
-    )
-    for name, count in counts.items():
-        if dg.AssetKey(name) in context.selected_asset_keys:
-            yield dg.MaterializeResult(
-                asset_key=name,
-                metadata={
-                    "dagster/row_count": count,
-                    **column_lineage(name),
-                    **preview(tables, name, chat_id=zipchat.chat),
-                },
+def facts(lane: Lane) -> dg.AssetsDefinition:
+    """The facts of one chat, in one step."""
+
+    @dg.multi_asset(
+        name=lane.step("facts"),
+        specs=[
+            dg.AssetSpec(
+                lane.key(name),
+                group_name=lane.named(METRICS),
+                kinds={"duckdb", "sql"},
+                owners=OWNERS,
+                freshness_policy=FRESHNESS,
+                metadata=table_metadata(name),
+                deps=[lane.key("raw_conversations"), lane.key("raw_messages")],
+                description=f"{description}\n\n{_TOGETHER}",
             )
+            for name, description in DESCRIPTIONS.items()
+        ],
+        can_subset=True,
+        pool=DATABASE_POOL,
+        required_resource_keys=lane.resource_keys,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def facts(
+        context: dg.AssetExecutionContext, config: DerivedConfig
+    ) -> Iterator[dg.MaterializeResult]:
+        """Derives all four tables, whichever of them are selected."""
+        chat_id, tables = lane.zipchat(context).chat, lane.warehouse(context)
+        counts = rebuild_facts(
+            tables,
+            chat_id=chat_id,
+            now=datetime.now(UTC),
+            rules=lane.metric_settings(context).rules(tables.timezone),
+            from_scratch=config.from_scratch,
+        )
+        for name, count in counts.items():
+            if lane.key(name) in context.selected_asset_keys:
+                yield dg.MaterializeResult(
+                    asset_key=lane.key(name),
+                    metadata={
+                        "dagster/row_count": count,
+                        **column_lineage(name, key=lane.key),
+                        **preview(tables, name, chat_id=chat_id),
+                    },
+                )
+
+    return facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import dagster as dg
@@ -177,14 +178,20 @@ SOURCES: Final[dict[str, dict[str, str]]] = {
 }
 
 
-def column_lineage(table: str) -> dict[str, dg.TableColumnLineage]:
-    """Metadata of a materialization: the columns of the raw tables behind each of its own."""
+def column_lineage(
+    table: str, *, key: Callable[[str], dg.AssetKey]
+) -> dict[str, dg.TableColumnLineage]:
+    """Metadata of a materialization: the columns of the raw tables behind each of its own.
+
+    Args:
+        key: gives the asset key of a table.
+    """
     return {
         "dagster/column_lineage": dg.TableColumnLineage(
             {
                 column: [
                     dg.TableColumnDep(
-                        asset_key=source.split(".")[0], column_name=source.split(".")[1]
+                        asset_key=key(source.split(".")[0]), column_name=source.split(".")[1]
                     )
                     for source in sources.split()
                 ]

@@ -18,8 +18,8 @@ from zipchat_dagster.assets.common import (
     table_metadata,
     window_days,
 )
-from zipchat_dagster.partitions import daily, is_live
-from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.lanes import Lane
+from zipchat_dagster.partitions import is_live
 from zipchat_dagster.sync import sync_conversations
 from zipchat_dagster.warehouse import summaries
 from zipchat_dagster.warehouse.tables import sql_version
@@ -47,67 +47,73 @@ class ConversationsConfig(SyncConfig):
     )
 
 
-@dg.asset(
-    group_name=RAW,
-    kinds={"api", "duckdb"},
-    owners=OWNERS,
-    freshness_policy=FRESHNESS,
-    pool=API_POOL,
-    retry_policy=API_RETRIES,
-    metadata=table_metadata("raw_conversations"),
-    code_version=sql_version(
-        "type_conversations", "merge_conversations", "add_conversation_history"
-    ),
-    partitions_def=daily,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    deps=["users"],
-)
-def raw_conversations(
-    context: dg.AssetExecutionContext,
-    config: ConversationsConfig,
-    zipchat: ZipchatResource,
-    warehouse: WarehouseResource,
-) -> dg.MaterializeResult:
-    """Conversations **created** on the partition's day, each once, in its newest observed state.
+def raw_conversations(lane: Lane) -> dg.AssetsDefinition:
+    """The conversations of one chat."""
 
-    A run lists everything active since the start of its first day and stores all of it, including
-    what was created before. Afterwards the table holds every conversation created in the range and
-    every one active since its start. What an earlier run has listed is not listed again.
+    @dg.asset(
+        key=lane.key("raw_conversations"),
+        group_name=lane.named(RAW),
+        kinds={"api", "duckdb"},
+        owners=OWNERS,
+        freshness_policy=FRESHNESS,
+        pool=lane.own(API_POOL),
+        required_resource_keys={lane.zipchat_key, lane.warehouse_key},
+        retry_policy=API_RETRIES,
+        metadata=table_metadata("raw_conversations"),
+        code_version=sql_version(
+            "type_conversations", "merge_conversations", "add_conversation_history"
+        ),
+        partitions_def=lane.daily,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[lane.key("users")],
+    )
+    def raw_conversations(
+        context: dg.AssetExecutionContext, config: ConversationsConfig
+    ) -> dg.MaterializeResult:
+        """Conversations **created** on the partition's day, each once, in its newest observed
+        state.
 
-    A run of today also re-reads open escalations and conversations in manual mode, because a
-    resolution or a hand-back changes nothing that the list can be filtered by: young ones every
-    time, older ones less often.
+        A run lists everything active since the start of its first day and stores all of it,
+        including what was created before. Afterwards the table holds every conversation created in
+        the range and every one active since its start. What an earlier run has listed is not listed
+        again.
 
-    Cost: about 1.2 requests per 100 conversations active since then; one if nothing changed.
-    """
-    tables = warehouse.warehouse
-    with zipchat.client(context) as client:
-        result = sync_conversations(
-            client,
-            tables,
-            since=context.partition_time_window.start,
-            refresh=config.refresh,
-            log=context.log,
-            most_states=config.most_states if is_live(context) else 0,
-            relist_since=client.server_time() - timedelta(days=config.relist_days)
-            if config.relist_days
-            else None,
-        )
-        counts = summaries.partition_counts(
-            tables, "raw_conversations", window_days(context), chat_id=zipchat.chat
-        )
-        add_partition_metadata(context, counts)
-        return dg.MaterializeResult(
-            metadata={
-                "conversations_listed": result.conversations,
-                "conversations_missing": len(result.missing),
-                "states_read": result.states_read,
-                "requests_for_states": result.requests_for_states,
-                "listed_since": result.since.isoformat(),
-                "complete_as_of": result.as_of.isoformat(),
-                "days_in_run": len(window_days(context)),
-                "source": zipchat.source,
-                **cost(client),
-                **preview(tables, "raw_conversations", chat_id=zipchat.chat),
-            }
-        )
+        A run of today also re-reads open escalations and conversations in manual mode, because a
+        resolution or a hand-back changes nothing that the list can be filtered by: young ones every
+        time, older ones less often.
+
+        Cost: about 1.2 requests per 100 conversations active since then; one if nothing changed.
+        """
+        zipchat, tables = lane.zipchat(context), lane.warehouse(context)
+        with zipchat.client(context) as client:
+            result = sync_conversations(
+                client,
+                tables,
+                since=context.partition_time_window.start,
+                refresh=config.refresh,
+                log=context.log,
+                most_states=config.most_states if is_live(context) else 0,
+                relist_since=client.server_time() - timedelta(days=config.relist_days)
+                if config.relist_days
+                else None,
+            )
+            counts = summaries.partition_counts(
+                tables, "raw_conversations", window_days(context), chat_id=zipchat.chat
+            )
+            add_partition_metadata(context, counts)
+            return dg.MaterializeResult(
+                metadata={
+                    "conversations_listed": result.conversations,
+                    "conversations_missing": len(result.missing),
+                    "states_read": result.states_read,
+                    "requests_for_states": result.requests_for_states,
+                    "listed_since": result.since.isoformat(),
+                    "complete_as_of": result.as_of.isoformat(),
+                    "days_in_run": len(window_days(context)),
+                    "source": zipchat.source,
+                    **cost(client),
+                    **preview(tables, "raw_conversations", chat_id=zipchat.chat),
+                }
+            )
+
+    return raw_conversations

@@ -17,9 +17,8 @@ from zipchat_dagster.assets.common import (
     table_metadata,
     window_days,
 )
-from zipchat_dagster.assets.raw_conversations import raw_conversations
-from zipchat_dagster.partitions import daily, is_live
-from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.lanes import Lane
+from zipchat_dagster.partitions import is_live
 from zipchat_dagster.sync import sync_messages
 from zipchat_dagster.warehouse import summaries
 from zipchat_dagster.warehouse.tables import sql_version
@@ -28,77 +27,81 @@ LONG_RUN = 60.0  # seconds, after which finished days are reported before the ru
 MOST_RETRIED = 30  # conversations of other days, which failed before, that a run of today retries
 
 
-@dg.asset(
-    group_name=RAW,
-    kinds={"api", "duckdb"},
-    owners=OWNERS,
-    freshness_policy=FRESHNESS,
-    pool=API_POOL,
-    retry_policy=API_RETRIES,
-    metadata=table_metadata("raw_messages"),
-    code_version=sql_version("merge_messages", "merge_message_coverage"),
-    partitions_def=daily,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    deps=[raw_conversations],
-)
-def raw_messages(
-    context: dg.AssetExecutionContext,
-    config: SyncConfig,
-    zipchat: ZipchatResource,
-    warehouse: WarehouseResource,
-) -> dg.MaterializeResult:
-    """Messages **created** on the partition's day.
+def raw_messages(lane: Lane) -> dg.AssetsDefinition:
+    """The messages of one chat."""
 
-    Reads the messages of each stored conversation that can have some in the range and whose
-    stored messages do not reach its newest one. They are committed in batches of about 1,000
-    rows or a second, whichever is first, so a killed run loses at most a batch, and a long one
-    reports its days as they are done.
+    @dg.asset(
+        key=lane.key("raw_messages"),
+        group_name=lane.named(RAW),
+        kinds={"api", "duckdb"},
+        owners=OWNERS,
+        freshness_policy=FRESHNESS,
+        pool=lane.own(API_POOL),
+        required_resource_keys={lane.zipchat_key, lane.warehouse_key},
+        retry_policy=API_RETRIES,
+        metadata=table_metadata("raw_messages"),
+        code_version=sql_version("merge_messages", "merge_message_coverage"),
+        partitions_def=lane.daily,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[lane.key("raw_conversations")],
+    )
+    def raw_messages(context: dg.AssetExecutionContext, config: SyncConfig) -> dg.MaterializeResult:
+        """Messages **created** on the partition's day.
 
-    A conversation that cannot be read stops nothing: `conversations_failed` counts it, the check
-    `no_conversation_was_skipped` names it, and the next run of today tries again.
+        Reads the messages of each stored conversation that can have some in the range and whose
+        stored messages do not reach its newest one. They are committed in batches of about 1,000
+        rows or a second, whichever is first, so a killed run loses at most a batch, and a long one
+        reports its days as they are done.
 
-    Cost: one request per conversation with new messages (more where it has over 200 new ones).
-    """
-    window = context.partition_time_window
-    tables = warehouse.warehouse
-    days = window_days(context)
-    began_at = time.monotonic()
+        A conversation that cannot be read stops nothing: `conversations_failed` counts it, the
+        check `no_conversation_was_skipped` names it, and the next run of today tries again.
 
-    def on_day(day: str) -> None:
-        # The run's own event comes at its end; a long run that dies has reported its days.
-        if len(days) > 1 and time.monotonic() - began_at > LONG_RUN:
-            context.log.info(f"All messages of {day} are stored.")
-            counts = summaries.partition_counts(
-                tables, "raw_messages", [day], chat_id=zipchat.chat
-            ).get(day, {})
-            context.log_event(
-                dg.AssetMaterialization(context.asset_key, partition=day, metadata=counts)
+        Cost: one request per conversation with new messages (more where it has over 200 new
+        ones).
+        """
+        window = context.partition_time_window
+        zipchat, tables = lane.zipchat(context), lane.warehouse(context)
+        days = window_days(context)
+        began_at = time.monotonic()
+
+        def on_day(day: str) -> None:
+            # The run's own event comes at its end; a long run that dies has reported its days.
+            if len(days) > 1 and time.monotonic() - began_at > LONG_RUN:
+                context.log.info(f"All messages of {day} are stored.")
+                counts = summaries.partition_counts(
+                    tables, "raw_messages", [day], chat_id=zipchat.chat
+                ).get(day, {})
+                context.log_event(
+                    dg.AssetMaterialization(context.asset_key, partition=day, metadata=counts)
+                )
+
+        with zipchat.client(context) as client:
+            result = sync_messages(
+                client,
+                tables,
+                since=window.start,
+                until=window.end,
+                days=days,
+                refresh=config.refresh,
+                log=context.log,
+                most_retried=MOST_RETRIED if is_live(context) else 0,
+                on_day=on_day,
+            )
+            add_partition_metadata(
+                context,
+                summaries.partition_counts(tables, "raw_messages", days, chat_id=zipchat.chat),
+            )
+            return dg.MaterializeResult(
+                metadata={
+                    "conversations_read": result.conversations,
+                    "messages_read": result.messages,
+                    "conversations_missing": len(result.missing),
+                    "conversations_failed": len(result.failures),
+                    "days_in_run": len(days),
+                    "source": zipchat.source,
+                    **cost(client),
+                    **preview(tables, "raw_messages", chat_id=zipchat.chat),
+                }
             )
 
-    with zipchat.client(context) as client:
-        result = sync_messages(
-            client,
-            tables,
-            since=window.start,
-            until=window.end,
-            days=days,
-            refresh=config.refresh,
-            log=context.log,
-            most_retried=MOST_RETRIED if is_live(context) else 0,
-            on_day=on_day,
-        )
-        add_partition_metadata(
-            context, summaries.partition_counts(tables, "raw_messages", days, chat_id=zipchat.chat)
-        )
-        return dg.MaterializeResult(
-            metadata={
-                "conversations_read": result.conversations,
-                "messages_read": result.messages,
-                "conversations_missing": len(result.missing),
-                "conversations_failed": len(result.failures),
-                "days_in_run": len(days),
-                "source": zipchat.source,
-                **cost(client),
-                **preview(tables, "raw_messages", chat_id=zipchat.chat),
-            }
-        )
+    return raw_messages

@@ -1,5 +1,7 @@
 """`users`: who can be assigned to conversations."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from zipchat_dagster.assets.common import (
@@ -12,38 +14,63 @@ from zipchat_dagster.assets.common import (
     preview,
     table_metadata,
 )
-from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.sync import sync_users
+from zipchat_dagster.warehouse import store
 from zipchat_dagster.warehouse.tables import sql_version
 
 
-@dg.asset(
-    group_name=RAW,
-    kinds={"api", "duckdb"},
-    owners=OWNERS,
-    freshness_policy=FRESHNESS,
-    pool=API_POOL,
-    retry_policy=API_RETRIES,
-    metadata=table_metadata("users"),
-    code_version=sql_version("merge_users", "retire_users"),
-    # A range from the command line needs the policy on every selected asset.
-    backfill_policy=dg.BackfillPolicy.single_run(),
-)
-def users(
-    context: dg.AssetExecutionContext, zipchat: ZipchatResource, warehouse: WarehouseResource
-) -> dg.MaterializeResult:
-    """The users who can be assigned to this chat's conversations: one row each, kept with
-    `is_current = false` when the API no longer shows them.
+def users(lane: Lane) -> dg.AssetsDefinition:
+    """The users of one chat."""
 
-    Cost: one request per 100 users.
-    """
-    with zipchat.client(context) as client:
-        count = sync_users(client, warehouse.warehouse)
-        return dg.MaterializeResult(
-            metadata={
-                "dagster/row_count": count,
-                "source": zipchat.source,
-                **cost(client),
-                **preview(warehouse.warehouse, "users", chat_id=zipchat.chat),
-            }
+    @dg.asset(
+        key=lane.key("users"),
+        group_name=lane.named(RAW),
+        kinds={"api", "duckdb"},
+        owners=OWNERS,
+        freshness_policy=FRESHNESS,
+        pool=lane.own(API_POOL),
+        required_resource_keys={lane.zipchat_key, lane.warehouse_key},
+        retry_policy=API_RETRIES,
+        metadata=table_metadata("users"),
+        code_version=sql_version("merge_users", "retire_users"),
+        # A range from the command line needs the policy on every selected asset.
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def users(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """The users who can be assigned to this chat's conversations: one row each, kept with
+        `is_current = false` when the API no longer shows them.
+
+        Cost: one request per 100 users.
+        """
+        zipchat, warehouse = lane.zipchat(context), lane.warehouse(context)
+        _store_chats(context, lane)
+        with zipchat.client(context) as client:
+            count = sync_users(client, warehouse)
+            return dg.MaterializeResult(
+                metadata={
+                    "dagster/row_count": count,
+                    "source": zipchat.source,
+                    **cost(client),
+                    **preview(warehouse, "users", chat_id=zipchat.chat),
+                }
+            )
+
+    return users
+
+
+def _store_chats(context: dg.AssetExecutionContext, lane: Lane) -> None:
+    """Bring the table `chats` up to date, even if the API then refuses the key."""
+    chat_id = lane.zipchat(context).chat
+    with lane.warehouse(context).transaction() as transaction:
+        removed = store.store_chats(
+            transaction,
+            lane.chats or {chat_id: lane.name or str(chat_id)},
+            now=datetime.now(UTC),
+            is_complete=lane.chats is not None,
+        )
+    for removed_id, name in removed:
+        context.log.warning(
+            f"{name} (chat {removed_id}) is no longer in ZIPCHAT_CHATS. Its rows stay in the"
+            " tables, and nothing syncs them."
         )

@@ -12,24 +12,15 @@ blocks the raw tables: data that does not arrive cannot be checked.
 
 import dagster as dg
 
-from zipchat_dagster.assets.escalation_metrics import escalation_metrics
-from zipchat_dagster.assets.facts import facts
-from zipchat_dagster.assets.leads import leads
-from zipchat_dagster.assets.raw_conversations import raw_conversations
-from zipchat_dagster.assets.raw_messages import raw_messages
-from zipchat_dagster.assets.users import users
 from zipchat_dagster.checks import content, fields, recency
 from zipchat_dagster.checks.activity import newest_activity_is_stored
-from zipchat_dagster.checks.rules import Checked, Rule, checks_of
+from zipchat_dagster.checks.rules import Rule, checks_of
+from zipchat_dagster.lanes import Lane
 
-_TABLES = {
-    spec.key.to_user_string(): spec for asset in (facts, escalation_metrics) for spec in asset.specs
-}
-
-# The steps by name: an asset and the rules that run after it.
-RULES: dict[str, tuple[Checked, list[Rule]]] = {
+# The steps by name: a table and the rules that run after its asset.
+RULES: dict[str, tuple[str, list[Rule]]] = {
     "users_checks": (
-        users,
+        "users",
         [
             content.KEYS_ARE_UNIQUE,
             content.every_record_has_an_id("user"),
@@ -38,7 +29,7 @@ RULES: dict[str, tuple[Checked, list[Rule]]] = {
         ],
     ),
     "raw_conversations_checks": (
-        raw_conversations,
+        "raw_conversations",
         [
             content.KEYS_ARE_UNIQUE,
             content.every_record_has_an_id("conversation"),
@@ -53,9 +44,9 @@ RULES: dict[str, tuple[Checked, list[Rule]]] = {
         ],
     ),
     # A step of its own: the derived tables wait for it, and for no other check.
-    "raw_messages_keys_check": (raw_messages, [content.MESSAGE_KEYS_ARE_UNIQUE]),
+    "raw_messages_keys_check": ("raw_messages", [content.MESSAGE_KEYS_ARE_UNIQUE]),
     "raw_messages_checks": (
-        raw_messages,
+        "raw_messages",
         [
             content.every_record_has_an_id("message"),
             content.EVERY_MESSAGE_HAS_ITS_CONVERSATION,
@@ -71,7 +62,7 @@ RULES: dict[str, tuple[Checked, list[Rule]]] = {
         ],
     ),
     "escalations_checks": (
-        _TABLES["escalations"],
+        "escalations",
         [
             content.KEYS_ARE_UNIQUE,
             content.ESCALATION_TIMES_ARE_IN_ORDER,
@@ -79,29 +70,29 @@ RULES: dict[str, tuple[Checked, list[Rule]]] = {
         ],
     ),
     "customer_turns_checks": (
-        _TABLES["customer_turns"],
+        "customer_turns",
         [
             content.KEYS_ARE_UNIQUE,
             content.TURN_TIMES_ARE_IN_ORDER,
         ],
     ),
     "sla_events_checks": (
-        _TABLES["sla_events"],
+        "sla_events",
         [
             content.KEYS_ARE_UNIQUE,
             content.EVERY_ESCALATION_HAS_ITS_EVENTS,
         ],
     ),
     "conversation_facts_checks": (
-        _TABLES["conversation_facts"],
+        "conversation_facts",
         [
             content.KEYS_ARE_UNIQUE,
             content.EVERY_CONVERSATION_HAS_ITS_FACTS,
         ],
     ),
-    "leads_checks": (leads, [content.KEYS_ARE_UNIQUE]),
+    "leads_checks": ("leads", [content.KEYS_ARE_UNIQUE]),
     "escalation_metrics_checks": (
-        _TABLES["escalation_metrics"],
+        "escalation_metrics",
         [
             content.KEYS_ARE_UNIQUE,
             recency.TODAY_IS_UP_TO_DATE,
@@ -109,14 +100,15 @@ RULES: dict[str, tuple[Checked, list[Rule]]] = {
         ],
     ),
     "activity_by_hour_checks": (
-        _TABLES["activity_by_hour"],
+        "activity_by_hour",
         [content.KEYS_ARE_UNIQUE, content.HOURS_ADD_UP_TO_THEIR_DAY],
     ),
 }
 
-CHECKS: list[dg.AssetChecksDefinition] = [
-    *(checks_of(asset, rules, name=name) for name, (asset, rules) in RULES.items()),
-    newest_activity_is_stored,
-]
 
-__all__ = ["CHECKS", "RULES"]
+def build_checks(lane: Lane) -> list[dg.AssetChecksDefinition]:
+    """All checks of one chat."""
+    return [
+        *(checks_of(lane, table, rules, name=name) for name, (table, rules) in RULES.items()),
+        newest_activity_is_stored(lane),
+    ]

@@ -6,40 +6,48 @@ from typing import Any, Final
 import dagster as dg
 
 from zipchat_dagster.assets.common import API_POOL
-from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.checks.rules import NAMED_AT_MOST, WARN, Verdict, looking_at, result
 from zipchat_dagster.client.client import LARGEST_PAGE
-from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse.store import time_of
 
 LONGEST_LAG: Final = timedelta(hours=2)
 
 
-@dg.asset_check(
-    asset=raw_conversations,
-    pool=API_POOL,
-    description=(
-        "No activity that the API shows has waited for more than 2 hours to be stored. Costs one"
-        " request. If it fails, either no sync runs or the syncs miss something: materialize"
-        " raw_conversations for today, with `refresh` if the failure persists."
-    ),
-)
-def newest_activity_is_stored(
-    context: dg.AssetCheckExecutionContext, zipchat: ZipchatResource, warehouse: WarehouseResource
-) -> dg.AssetCheckResult:
-    """Compare the newest stored activity with one page of what the API shows since then."""
-    with looking_at(warehouse.warehouse) as transaction:
-        ((newest_at, listed_since),) = transaction.execute("check_newest", chat_id=zipchat.chat)
-    since = newest_at or listed_since
-    try:
-        with zipchat.client(context) as client:
-            listing = client.list_conversations(since=since)
-            rows, observed_at = next(iter(listing))
-            verdict = judge(rows, newest_at=since, observed_at=observed_at, total=listing.total)
-    except dg.Failure as failure:
-        # The run itself brought data and should not fail.
-        verdict = Verdict(False, f"The API could not be reached: {failure.description}")
-    return result(verdict, WARN, asset=raw_conversations, name="newest_activity_is_stored")
+def newest_activity_is_stored(lane: Lane) -> dg.AssetChecksDefinition:
+    """The check of one chat."""
+
+    asset = lane.key("raw_conversations")
+
+    @dg.asset_check(
+        asset=asset,
+        pool=lane.own(API_POOL),
+        required_resource_keys={lane.zipchat_key, lane.warehouse_key},
+        description=(
+            "No activity that the API shows has waited for more than 2 hours to be stored. Costs"
+            " one request. If it fails, either no sync runs or the syncs miss something:"
+            " materialize raw_conversations for today, with `refresh` if the failure persists."
+        ),
+    )
+    def newest_activity_is_stored(
+        context: dg.AssetCheckExecutionContext,
+    ) -> dg.AssetCheckResult:
+        """Compare the newest stored activity with one page of what the API shows since then."""
+        zipchat, tables = lane.zipchat(context), lane.warehouse(context)
+        with looking_at(tables) as transaction:
+            ((newest_at, listed_since),) = transaction.execute("check_newest", chat_id=zipchat.chat)
+        since = newest_at or listed_since
+        try:
+            with zipchat.client(context) as client:
+                listing = client.list_conversations(since=since)
+                rows, observed_at = next(iter(listing))
+                verdict = judge(rows, newest_at=since, observed_at=observed_at, total=listing.total)
+        except dg.Failure as failure:
+            # The run itself brought data and should not fail.
+            verdict = Verdict(False, f"The API could not be reached: {failure.description}")
+        return result(verdict, WARN, asset=asset, name="newest_activity_is_stored")
+
+    return newest_activity_is_stored
 
 
 def judge(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from zipchat_dagster.partitions import daily
+from zipchat_dagster.settings import TIMEZONE
 
 
 def current_time() -> datetime:
@@ -25,27 +25,33 @@ class History:
         at: when this was read.
         days: every day that was ever materialized.
         newest: when today and yesterday were last materialized, if they were.
+        timezone: the zone of the days.
     """
 
     at: datetime
     days: frozenset[date] = frozenset()
     newest: Mapping[date, datetime] = field(default_factory=dict)
+    timezone: str = TIMEZONE
 
     @property
     def local(self) -> datetime:
         """`at` in the zone of the partitions."""
-        return self.at.astimezone(ZoneInfo(daily.timezone))
+        return self.at.astimezone(ZoneInfo(self.timezone))
 
     @property
     def today(self) -> date:
         return self.local.date()
 
+    def midnight(self, day: date) -> datetime:
+        """The moment at which a partition begins."""
+        return datetime.combine(day, time(), ZoneInfo(self.timezone))
 
-def history_of(instance: dg.DagsterInstance, asset: dg.AssetKey) -> History:
-    """The history of an asset with the partitions `daily`, read from the instance."""
+
+def history_of(instance: dg.DagsterInstance, asset: dg.AssetKey, timezone: str) -> History:
+    """The history of an asset, read from the instance."""
     at = current_time()
     keys = instance.get_materialized_partitions(asset)
-    history = History(at, frozenset(map(date.fromisoformat, keys)))
+    history = History(at, frozenset(map(date.fromisoformat, keys)), timezone=timezone)
     newest = {}
     for day in {history.today, history.today - timedelta(days=1)} & history.days:
         # For this very day: the newest materialization of any day may belong to a backfill.
@@ -54,9 +60,4 @@ def history_of(instance: dg.DagsterInstance, asset: dg.AssetKey) -> History:
         ).records
         for record in records:
             newest[day] = datetime.fromtimestamp(record.timestamp, UTC)
-    return History(at, history.days, newest)
-
-
-def midnight(day: date) -> datetime:
-    """The moment at which a partition begins."""
-    return datetime.combine(day, time(), ZoneInfo(daily.timezone))
+    return replace(history, newest=newest)

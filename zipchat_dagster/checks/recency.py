@@ -13,7 +13,7 @@ from typing import Final
 
 import dagster as dg
 
-from zipchat_dagster.checks.history import History, midnight
+from zipchat_dagster.checks.history import History
 from zipchat_dagster.checks.rules import (
     ERROR,
     NAMED_AT_MOST,
@@ -121,10 +121,10 @@ def _judge_closed_days(evidence: Evidence) -> Verdict:
     history = evidence.history
     if not history.days:
         return Verdict(True, "No day has been materialized yet.", {"offenders": 0})
-    closed = midnight((history.local - SETTLED).date())
+    closed = history.midnight((history.local - SETTLED).date())
     rows = evidence.rows(
         "check_closed_days",
-        first=midnight(min(history.days)),
+        first=history.midnight(min(history.days)),
         closed=closed,
         timezone=evidence.timezone,
         most=NAMED_AT_MOST,

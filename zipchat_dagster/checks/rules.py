@@ -8,16 +8,13 @@ from typing import Any, Final
 
 import dagster as dg
 
-from zipchat_dagster.checks.history import History, current_time, history_of
-from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.checks.history import History, history_of
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse import Transaction, Warehouse
 
 NAMED_AT_MOST: Final = 20  # offenders that a result names; the count says how many there are
 WARN: Final = dg.AssetCheckSeverity.WARN
 ERROR: Final = dg.AssetCheckSeverity.ERROR
-
-
-Checked = dg.AssetsDefinition | dg.AssetSpec  # a spec, where one step materializes several assets
 
 
 @dataclass(frozen=True)
@@ -68,32 +65,29 @@ class Rule:
     is_blocking: bool = False
 
 
-def checks_of(asset: Checked, rules: Sequence[Rule], *, name: str) -> dg.AssetChecksDefinition:
+def checks_of(
+    lane: Lane, table: str, rules: Sequence[Rule], *, name: str
+) -> dg.AssetChecksDefinition:
     """The rules of one asset as one step, so that the database is opened once."""
+    asset = lane.key(table)
 
     @dg.multi_asset_check(
-        name=name,
+        name=lane.step(name),
         specs=[
             dg.AssetCheckSpec(
-                rule.name, asset=asset.key, description=rule.description, blocking=rule.is_blocking
+                rule.name, asset=asset, description=rule.description, blocking=rule.is_blocking
             )
             for rule in rules
         ],
         can_subset=True,
+        required_resource_keys={lane.zipchat_key, lane.warehouse_key},
     )
-    def run(
-        context: dg.AssetCheckExecutionContext,
-        zipchat: ZipchatResource,
-        warehouse: WarehouseResource,
-    ) -> Iterator[dg.AssetCheckResult]:
-        history = (
-            history_of(context.instance, asset.key)
-            if asset.partitions_def is not None
-            else History(current_time())
-        )
+    def run(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        chat_id, tables = lane.zipchat(context).chat, lane.warehouse(context)
+        history = history_of(context.instance, asset, lane.timezone)
         names = {check.name for check in context.selected_asset_check_keys}
         selected = [rule for rule in rules if rule.name in names]
-        verdicts = judged(asset, selected, warehouse.warehouse, zipchat.chat, history)
+        verdicts = judged(table, selected, tables, chat_id, history)
         for rule, verdict in zip(selected, verdicts, strict=True):
             yield result(verdict, rule.severity, asset=asset, name=rule.name)
 
@@ -101,24 +95,24 @@ def checks_of(asset: Checked, rules: Sequence[Rule], *, name: str) -> dg.AssetCh
 
 
 def judged(
-    asset: Checked,
+    table: str,
     rules: Sequence[Rule],
     tables: Warehouse,
     chat_id: int,
     history: History,
 ) -> list[Verdict]:
-    """The verdict of each rule on the chat's rows in the asset's table."""
+    """The verdict of each rule on the chat's rows in the table."""
     with looking_at(tables) as transaction:
-        evidence = Evidence(asset.key.path[-1], chat_id, transaction, tables.timezone, history)
+        evidence = Evidence(table, chat_id, transaction, tables.timezone, history)
         return [rule.judge(evidence) for rule in rules]
 
 
 def result(
-    verdict: Verdict, severity: dg.AssetCheckSeverity, *, asset: Checked, name: str
+    verdict: Verdict, severity: dg.AssetCheckSeverity, *, asset: dg.AssetKey, name: str
 ) -> dg.AssetCheckResult:
     """A verdict as Dagster expects it."""
     return dg.AssetCheckResult(
-        asset_key=asset.key,
+        asset_key=asset,
         check_name=name,
         passed=verdict.passed,
         severity=verdict.severity or severity,

@@ -50,10 +50,15 @@ class Rules:
 
 
 def rebuild_facts(
-    warehouse: Warehouse, *, now: datetime, rules: Rules, from_scratch: bool = False
+    warehouse: Warehouse,
+    *,
+    chat_id: int,
+    now: datetime,
+    rules: Rules,
+    from_scratch: bool = False,
 ) -> dict[str, int]:
-    """Bring the tables in `FACTS` in line with what was stored since the last time, and with the
-    time. Returns how many rows each has.
+    """Bring a chat's rows of the tables in `FACTS` in line with what was stored since the last
+    time, and with the time. Returns how many it has in each.
 
     Args:
         now: this machine's time; what is open lasts until then.
@@ -61,18 +66,22 @@ def rebuild_facts(
     """
     settings = f"{DEFINITIONS} {warehouse.timezone} {rules}"
     with warehouse.transaction() as transaction:
-        if _is_new(transaction, "facts", settings) or from_scratch:
-            transaction.execute("add_all_changed")
+        if _is_new(transaction, f"facts of chat {chat_id}", settings) or from_scratch:
+            transaction.execute("add_all_changed", chat_id=chat_id)
         else:
-            transaction.execute("add_waiting", now=now, quiet_hours=rules.quiet_hours)
+            transaction.execute(
+                "add_waiting", chat_id=chat_id, now=now, quiet_hours=rules.quiet_hours
+            )
+    most = {"chat_id": chat_id, "most": CONVERSATIONS_AT_ONCE}
     with warehouse.small_transactions():
         while True:
             with warehouse.transaction() as transaction:
-                taken = _count(transaction.execute("take_changed", most=CONVERSATIONS_AT_ONCE))
+                taken = _count(transaction.execute("take_changed", **most))
                 if taken:
                     _derive(transaction, timezone=warehouse.timezone, now=now, rules=rules)
                 if taken < CONVERSATIONS_AT_ONCE:
-                    return dict(zip(FACTS, transaction.execute("count_facts")[0], strict=True))
+                    (counts,) = transaction.execute("count_facts", chat_id=chat_id)
+                    return dict(zip(FACTS, counts, strict=True))
 
 
 def _derive(transaction: Transaction, *, timezone: str, now: datetime, rules: Rules) -> None:
@@ -100,11 +109,11 @@ def _derive(transaction: Transaction, *, timezone: str, now: datetime, rules: Ru
     transaction.execute("replace_facts")
 
 
-def rebuild_leads(warehouse: Warehouse) -> int:
-    """Derive `leads` from `raw_conversations`. Returns the number of rows."""
+def rebuild_leads(warehouse: Warehouse, *, chat_id: int) -> int:
+    """Derive a chat's `leads` from `raw_conversations`. Returns the number of rows."""
     with warehouse.transaction() as transaction:
-        transaction.execute("clear_leads")
-        return _count(transaction.execute("rebuild_leads"))
+        transaction.execute("clear_leads", chat_id=chat_id)
+        return _count(transaction.execute("rebuild_leads", chat_id=chat_id))
 
 
 def rebuild_metrics(

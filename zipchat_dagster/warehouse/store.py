@@ -179,6 +179,21 @@ def store_users(
     transaction.execute("retire_users", chat_id=chat_id, as_of=observed_at)
 
 
+def store_chats(
+    transaction: Transaction, names: Mapping[int, str], *, now: datetime, is_complete: bool
+) -> list[tuple[int, str]]:
+    """Store the names of chats, by id. If the list is complete, a stored chat that is not on it is
+    no longer current. Returns those, as (id, name)."""
+    listed = {"listed": pd.DataFrame({"chat_id": list(names), "name": list(names.values())})}
+    transaction.execute("merge_chats", listed, now=now)
+    if not is_complete:
+        return []
+    removed = transaction.execute("removed_chats", listed)
+    if removed:
+        transaction.execute("retire_chats", listed, now=now)
+    return [(chat_id, name) for chat_id, name in removed]
+
+
 def unlisted(
     transaction: Transaction,
     listed_ids: Iterable[int],

@@ -22,6 +22,7 @@ from zipchat_dagster.resources import (
 from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
 from zipchat_dagster_tests.browser import chromium
 from zipchat_dagster_tests.conftest import NOW, Project
+from zipchat_dagster_tests.single import LANE
 
 RULES = Rules(response_target_seconds=2400)
 SANDBOX = SandboxResource(chat_id="1", start_date=f"{NOW:%Y-%m-%d}")
@@ -35,7 +36,7 @@ def day(days_ago: int) -> str:
 def synced(project: Project) -> Project:
     """Everything derived; metrics of the three weeks before today."""
     project.sync()
-    rebuild_facts(project.warehouse, now=NOW, rules=RULES)
+    rebuild_facts(project.warehouse, chat_id=1, now=NOW, rules=RULES)
     days = [day(n) for n in reversed(range(1, 22))]
     rebuild_metrics(project.warehouse, chat_id=1, days=days, now=NOW, rules=RULES)
     return project
@@ -43,7 +44,7 @@ def synced(project: Project) -> Project:
 
 def metadata(project: Project, zipchat: ZipchatResource, **config: Any) -> dict[str, Any]:
     result = dg.materialize(
-        [escalation_report],
+        [escalation_report(LANE)],
         resources={
             "zipchat": zipchat,
             "warehouse": WarehouseResource(database=str(project.warehouse.path)),

@@ -2,6 +2,7 @@
 
 from zipchat_dagster.assets.lineage import SOURCES, column_lineage
 from zipchat_dagster.warehouse import schema_tables
+from zipchat_dagster_tests.single import LANE
 
 GIVEN = {
     "chat_id",
@@ -21,7 +22,9 @@ def test_every_derived_column_has_sources_and_every_source_is_a_raw_column() -> 
         columns = {column.name for column in schema_tables()[table].columns}
         assert set(sources) <= columns
         assert columns - set(sources) <= GIVEN
-        for dependencies in column_lineage(table)["dagster/column_lineage"].deps_by_column.values():
+        for dependencies in column_lineage(table, key=LANE.key)[
+            "dagster/column_lineage"
+        ].deps_by_column.values():
             for dependency in dependencies:
                 raw = schema_tables()[dependency.asset_key.to_user_string()]
                 assert dependency.column_name in {column.name for column in raw.columns}

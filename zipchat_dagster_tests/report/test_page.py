@@ -228,7 +228,7 @@ def test_pictures_for_the_docs(browser: Browser, tmp_path: Path) -> None:
     project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "dev.duckdb"))
     project.sync()
     rules = Rules(response_target_seconds=TARGET)
-    rebuild_facts(project.warehouse, now=TODAY, rules=rules)
+    rebuild_facts(project.warehouse, chat_id=1, now=TODAY, rules=rules)
     days = [f"{TODAY - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(30))]
     rebuild_metrics(project.warehouse, chat_id=1, days=days, now=TODAY, rules=rules)
     report = build_report(

@@ -67,7 +67,7 @@ def test_from_scratch_the_table_is_the_same(story: Story) -> None:
     before = set(story.rows("from zipchat.escalations"))
     with story.warehouse.connection() as connection:
         connection.execute("delete from zipchat.escalations")
-    rebuild_facts(story.warehouse, now=story.now, rules=Rules(), from_scratch=True)
+    rebuild_facts(story.warehouse, chat_id=1, now=story.now, rules=Rules(), from_scratch=True)
     assert set(story.rows("from zipchat.escalations")) == before
     assert len(before) == 3
 

@@ -91,7 +91,7 @@ def test_what_version_0_lacked_is_derived_by_the_next_run(tmp_path: Path) -> Non
     old = written_by(0, tmp_path / "old.duckdb")
     warehouse = Warehouse(old)
     now = datetime(2026, 3, 4, 18, tzinfo=UTC)
-    assert rebuild_facts(warehouse, now=now, rules=Rules())["escalations"] == 1
+    assert rebuild_facts(warehouse, chat_id=1, now=now, rules=Rules())["escalations"] == 1
     rebuild_metrics(warehouse, chat_id=1, days=["2026-03-04"], now=now, rules=Rules())
     new = written_by(1, tmp_path / "new.duckdb")
     for table in ("escalations", "escalation_metrics"):

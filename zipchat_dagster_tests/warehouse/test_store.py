@@ -266,8 +266,8 @@ def test_one_bad_record_stops_nothing_that_is_done_with_it(
         )
     assert 7 in {state.conversation_id for state in due}
     assert 7 in {item.conversation_id for item in work}
-    rebuild_facts(warehouse, now=now, rules=Rules())
-    rebuild_leads(warehouse)
+    rebuild_facts(warehouse, chat_id=1, now=now, rules=Rules())
+    rebuild_leads(warehouse, chat_id=1)
     rebuild_metrics(warehouse, chat_id=CHAT, days=["2026-03-03"], now=now, rules=Rules())
     assert rows(
         warehouse,
@@ -344,9 +344,9 @@ def test_a_first_transaction_that_fails_leaves_no_half_schema(warehouse: Warehou
 
 def test_a_rebuild_that_fails_leaves_the_table_as_it_was(warehouse: Warehouse) -> None:
     put(warehouse, conversation(lead={"id": 5}))
-    rebuild_leads(warehouse)
+    rebuild_leads(warehouse, chat_id=1)
     with pytest.raises(ValueError, match="stop"), warehouse.transaction() as transaction:
-        transaction.execute("clear_leads")
+        transaction.execute("clear_leads", chat_id=1)
         raise ValueError("stop")
     assert rows(warehouse, "select count(*) from zipchat.leads") == [(1,)]
 

@@ -19,8 +19,8 @@ def test_no_previewed_column_holds_personal_data(table: str) -> None:
 
 def test_a_preview_shows_the_newest_five_rows(project: Project) -> None:
     project.sync()
-    rebuild_facts(project.warehouse, now=NOW, rules=Rules())
-    rebuild_leads(project.warehouse)
+    rebuild_facts(project.warehouse, chat_id=1, now=NOW, rules=Rules())
+    rebuild_leads(project.warehouse, chat_id=1)
     for table, columns in summaries.PREVIEWED.items():
         rows = summaries.preview(project.warehouse, table, chat_id=1)
         ((stored,),) = project.rows(f"select count(*) from zipchat.{table}")

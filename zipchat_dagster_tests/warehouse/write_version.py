@@ -87,8 +87,8 @@ def main() -> None:
         sync_messages(
             client, warehouse, since=since, until=until, days=DAYS, refresh=False, log=LOG
         )
-        rebuild_facts(warehouse, now=NOW, rules=Rules())
-        rebuild_leads(warehouse)
+        rebuild_facts(warehouse, chat_id=1, now=NOW, rules=Rules())
+        rebuild_leads(warehouse, chat_id=1)
         rebuild_metrics(warehouse, chat_id=chat.chat_id, days=DAYS, now=NOW, rules=Rules())
         text = "\n".join(dump(warehouse)) + "\n"
     (VERSIONS / f"v{VERSION}.sql").write_text(text, encoding="utf-8")

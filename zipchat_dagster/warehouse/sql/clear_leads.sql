@@ -1,2 +1,2 @@
--- grain: all rows; they are derived anew from raw_conversations in the same transaction
-delete from zipchat.leads
+-- grain: all rows of the chat; they are derived anew from raw_conversations in the same transaction
+delete from zipchat.leads where chat_id = $chat_id

@@ -1,4 +1,4 @@
--- grain: one row per lead, from the newest conversation that shows it
+-- grain: one row per lead of the chat, from the newest conversation that shows it
 -- The show endpoint gives more of a lead than the list does, so it is preferred where it was asked.
 insert into zipchat.leads (
     chat_id, lead_id, full_name, first_name, last_name, email, phone_number, email_marketing_consent,
@@ -13,7 +13,7 @@ with seen as (
         case when try_cast(show_payload ->> '$.lead.id' as bigint) = lead_id then show_payload -> '$.lead' end as shown,
         (shown_at, last_message_at, conversation_id) as shown_order
     from zipchat.raw_conversations
-    where lead_id is not null
+    where chat_id = $chat_id and lead_id is not null
 ),
 newest as (
     select

@@ -4,6 +4,15 @@
 -- Any change of the tables needs a migration: see migrations.py and docs/design.md.
 create schema if not exists zipchat;
 
+-- grain: one row per chat that was ever synced
+-- key: chat_id
+create table if not exists zipchat.chats (
+    chat_id bigint, -- the chat
+    name varchar, -- its name in ZIPCHAT_CHATS; for the only chat of a code location, its number
+    is_current boolean, -- false once it is no longer in ZIPCHAT_CHATS; its rows stay in all tables
+    since timestamptz -- when that was last seen to change
+);
+
 -- grain: one row per conversation, in its newest observed state
 -- key: chat_id, conversation_id
 create table if not exists zipchat.raw_conversations (

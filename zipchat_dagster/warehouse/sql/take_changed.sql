@@ -1,10 +1,11 @@
--- grain: one row per conversation to derive: $most noted ones, and all others of their leads
+-- grain: one row per conversation to derive: $most noted ones of the chat, and all others of their leads
 -- since: its messages observed from then on may be new. has_other_channel: all its days count for
 -- another channel than before, or it is new.
 create or replace temp table changed as
 with taken as (
     select chat_id, conversation_id, min(observed_at) as since
     from zipchat.changed_conversations
+    where chat_id = $chat_id
     group by all
     order by all
     limit $most

@@ -1,0 +1,116 @@
+"""Builds Dagster's definitions: those of one chat, and those of a code location with several."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from zipchat_dagster.assets import build_assets
+from zipchat_dagster.chats import Chat
+from zipchat_dagster.checks import build_checks
+from zipchat_dagster.export import export_job, export_sensor
+from zipchat_dagster.jobs import checks_job, estimate_job, sync_job
+from zipchat_dagster.lanes import AssetJob, Lane
+from zipchat_dagster.maintain import maintain_job, maintain_schedule
+from zipchat_dagster.notify import Notifier
+from zipchat_dagster.publish import publish_job, publish_sensor
+from zipchat_dagster.resources import (
+    MetricSettings,
+    ReplayResource,
+    SandboxResource,
+    WarehouseResource,
+    ZipchatResource,
+)
+from zipchat_dagster.schedules import build_schedules
+from zipchat_dagster.sensors import SENSORS
+from zipchat_dagster.settings import Settings
+from zipchat_dagster.write_back_jobs import write_back_jobs
+
+
+def zipchat(settings: Settings, chat: Chat) -> ZipchatResource:
+    """What ZIPCHAT_API selects: the real API, the sandbox, or a replay."""
+    chat_id = str(chat.chat_id or "")  # the first run reports a missing one
+    if settings.api == "sandbox":
+        # Any number will do: the chat is invented.
+        return SandboxResource(chat_id=chat_id or "1", start_date=str(chat.start_date))
+    if settings.api == "replay":
+        return ReplayResource(chat_id=chat_id, replay_database=str(settings.replay_database))
+    return ZipchatResource(
+        api_key=dg.EnvVar(chat.api_key_env) if chat.has_api_key else "",
+        chat_id=chat_id,
+        base_url=chat.base_url,
+        name=chat.name,
+        api_key_env=chat.api_key_env,
+        budget_database=str(settings.budget_database),
+        concurrency=chat.concurrency,
+        reserve=chat.reserve,
+    )
+
+
+def warehouse(settings: Settings) -> WarehouseResource:
+    """The database."""
+    return WarehouseResource(
+        database=str(settings.database),
+        data_path=settings.data_path or "",
+        timezone=settings.timezone,
+        published_database=str(settings.published_database or ""),
+    )
+
+
+def metric_settings(chat: Chat) -> MetricSettings:
+    """What the chat's metrics need to know."""
+    return MetricSettings(
+        business_hours=chat.business_hours,
+        response_target_seconds=chat.response_target_seconds,
+        next_response_target_seconds=chat.next_response_target_seconds,
+        resolution_target_seconds=chat.resolution_target_seconds,
+        quiet_hours=chat.quiet_hours,
+    )
+
+
+def build_lane(lane: Lane) -> dg.Definitions:
+    """The assets, checks, jobs and schedules of one chat, without their resources."""
+    assets, checks = build_assets(lane), build_checks(lane)
+    sync, check = sync_job(lane, assets), checks_job(lane, checks)
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=checks,
+        jobs=[sync, check, estimate_job(lane), *write_back_jobs(lane)],
+        schedules=build_schedules(lane, sync, check),
+    )
+
+
+def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitions:
+    """Everything about these chats, in one database."""
+    built: list[dg.Definitions] = []
+    syncs: list[AssetJob] = []
+    resources: dict[str, dg.ConfigurableResource[Any]] = {}
+    names = {chat.chat_id: chat.name for chat in chats if chat.chat_id}
+    for chat in chats:
+        lane = Lane(
+            name=chat.name,
+            chats=names if settings.chats else None,
+            start_date=chat.start_date,
+            timezone=settings.timezone,
+            relist_days=chat.relist_days,
+        )
+        own = build_lane(lane)
+        built.append(own)
+        syncs += [job for job in own.jobs or [] if job.name == lane.named("sync_job")]
+        resources[lane.zipchat_key] = zipchat(settings, chat)
+        resources[lane.metric_settings_key] = metric_settings(chat)
+    shared = dg.Definitions(
+        jobs=[publish_job, export_job, maintain_job],
+        schedules=[maintain_schedule(settings.timezone)],
+        sensors=[*SENSORS, publish_sensor(syncs), export_sensor(syncs)],
+        resources={
+            "warehouse": warehouse(settings),
+            "notifier": Notifier(
+                webhook_url=dg.EnvVar("ZIPCHAT_WEBHOOK_URL") if settings.has_webhook_url else ""
+            ),
+            **resources,
+        },
+        # A process per step costs seconds on a small machine, and the steps run one by one anyway.
+        executor=dg.in_process_executor,
+    )
+    return dg.Definitions.merge(*built, shared)

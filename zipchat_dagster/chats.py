@@ -1,0 +1,182 @@
+"""The chats of this code location: the only one, from the environment, or those of a file.
+
+The file of `ZIPCHAT_CHATS` lists them under `chats:`, each with `name`, `chat_id`, `api_key_env`
+and whatever differs from the settings in the environment. It is checked completely when the
+definitions are loaded, and each error names its line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import yaml
+from pydantic import AfterValidator, ValidationError
+
+from zipchat_dagster.client import SettingError
+from zipchat_dagster.client.options import shown
+from zipchat_dagster.settings import ChatSettings, Settings, explained
+
+
+def check_name(text: str) -> str:
+    """Return a name that can be part of those of assets and jobs; SettingError if it cannot."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", text) or "__" in text:
+        raise SettingError(
+            f"“{text}” is not a name. Write up to 40 small letters, digits and single underscores,"
+            " such as shop_de."
+        )
+    return text
+
+
+class Chat(ChatSettings):
+    """One chat.
+
+    Attributes:
+        name: its assets have it as key prefix, its jobs are named after it. Empty for the only one.
+        api_key_env: the environment variable that holds its key.
+    """
+
+    name: Annotated[str, AfterValidator(check_name)] = ""
+    api_key_env: str = "ZIPCHAT_API_KEY"
+
+
+# The fields of an entry, by the alias that errors name.
+FIELDS: Final = {
+    str(info.alias): name for name, info in Chat.model_fields.items() if name != "has_api_key"
+}
+REQUIRED: Final = ("name", "chat_id", "api_key_env")
+SHARED: Final = set(Settings.model_fields) - set(Chat.model_fields)
+
+
+def load_chats(settings: Settings, environment: Mapping[str, str]) -> list[Chat]:
+    """The chats of the file, or the one in the environment if there is no file.
+
+    Raises:
+        SettingError: the file cannot be read, or is malformed. A line for each error.
+    """
+    defaults = {name: getattr(settings, name) for name in ChatSettings.model_fields}
+    if settings.chats is None:
+        return [Chat.model_construct(**defaults)]
+    if settings.chat_id is not None:
+        raise SettingError(
+            "ZIPCHAT_CHAT_ID: ZIPCHAT_CHATS is set too. Add the chat to that file, or unset one of"
+            " them."
+        )
+    reader = _Reader(settings.chats, defaults, environment, needs_keys=settings.api == "real")
+    chats = reader.read()
+    if reader.errors:
+        raise SettingError("\n".join(reader.errors))
+    return chats
+
+
+@dataclass
+class _Reader:
+    """Reads the file and collects what is wrong with it."""
+
+    path: Path
+    defaults: Mapping[str, Any]
+    environment: Mapping[str, str]
+    needs_keys: bool
+    errors: list[str] = field(default_factory=list)
+
+    def read(self) -> list[Chat]:
+        """The chats without an error."""
+        chats: list[Chat] = []
+        for node in self._entries():
+            chat = self._chat(node)
+            if chat is None:
+                continue
+            for name in ("name", "chat_id"):
+                value = getattr(chat, name)
+                if value in (getattr(other, name) for other in chats):
+                    self._refuse(node, f"{name}: {value} is listed twice.")
+            chats.append(chat)
+        return chats
+
+    def _entries(self) -> list[yaml.Node]:
+        try:
+            root = yaml.compose(self.path.read_text("utf-8"), yaml.SafeLoader)
+        except OSError as error:
+            raise SettingError(f"ZIPCHAT_CHATS: {self.path}: {error.strerror}.") from None
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = mark.line + 1 if mark else 1
+            raise SettingError(f"{self.path.name}, line {line}: {error.problem}.") from None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise SettingError(f"ZIPCHAT_CHATS: {self.path} is not a text in YAML.") from None
+        if isinstance(root, yaml.MappingNode) and len(root.value) == 1:
+            ((key, listed),) = root.value
+            if key.value == "chats" and isinstance(listed, yaml.SequenceNode) and listed.value:
+                return list(listed.value)
+        raise SettingError(
+            f"{self.path.name}, line 1: write chats: and below it a list, each entry with name,"
+            " chat_id and api_key_env."
+        )
+
+    def _chat(self, node: yaml.Node) -> Chat | None:
+        """The chat of an entry, or None if something is wrong with it."""
+        before = len(self.errors)
+        if not isinstance(node, yaml.MappingNode):
+            self._refuse(node, "write an entry such as - name: shop_de.")
+            return None
+        values = {key: (text, at) for key, text, at in self._fields(node)}
+        for name in REQUIRED if self.needs_keys else REQUIRED[:2]:
+            if name not in values:
+                self._refuse(node, f"{name} is missing.")
+        if self.needs_keys and "api_key_env" in values:
+            variable, at = values["api_key_env"]
+            values["api_key"] = self.environment.get(variable, "").strip(), at
+            if not re.fullmatch(r"[A-Za-z_]\w*", variable, re.ASCII):
+                self._refuse(
+                    at,
+                    f"api_key_env: {shown(variable)} is not the name of an environment variable,"
+                    " such as SHOP_DE_KEY.",
+                )
+            elif not values["api_key"][0]:
+                self._refuse(at, f"api_key_env: the variable {variable} is not set.")
+        if len(self.errors) > before:
+            return None
+        given = {f"ZIPCHAT_{key.upper()}": text for key, (text, _) in values.items()}
+        try:
+            own = Chat.model_validate(given)
+        except ValidationError as error:
+            for one in error.errors():
+                alias = str(one["loc"][0])
+                key = alias.removeprefix("ZIPCHAT_").lower()
+                name = FIELDS.get(alias, "has_api_key")
+                called = values["api_key_env"][0] if key == "api_key" else key
+                text = explained(one, Chat.model_fields[name])
+                self._refuse(values[key][1], f"{called}: {text}")
+            return None
+        changed = {name: getattr(own, name) for name in own.model_fields_set}
+        return Chat.model_construct(**{**self.defaults, **changed})
+
+    def _fields(self, node: yaml.MappingNode) -> Iterator[tuple[str, str, yaml.Node]]:
+        """(field, its text, where it is), without those that are empty."""
+        seen = set()
+        for key, value in node.value:
+            name = str(key.value)
+            if name in seen:
+                self._refuse(key, f"{name} is set twice.")
+            elif name == "timezone":
+                self._refuse(
+                    key,
+                    "timezone: all chats of a database share one, ZIPCHAT_TIMEZONE, since the"
+                    " partitions are its days. A chat in another zone needs a database of its own.",
+                )
+            elif name in SHARED:
+                self._refuse(key, f"{name}: all chats share it. Set ZIPCHAT_{name.upper()}.")
+            elif name not in FIELDS.values():
+                known = ", ".join(sorted(FIELDS.values()))
+                self._refuse(key, f"{name} is not a setting of a chat. Those are: {known}.")
+            elif not isinstance(value, yaml.ScalarNode):
+                self._refuse(key, f"{name}: write one value, not a list.")
+            elif value.value.strip():
+                yield name, value.value.strip(), key
+            seen.add(name)
+
+    def _refuse(self, node: yaml.Node, text: str) -> None:
+        self.errors.append(f"{self.path.name}, line {node.start_mark.line + 1}: {text}")

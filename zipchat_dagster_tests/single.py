@@ -1,0 +1,13 @@
+"""The assets, checks and jobs of the only chat, as `zipchat_dagster.definitions` builds them."""
+
+from typing import Final
+
+from zipchat_dagster.assets import build_assets
+from zipchat_dagster.checks import build_checks
+from zipchat_dagster.jobs import sync_job
+from zipchat_dagster.lanes import Lane
+
+LANE: Final = Lane()
+ASSETS: Final = build_assets(LANE)
+CHECKS: Final = build_checks(LANE)
+SYNC_JOB: Final = sync_job(LANE, ASSETS)

@@ -1,0 +1,243 @@
+"""The component in somebody else's project: its fields, and all of it from a wheel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+from dagster.components.testing import create_defs_folder_sandbox
+from dagster_duckdb import DuckDBResource
+
+from zipchat_dagster import ZipchatComponent
+from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster_tests.conftest import NOW, Project, thorough
+from zipchat_dagster_tests.test_definitions import PROJECT, run
+
+FIRST, LAST = (f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in (3, 0))
+KEY = "{{ env.SUPPORT_KEY }}"
+SECRET = "zc-never-shown"
+
+
+def built(attributes: dict[str, Any], resources: dict[str, Any] | None = None) -> dg.Definitions:
+    """The definitions of a project with this one component in its folder `support`."""
+    content = {
+        "type": "zipchat_dagster.ZipchatComponent",
+        "attributes": {"chat_id": 1, "api_key": KEY, **attributes},
+    }
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.scaffold_component(ZipchatComponent, "support", defs_yaml_contents=content)
+        with sandbox.load_component_and_build_defs(path) as (_, defs):
+            return dg.Definitions.merge(defs, dg.Definitions(resources=resources or {}))
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPPORT_KEY", SECRET)
+
+
+def test_a_few_lines_give_assets_checks_jobs_and_schedules() -> None:
+    defs = built({"start_date": "2026-01-31"})
+    graph = defs.resolve_asset_graph()
+    assert {key.path[0] for key in graph.get_all_asset_keys()} == {"support"}
+    assert len(graph.asset_check_keys) > 30
+    assert {job.name for job in defs.resolve_all_job_defs()} >= {
+        "support_sync_job",
+        "support_checks_job",
+        "support_estimate_job",
+        "support_hand_back_job",
+    }
+    hourly = defs.resolve_schedule_def("support_hourly_schedule")
+    assert hourly.cron_schedule == "5 * * * *"
+    partitions = graph.get(dg.AssetKey(["support", "raw_messages"])).partitions_def
+    assert partitions is not None
+    assert partitions.get_first_partition_key() == "2026-01-31"
+
+
+def test_every_field_about_the_assets_reaches_them() -> None:
+    defs = built(
+        {
+            "name": "desk",
+            "asset_key_prefix": ["vendors", "zipchat"],
+            "group": "service",
+            "tags": {"team": "desk"},
+            "owners": ["team:desk"],
+            "automation_condition": "{{ automation_condition.eager() }}",
+            "schedule": "*/30 * * * *",
+        }
+    )
+    for node in defs.resolve_asset_graph().asset_nodes:
+        assert node.key.path[:-1] == ["vendors", "zipchat"]
+        assert (node.group_name, node.owners) == ("service", ["team:desk"])
+        assert node.tags["team"] == "desk"
+        assert node.automation_condition == dg.AutomationCondition.eager()
+    assert defs.resolve_schedule_def("desk_hourly_schedule").cron_schedule == "*/30 * * * *"
+
+
+def test_the_key_is_in_no_configuration() -> None:
+    resource = (built({}).resources or {})["zipchat_support"]
+    assert SECRET not in repr(vars(resource))
+    assert resource.api_key == dg.EnvVar("SUPPORT_KEY")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sentence"),
+    [
+        ({"api_key": SECRET}, "write the environment variable that holds the key"),
+        ({"reserve": 5}, "reserve: 5 is not between 0 and 0.9."),
+        ({"timezone": "Berlin"}, "timezone: “Berlin” is not a time zone's IANA name"),
+        ({"name": "Help Desk"}, "“Help Desk” is not a name."),
+    ],
+)
+def test_a_malformed_field_is_one_sentence(attributes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(Exception, match=r".") as caught:
+        built(attributes)
+    errors = []
+    error: BaseException | None = caught.value
+    while error is not None:
+        errors.append(str(error))
+        error = error.__cause__
+    assert any(sentence in text for text in errors)
+
+
+@pytest.fixture(scope="module")
+def sandboxes() -> Iterator[dict[str, tuple[Sandbox, str]]]:
+    """Two chats over HTTP."""
+    found = {}
+    for chat_id, name in enumerate(("support", "sales"), 1):
+        chat = generate(
+            seed=chat_id, conversations=20, days=3, now=NOW, chat_id=chat_id, max_messages=9
+        )
+        found[name] = Sandbox(chat=chat, limit=None)
+    with serve(found["support"]) as one, serve(found["sales"]) as other:
+        yield {"support": (found["support"], one), "sales": (found["sales"], other)}
+
+
+def test_the_tables_can_be_in_a_database_of_the_project(
+    tmp_path: Path,
+    sandboxes: dict[str, tuple[Sandbox, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SUPPORT_KEY", DEFAULT_KEY)
+    sandbox, url = sandboxes["support"]
+    path = tmp_path / "theirs.duckdb"
+    defs = built(
+        {
+            "base_url": url,
+            "database_resource": "duckdb",
+            "budget_database": str(tmp_path / "budget.sqlite"),
+        },
+        {"duckdb": DuckDBResource(database=str(path))},
+    )
+    job = defs.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        asset_selection=[dg.AssetKey(["support", "users"])],
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    assert result.success
+    with DuckDBResource(database=str(path)).get_connection() as connection:
+        stored = connection.execute("select count(*) from zipchat.users").fetchone()
+    assert stored == (len(sandbox.truth()["users"]),)
+
+
+# From a wheel
+
+DEFINITIONS = """
+from pathlib import Path
+
+from dagster import definitions, load_from_defs_folder
+
+
+@definitions
+def defs():
+    return load_from_defs_folder(path_within_project=Path(__file__).parent)
+"""
+PYPROJECT = """
+[project]
+name = "shop"
+version = "0.1.0"
+
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "shop"
+"""
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """A folder with the package as a wheel installs it."""
+    source, dist, folder = (tmp_path / name for name in ("source", "dist", "lib"))
+    shutil.copytree(
+        PROJECT / "zipchat_dagster",
+        source / "zipchat_dagster",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(PROJECT / name, source)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "-w", str(dist), str(source)]
+    subprocess.run([*pip, *build], check=True)
+    (file,) = dist.glob("*.whl")
+    install = ["install", "--no-deps", "--target", str(folder), str(file)]
+    subprocess.run([*pip, *install], check=True)
+    return folder
+
+
+@thorough
+def test_a_new_project_with_the_wheel_syncs_two_chats(
+    tmp_path: Path, wheel: Path, sandboxes: dict[str, tuple[Sandbox, str]]
+) -> None:
+    project = tmp_path / "project"
+    package = project / "src" / "shop"
+    (package / "defs").mkdir(parents=True)
+    (tmp_path / "home").mkdir()
+    shutil.copy(PROJECT / "dagster.yaml", tmp_path / "home")
+    (project / "pyproject.toml").write_text(PYPROJECT)
+    (package / "definitions.py").write_text(DEFINITIONS)
+    for folder in (package, package / "defs"):
+        (folder / "__init__.py").touch()
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("ZIPCHAT_")}
+    environment = {
+        **clean,
+        "PYTHONPATH": f"{wheel}:{package.parent}",
+        "DAGSTER_HOME": str(tmp_path / "home"),
+        "SUPPORT_ZIPCHAT_KEY": DEFAULT_KEY,
+        "SALES_ZIPCHAT_KEY": DEFAULT_KEY,
+    }
+
+    def dg_command(*arguments: str) -> str:
+        answer = run(["dg", *arguments], environment, folder=project)
+        assert answer.returncode == 0, (answer.stdout + answer.stderr)[-3000:]
+        return answer.stdout
+
+    assert "zipchat_dagster.ZipchatComponent" in dg_command("list", "components")
+    for name, (sandbox, url) in sandboxes.items():
+        dg_command("scaffold", "defs", "zipchat_dagster.ZipchatComponent", name)
+        file = package / "defs" / name / "defs.yaml"
+        content = yaml.safe_load(file.read_text())
+        content["attributes"] |= {
+            "chat_id": sandbox.chat.chat_id,
+            "base_url": url,
+            "start_date": FIRST,
+            "database": f"data/{name}.duckdb",
+        }
+        file.write_text(yaml.safe_dump(content))
+    dg_command("check", "yaml")
+    dg_command("check", "defs")
+    dg_command("launch", "--assets", "*", "--partition-range", f"{FIRST}...{LAST}")
+    for name, (sandbox, _) in sandboxes.items():
+        synced = Project(sandbox, Warehouse(project / "data" / f"{name}.duckdb"))
+        synced.assert_tables_agree()
+        days = "select count(distinct partition_date) from zipchat.escalation_metrics"
+        assert synced.rows(days) == [(4,)]
