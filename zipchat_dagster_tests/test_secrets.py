@@ -9,11 +9,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from zipchat_dagster.assets import ASSETS
 from zipchat_dagster.notify import NotDeliveredError, Notifier, Report
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import Request, Sandbox, generate, serve
 from zipchat_dagster_tests.conftest import NOW
+from zipchat_dagster_tests.single import ASSETS
 
 KEY = "zc-marked-0123456789"
 WORDS = "Please marked-text to Ada"
