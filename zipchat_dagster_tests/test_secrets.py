@@ -45,7 +45,7 @@ def test_syncs_that_fail_leave_the_key_in_no_file_and_no_log_of_any_level(
     sandbox.before_request = before_request
     with (
         serve(sandbox) as url,
-        dg.DagsterInstance.local_temp(str(tmp_path)) as instance,
+        dg.DagsterInstance.ephemeral() as instance,
         pytest.MonkeyPatch.context() as environment,
     ):
         environment.setenv("ZIPCHAT_API_KEY", KEY)
@@ -67,20 +67,20 @@ def test_syncs_that_fail_leave_the_key_in_no_file_and_no_log_of_any_level(
             )
             assert result.success == expected
             failing.add(("list", None))
-        runs = [run.run_id for run in instance.get_runs()]
-        events = "\n".join(str(event) for run in runs for event in instance.all_logs(run))
+        runs = instance.get_runs()
+        events = "\n".join(str(event) for run in runs for event in instance.all_logs(run.run_id))
     printed = "".join(capfd.readouterr())
     for path in (f"conversations/{broken}", "conversations"):
         assert f"/chats/1/{path}: the API answered 500" in events
         assert f"/chats/1/{path}: the API answered 500" in printed
     assert "httpcore" in caplog.text
-    for shown in (events, printed, caplog.text, repr(zipchat)):
+    for shown in (events, printed, caplog.text, repr(runs), repr(zipchat)):
         assert KEY not in shown
         assert WORDS not in shown
         assert "\x1b[2K" not in shown
         assert "\n2026-01-01 00:00:00 - dagster" not in shown
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert {path.name for path in files} >= {"budget.sqlite", "warehouse.duckdb", "index.db"}
+    assert {path.name for path in files} >= {"budget.sqlite", "warehouse.duckdb"}
     assert not [path for path, content in files.items() if KEY.encode() in content]
     with_words = {path.name for path, content in files.items() if WORDS.encode() in content}
     assert with_words == {"warehouse.duckdb"}
