@@ -13,7 +13,7 @@ from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster_tests.conftest import Open
 from zipchat_dagster_tests.warehouse.support import ADA, Story, days_between, live, moment
 
-DERIVED = [*derive.FACTS, "escalation_metrics"]
+DERIVED = [*derive.FACTS, "escalation_metrics", "activity_by_hour"]
 
 
 # What is open lasts until computed_at.
