@@ -97,6 +97,10 @@ def test_every_asset_is_described() -> None:
         if node.key.path[-1] != "escalation_report":
             schema: Any = node.metadata["dagster/column_schema"]
             assert all(column.description for column in schema.columns)
+            assert node.code_version
+    messages: Any = graph.get(dg.AssetKey("raw_messages")).metadata["dagster/column_schema"]
+    tagged = {column.name for column in messages.columns if "personal_data" in column.tags}
+    assert tagged == {"message", "message_text", "payload"}
 
 
 def test_a_range_from_the_command_line_is_one_run_and_the_tables_agree(

@@ -83,9 +83,11 @@ def sql(name: str) -> str:
     return (SQL / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def sql_version(*names: str) -> str:
-    """A hash of statements, for Dagster's `code_version`: it changes when one of them does."""
-    return sha256("\n".join(map(sql, names)).encode()).hexdigest()[:12]
+def sql_version(*patterns: str) -> str:
+    """A hash of the statements whose names match, for Dagster's `code_version`: it changes when one
+    of them does."""
+    paths = sorted({path for pattern in patterns for path in SQL.glob(f"{pattern}.sql")})
+    return sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
 
 
 @cache
