@@ -1,4 +1,4 @@
-"""`make bench`: what the design promises, as figures and ratios. About five minutes.
+"""`make bench`: what the design promises, as figures and ratios. About eight minutes.
 
 `make bench SECTIONS="cost memory"` runs only these sections. Five run only when named:
 `long_backfill`, 100,000 conversations in about ten minutes; `metrics`, of a year with ten million
@@ -17,12 +17,12 @@ from benchmarks.lake import lake
 from benchmarks.metrics import metrics, metrics_lake
 from benchmarks.peers import peers
 from benchmarks.storage import file_lock, long_backfill, memory
-from benchmarks.sync import completeness, cost, kill, live, windows
+from benchmarks.sync import completeness, cost, faults, kill, live, windows
 
 
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    usual = (completeness, cost, windows, live, kill, file_lock, memory, overhead)
+    usual = (completeness, cost, windows, faults, live, kill, file_lock, memory, overhead)
     named = (long_backfill, metrics, metrics_lake, peers, lake)
     known = {section.__name__: section for section in (*usual, *named)}
     if unknown := [name for name in sys.argv[1:] if name not in known]:

@@ -86,6 +86,28 @@ def windows() -> None:
             )
 
 
+def faults() -> None:
+    """600 conversations over HTTP, one request in ten fails: requests and seconds, against none"""
+    for limit in (120, None):
+        measured = []
+        for fault_rate in (0.0, 0.1):
+            chat = generate(seed=3, conversations=600, days=20, now=NOW, max_messages=150)
+            sandbox = Sandbox(chat=chat, limit=limit, window=10, fault_rate=fault_rate, seed=3)
+            with tempfile.TemporaryDirectory() as folder, serve(sandbox) as url:
+                path = Path(folder) / "warehouse.duckdb"
+                started = time.monotonic()
+                requests = sync(sandbox, Warehouse(path), base_url=url, budget=path.with_name("b"))
+                measured.append((requests, time.monotonic() - started))
+                stored, truth = count_stored(path), sandbox.truth()["messages"]
+                assert stored == (len(truth), sum(map(len, truth.values())))
+        (requests, seconds), (more, longer) = measured
+        print(
+            f"{f'{limit} requests in 10 s' if limit else 'no rate limit':21} {requests} requests in"
+            f" {seconds:.1f} s, with faults {more} in {longer:.1f} s:"
+            f" {more / requests:.3f} × the requests, {longer / seconds:.2f} × the time"
+        )
+
+
 def live() -> None:
     """A live run of 8 changed conversations while a backfill runs; 120 requests in 10 seconds"""
     for reserve in (0.25, 0.0):

@@ -342,7 +342,8 @@ def store_conversation(client: ZipchatClient, tables: Warehouse, conversation_id
 
 def sentence(error: Exception, *, hiding: str = "") -> str:
     """An error as a sentence, without the API's own words if they quote the text to hide."""
-    if hiding and isinstance(error, StatusError) and hiding.strip() in (error.api_message or ""):
+    start = hiding.strip()[:30]  # of a long text, only the start is quoted
+    if start and isinstance(error, StatusError) and start in (error.api_message or ""):
         return f"{error.method} {error.path}: the API answered {error.status}."
     return f"{str(error).rstrip('.')}."
 

@@ -97,6 +97,10 @@ def test_every_asset_is_described() -> None:
         if node.key.path[-1] != "escalation_report":
             schema: Any = node.metadata["dagster/column_schema"]
             assert all(column.description for column in schema.columns)
+            assert node.code_version
+    messages: Any = graph.get(dg.AssetKey("raw_messages")).metadata["dagster/column_schema"]
+    tagged = {column.name for column in messages.columns if "personal_data" in column.tags}
+    assert tagged == {"message", "message_text", "payload"}
 
 
 def test_a_range_from_the_command_line_is_one_run_and_the_tables_agree(
@@ -157,6 +161,19 @@ def test_derived_tables_need_no_api(project: Project) -> None:
     assert result.success
     for table in ("escalations", "conversation_facts", "leads", "escalation_metrics"):
         assert project.rows(f"select count(*) > 0 from zipchat.{table}") == [(True,)]
+
+    # Numbers, so that Dagster plots them over the partitions
+    shown = {
+        event.asset_key.to_user_string(): {name: one.value for name, one in event.metadata.items()}
+        for event in result.asset_materializations_for_node("escalation_metrics")
+        if event.asset_key
+    }
+    figures = ["escalations", "escalation_rate", "backlog_at_day_end"]
+    assert [tuple(shown["escalation_metrics"][name] for name in figures)] == project.rows(
+        f"select {', '.join(figures)} from zipchat.escalation_metrics where dimension = 'all'"
+    )
+    (rows,) = project.rows("select count(*) from zipchat.activity_by_hour")[0]
+    assert shown["activity_by_hour"]["dagster/partition_row_count"] == rows > 0
 
 
 @thorough

@@ -105,6 +105,7 @@ def assert_same_tables(project: Project, replay: Project) -> None:
         "leads": ("chat_id",),
         "escalations": ("chat_id",),
         "escalation_metrics": ("computed_at",),
+        "activity_by_hour": ("computed_at",),
     }.items():
         expected = table(project, name, leaving=leaving)
         assert expected

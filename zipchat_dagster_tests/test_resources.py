@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from zipchat_dagster.assets.common import API_RETRIES
 from zipchat_dagster.client import BudgetDownError, ZipchatClient
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Fault, Sandbox, generate, serve
@@ -86,6 +87,16 @@ def test_steps_that_call_the_api_are_retried_and_are_in_its_pool() -> None:
         policy = asset.op.retry_policy
         assert (policy is not None) == calls_api
         assert asset.op.pool == ("zipchat_api" if calls_api else "zipchat_duckdb")
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
+def test_a_step_of_a_terminated_run_is_not_retried(interrupt: type[BaseException]) -> None:
+    @dg.asset(retry_policy=API_RETRIES)
+    def interrupted() -> None:
+        raise interrupt
+
+    with pytest.raises(interrupt):
+        dg.materialize([interrupted])
 
 
 def test_all_steps_of_a_run_share_one_warehouse(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -27,9 +28,21 @@ FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=26), warn_window=timedelta(hours=3)
 )
 
+
+class _RetryPolicy(dg.RetryPolicy):
+    """Not for a run that is terminated. Dagster also retries a step that it has just interrupted,
+    so the run would go on some minutes later."""
+
+    def calculate_delay(self, attempt_num: int) -> Any:
+        error = sys.exc_info()[1]
+        if isinstance(error, (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)):
+            raise error
+        return super().calculate_delay(attempt_num)
+
+
 # For an API that is down for minutes: the client's own retries of a call end after seconds. What a
 # retry cannot fix is not retried (resources.py).
-API_RETRIES = dg.RetryPolicy(
+API_RETRIES = _RetryPolicy(
     max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 

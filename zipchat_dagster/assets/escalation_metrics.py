@@ -19,6 +19,7 @@ from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse import Warehouse, summaries
 from zipchat_dagster.warehouse.derive import rebuild_facts, rebuild_metrics
+from zipchat_dagster.warehouse.tables import sql_version
 
 DESCRIPTIONS: Final = {
     "escalation_metrics": """Metrics of the partition's day, for all conversations, each channel
@@ -53,6 +54,7 @@ def escalation_metrics(lane: Lane) -> dg.AssetsDefinition:
                 owners=OWNERS,
                 freshness_policy=FRESHNESS,
                 metadata=table_metadata(table),
+                code_version=sql_version("facts_*", "metrics", "metrics_*"),
                 # Not the facts: an asset without partitions in between would split a backfill into
                 # runs.
                 deps=[lane.key(name) for name in ("users", "raw_conversations", "raw_messages")],

@@ -12,6 +12,7 @@ from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWN
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.derive import FACTS
+from zipchat_dagster.warehouse.file import OWNER_ONLY
 
 
 class ReportConfig(dg.Config):
@@ -76,6 +77,8 @@ def escalation_report(lane: Lane) -> dg.AssetsDefinition:
             config.path or tables.path.with_name(f"{tables.path.stem}_{lane.named('report')}.html")
         )
         written = path.with_suffix(".tmp")
+        written.unlink(missing_ok=True)  # left by a killed run
+        written.touch(path.stat().st_mode & 0o777 if path.exists() else OWNER_ONLY)
         written.write_text(report.html, encoding="utf-8")
         written.replace(path)
         context.log.info(f"The report of {first} to {last} is in {path}.")

@@ -18,6 +18,7 @@ from zipchat_dagster.assets.common import (
 from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse.derive import rebuild_facts
+from zipchat_dagster.warehouse.tables import sql_version
 
 DESCRIPTIONS: Final = {
     "escalations": """\
@@ -69,6 +70,7 @@ def facts(lane: Lane) -> dg.AssetsDefinition:
                 owners=OWNERS,
                 freshness_policy=FRESHNESS,
                 metadata=table_metadata(name),
+                code_version=sql_version("facts_*"),
                 deps=[lane.key("raw_conversations"), lane.key("raw_messages")],
                 description=f"{description}\n\n{_TOGETHER}",
             )

@@ -55,6 +55,7 @@ SOURCES: Final[dict[str, dict[str, str]]] = {
     "sla_events": {
         "escalated_at": _ESCALATED,
         "metric": _ESCALATED,
+        "turn": _WRITTEN,
         "channel": "raw_conversations.channel",
         "agent_id": f"{_RESPONSE} raw_messages.sender_id raw_conversations.assignee_id",
         "target_seconds": _ESCALATED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from zipchat_dagster.client.errors import MalformedAnswerError
 Json = dict[str, Any]
 
 LONGEST_WORDS: Final = 300  # characters of the API's own error message that are passed on
+LONGEST_NUMBER: Final = 1_000  # digits; Python refuses whole numbers of some thousand
 DIGITS: Final = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -28,12 +30,13 @@ class Stated:
 
 
 def decoded(content: bytes) -> Any:
-    """Strict JSON, without NaN. Half of a surrogate pair, which no database takes, becomes U+FFFD.
+    """Strict JSON, without NaN. What no database takes changes: half of a surrogate pair becomes
+    U+FFFD, and a number beyond all measure becomes its text.
 
     Raises:
         ValueError, RecursionError: it is something else.
     """
-    body = json.loads(content, parse_constant=_refuse_constant)
+    body = json.loads(content, parse_constant=_refuse_constant, parse_float=_float, parse_int=_int)
     if b"\\ud" in content.lower() or b"\xed" in content:
         body = json.loads(without_surrogates(json.dumps(body, ensure_ascii=False)))
     return body
@@ -140,6 +143,15 @@ def _count(found: Mapping[str, Any], *names: str) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
     return None
+
+
+def _float(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _int(text: str) -> int | str:
+    return int(text) if len(text) <= LONGEST_NUMBER else text
 
 
 def _refuse_constant(name: str) -> Any:

@@ -236,7 +236,6 @@ def answer_of(response: httpx.Response, sent_at: float, received_at: float) -> A
     """What a response's headers say. Both times are local Unix seconds."""
     headers = response.headers
     limit, remaining = _number(headers, "Limit"), _number(headers, "Remaining")
-    retry_after = headers.get("Retry-After", "")
     return Answer(
         sent_at,
         received_at,
@@ -245,8 +244,17 @@ def answer_of(response: httpx.Response, sent_at: float, received_at: float) -> A
         limit=None if limit is None else int(limit),
         remaining=None if remaining is None else int(remaining),
         reset=_number(headers, "Reset"),
-        retry_after=float(retry_after) if retry_after.isdecimal() else None,
+        retry_after=_retry_after(headers, date_of(response)),
     )
+
+
+def _retry_after(headers: httpx.Headers, now: float | None) -> float | None:
+    """Seconds from now; `Retry-After` states either them or a date, which is the server's."""
+    text = headers.get("Retry-After", "")
+    if text.isdecimal():
+        return float(text)
+    at = _time_in(text)
+    return None if at is None or now is None else max(0.0, at - now)
 
 
 def _number(headers: httpx.Headers, name: str) -> float | None:
@@ -259,7 +267,12 @@ def _number(headers: httpx.Headers, name: str) -> float | None:
 
 def date_of(response: httpx.Response) -> float | None:
     """The `Date` header in Unix seconds, None where it is missing or malformed."""
+    return _time_in(response.headers.get("Date", ""))
+
+
+def _time_in(text: str) -> float | None:
+    """A header's date in Unix seconds."""
     try:
-        return parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (KeyError, TypeError, ValueError):
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError):
         return None

@@ -129,6 +129,7 @@ class SqliteStore:
         try:
             if self._path is not None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._path.touch(0o600)  # SQLite's other files get the mode of this one
             connection = sqlite3.connect(
                 self._path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False
             )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from random import uniform
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -23,6 +24,11 @@ from zipchat_dagster.client.errors import (
 )
 
 ATTEMPTS: Final = 5  # in all, for one call
+# Seconds before the second attempt, and how many times as long each later pause is. The first one
+# is short: most faults pass at once, and a paused call keeps its place among those in flight.
+FIRST_PAUSE: Final = 0.05
+PAUSE_GROWTH: Final = 5.0
+PATIENCE: Final = 4  # times the time-out, for a whole answer
 NEVER_SENT: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -58,7 +64,7 @@ class Caller:
         self._clock = clock
         self._logger = logger
         self._is_given_up = False
-        self._timed = _Timed(network, clock)
+        self._timed = _Timed(network, clock, patience=PATIENCE * timeout)
         self._base_url = base_url
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {api_key}", "Accept": "application/json"},
@@ -92,7 +98,7 @@ class Caller:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: self._may_retry(method, error)),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 0.5),
+            wait=_pause_after,
             sleep=self._pause,
             before_sleep=self._log_retry,
             reraise=True,
@@ -174,11 +180,18 @@ class Caller:
         )
 
 
-class _Timed(httpx.BaseTransport):
-    """Measures how long answers take, without the time spent waiting for the budget."""
+def _pause_after(state: tenacity.RetryCallState) -> float:
+    """Seconds, with up to half more, so that calls that failed together are not sent together."""
+    return FIRST_PAUSE * float(PAUSE_GROWTH ** (state.attempt_number - 1)) * uniform(1, 1.5)
 
-    def __init__(self, wrapped: httpx.BaseTransport, clock: Clock) -> None:
+
+class _Timed(httpx.BaseTransport):
+    """Measures how long answers take, without the time spent waiting for the budget, and ends those
+    that take more than `patience` seconds."""
+
+    def __init__(self, wrapped: httpx.BaseTransport, clock: Clock, *, patience: float) -> None:
         self.latency = 0.0
+        self._patience = patience
         self._wrapped = wrapped
         self._clock = clock
         self._lock = threading.Lock()
@@ -189,7 +202,28 @@ class _Timed(httpx.BaseTransport):
         seconds = max(0.0, self._clock.time() - started)
         with self._lock:
             self.latency += (seconds - self.latency) / (10 if self.latency else 1)
+        assert isinstance(response.stream, httpx.SyncByteStream)
+        response.stream = _Bounded(response.stream, self._clock, started + self._patience)
         return response
+
+    def close(self) -> None:
+        self._wrapped.close()
+
+
+class _Bounded(httpx.SyncByteStream):
+    """A body that must be complete in time. httpx's time-out is for each piece of it, so a server
+    that sends a byte now and then could hold a call for days."""
+
+    def __init__(self, wrapped: httpx.SyncByteStream, clock: Clock, until: float) -> None:
+        self._wrapped = wrapped
+        self._clock = clock
+        self._until = until
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._wrapped:
+            yield piece
+            if self._clock.time() > self._until:
+                raise httpx.ReadTimeout("the answer took too long to arrive")
 
     def close(self) -> None:
         self._wrapped.close()

@@ -18,7 +18,8 @@
     └── ListingUnsettledError     a list that changed faster than it could be read
 
 No message contains the API key or a customer's data: a body that is not an error object of the
-API is described by its type and length, never quoted.
+API is described by its type and length, never quoted. Each message is one line of printable
+characters, so whatever the API's own words are, they forge no line of a log.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class CallError(ZipchatError):
     """A call failed. `method` and `path` say which one, `detail` says why."""
 
     def __init__(self, detail: str, *, method: str, path: str) -> None:
+        detail = printable(detail)
         super().__init__(f"{method} {path}: {detail}")
         self.detail = detail
         self.method = method
@@ -121,6 +123,13 @@ class PageLoopError(ZipchatError):
 
 class ListingUnsettledError(ZipchatError):
     """A list that kept changing. What was read is good, but it may not be all there is."""
+
+
+def printable(text: str) -> str:
+    """The text with line breaks, control characters and the like written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Retry(Enum):

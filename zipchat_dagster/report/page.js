@@ -336,6 +336,8 @@ async function embed(id, chart, values) {
   const description = byId(id).querySelector("h3").textContent;
   const data = { name: "values", values };
   const spec = { config: charts.config, width: "container", height: 190, data, ...charts[id], description };
+  // Else the bar of a single day would be as wide as the chart.
+  if (spec.mark.type === "bar") spec.mark.width = { expr: "min(60, 0.75 * bandwidth('x'))" };
   // `ast`: expressions are interpreted, since the page allows no eval. A chart may be empty: no warnings.
   const options = { actions: false, renderer: "svg", ast: true, mode: "vega-lite", logLevel: 1 };
   const { view } = await vegaEmbed(chart, spec, options);

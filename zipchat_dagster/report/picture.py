@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 _FOLDER = Path(__file__).parent
-_WIDTH: Final = 300
-_HEIGHT: Final = 140
+_WIDTH: Final = 760  # as wide as the dialog in which Dagster shows it, which does not scale
+_HEIGHT: Final = 120
 _TITLES: Final = {
     "escalations": "Escalations by day",
     "response": "First response by day",
@@ -22,6 +22,11 @@ def draw_picture(data: dict[str, Any]) -> bytes:
     # Imported here because it is slow, and every start of the code location would pay for it.
     import vl_convert
 
+    return bytes(vl_convert.vegalite_to_png(picture_spec(data)))
+
+
+def picture_spec(data: dict[str, Any]) -> dict[str, Any]:
+    """The same picture as a Vega-Lite specification."""
     table = data["tables"]["days"]
     days = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
     values = {
@@ -41,8 +46,7 @@ def draw_picture(data: dict[str, Any]) -> bytes:
         for name, title in _TITLES.items()
     ]
     config = charts["config"] | {"autosize": "pad", "background": "white", "padding": 16}
-    spec = {"hconcat": shown, "config": config, "resolve": {"scale": {"color": "independent"}}}
-    return bytes(vl_convert.vegalite_to_png(spec, scale=2))
+    return {"vconcat": shown, "config": config, "resolve": {"scale": {"color": "independent"}}}
 
 
 def _with_colours(charts: str) -> str:

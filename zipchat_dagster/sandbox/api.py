@@ -33,19 +33,21 @@ from zipchat_dagster.sandbox.records import Records, with_string_ids
 from zipchat_dagster.sandbox.routing import ENDPOINTS, WRITES, Json, Refusal, Request, parse
 
 DEFAULT_KEY = "zc-sandbox"
+Drop = Literal["timeout", "disconnect", "reset", "closed"]
 _META_WINDOW = timedelta(hours=24)
 _HTML = b"<html><body><h1>Back in a moment</h1></body></html>"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to send after `latency` seconds; with `drop`, never or by closing the connection."""
+    """What to send after `latency` seconds; with `drop`, never, by closing the connection, only
+    half of it, or as the last answer on its connection."""
 
     status: int
     headers: dict[str, str]
     body: bytes
     latency: float = 0.0
-    drop: Literal["timeout", "disconnect"] | None = None
+    drop: Drop | None = None
 
 
 class Stats(TypedDict):
@@ -149,7 +151,7 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
                     self.sleep(answer.latency)
             if answer.drop == "timeout":
                 raise httpx.ReadTimeout("the sandbox never answers", request=request)
-            if answer.drop == "disconnect":
+            if answer.drop in ("disconnect", "reset"):
                 raise httpx.ReadError("the sandbox closed the connection", request=request)
             return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
@@ -219,12 +221,15 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
             body = json.dumps(payload).encode()
         except Refusal as refusal:
             status, body = refusal.status, self._error(refusal.text)
-        match fault:
-            case "truncated":
-                return self._answer(status, body[: len(body) // 2])
-            case "lost_write":
-                return self._answer(status, body, drop="disconnect")
-        return self._answer(status, body, delay=self.slow_seconds if fault == "slow" else 0.0)
+        if fault == "truncated":
+            body = body[: len(body) // 2]
+        drops: dict[FaultKind | None, Drop] = {
+            "lost_write": "disconnect",
+            "reset": "reset",
+            "closed": "closed",
+        }
+        delay = self.slow_seconds if fault == "slow" else 0.0
+        return self._answer(status, body, delay=delay, drop=drops.get(fault))
 
     def _answer(
         self,
@@ -233,7 +238,7 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
         content_type: str = "application/json; charset=utf-8",
         *,
         delay: float = 0.0,
-        drop: Literal["timeout", "disconnect"] | None = None,
+        drop: Drop | None = None,
     ) -> Answer:
         headers = {
             "Date": formatdate(math.floor(self.server_time()), usegmt=True),

@@ -15,6 +15,8 @@ FaultKind = Literal[
     "slow",
     "timeout",
     "disconnect",
+    "reset",
+    "closed",
     "truncated",
     "not_json",
     "lost_write",
@@ -38,7 +40,9 @@ class Fault:
         kind: "403", "404" and "500" answer with that status, "503" and "not_json" with HTML instead
             of JSON. "timeout" never answers, and "disconnect" closes the connection. All of these
             change nothing. "slow" answers after `Sandbox.slow_seconds`, "truncated" cuts the answer
-            in half, and "lost_write" carries out a write and then closes the connection.
+            in half, "reset" breaks the connection in the middle of it, and "closed" closes it after
+            a whole answer without notice. "lost_write" carries out a write and then closes the
+            connection.
         endpoint: list, show, users, user, assignment or message.
         after: so many matching requests are answered normally first.
     """

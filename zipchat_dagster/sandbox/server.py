@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 from asyncio import CancelledError, LimitOverrunError
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -103,14 +104,19 @@ async def _answer_one(
                 await asyncio.sleep(answer.latency)
     if answer.drop == "timeout":
         await reader.read()  # until the client gives up
-    if answer.drop is not None:
+    if answer.drop in ("timeout", "disconnect"):
         return False
     sent = {**answer.headers, "Content-Length": str(len(answer.body))}
     lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
     lines += [f"{name}: {text}" for name, text in sent.items()]
-    writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + answer.body)
+    body = answer.body[: len(answer.body) // 2] if answer.drop == "reset" else answer.body
+    writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
     await writer.drain()
-    return headers.get("connection", "").lower() != "close"
+    if answer.drop == "reset":
+        # Closing then discards what was not sent yet, and resets the connection.
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return answer.drop is None and headers.get("connection", "").lower() != "close"
 
 
 def _control(sandbox: Sandbox, name: str, body: bytes) -> Answer:

@@ -72,16 +72,16 @@ def rebuild_facts(
             transaction.execute(
                 "add_waiting", chat_id=chat_id, now=now, quiet_hours=rules.quiet_hours
             )
-    while True:
-        with warehouse.transaction() as transaction:
-            taken = _count(
-                transaction.execute("take_changed", chat_id=chat_id, most=CONVERSATIONS_AT_ONCE)
-            )
-            if taken:
-                _derive(transaction, timezone=warehouse.timezone, now=now, rules=rules)
-            if taken < CONVERSATIONS_AT_ONCE:
-                (counts,) = transaction.execute("count_facts", chat_id=chat_id)
-                return dict(zip(FACTS, counts, strict=True))
+    most = {"chat_id": chat_id, "most": CONVERSATIONS_AT_ONCE}
+    with warehouse.small_transactions():
+        while True:
+            with warehouse.transaction() as transaction:
+                taken = _count(transaction.execute("take_changed", **most))
+                if taken:
+                    _derive(transaction, timezone=warehouse.timezone, now=now, rules=rules)
+                if taken < CONVERSATIONS_AT_ONCE:
+                    (counts,) = transaction.execute("count_facts", chat_id=chat_id)
+                    return dict(zip(FACTS, counts, strict=True))
 
 
 def _derive(transaction: Transaction, *, timezone: str, now: datetime, rules: Rules) -> None:
@@ -139,9 +139,7 @@ def rebuild_metrics(
     written = []
     for some in _pieces(sorted({*days, *stale}), DAYS_AT_ONCE):
         with warehouse.transaction() as transaction:
-            transaction.execute(
-                "metrics_days", {"wanted": _days(some)}, timezone=warehouse.timezone
-            )
+            transaction.execute("metrics_days", {"wanted": _days(some)})
             _compute(
                 transaction, chat_id=chat_id, timezone=warehouse.timezone, now=now, rules=rules
             )

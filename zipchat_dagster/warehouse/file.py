@@ -8,6 +8,7 @@ error. Nothing that calls the API may run inside one.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,14 @@ ROW_GROUP_SIZE: Final = 4096
 LOG_LIMIT: Final = "1MB"
 # Compacting writes the whole file once. It is worth that if so much of the file is unused.
 WORTH_COMPACTING: Final = 0.2
+# What DuckDB raises if the file cannot be read or written. There are no conflicts within a file.
+UNUSABLE: Final = (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException)
+# A program that takes no turns, such as somebody's notebook, may have the file open for a moment.
+HELD_TIMEOUT = 120.0  # seconds
+LOOK_FOR_LOCK: Final = 0.2  # seconds between two tries
+# New files are for their owner only, whatever the umask: they hold what customers wrote. Existing
+# ones keep their mode, and the log gets that of its file.
+OWNER_ONLY: Final = 0o600
 
 
 class File:
@@ -34,6 +43,7 @@ class File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._log = path.with_name(f"{path.name}.wal")
         self._keeps_log = False
         self._duckdb = self._start()
 
@@ -110,8 +120,10 @@ class File:
                 connection.execute("checkpoint warehouse")  # nothing is left in <file>.wal
             try:
                 unfinished.unlink(missing_ok=True)  # left by a killed run
+                mode = (target if target.exists() else self.path).stat().st_mode
+                unfinished.touch(OWNER_ONLY)
                 shutil.copyfile(self.path, unfinished)
-                unfinished.chmod(self.path.stat().st_mode & 0o444)
+                unfinished.chmod(mode & 0o444)
                 size = unfinished.stat().st_size
                 unfinished.replace(target)
             except OSError as error:
@@ -141,33 +153,57 @@ class File:
             self._attach(self._duckdb, "warehouse", options)
             self._duckdb.execute("use warehouse")
             yield self._duckdb
+            with suppress(FileNotFoundError):
+                self._log.chmod(self.path.stat().st_mode & 0o777)
             self._duckdb.execute("use memory")
             at_the_end = "disable" if self._keeps_log else "enable"
             self._duckdb.execute(f"pragma {at_the_end}_checkpoint_on_shutdown")
             self._duckdb.execute("detach warehouse")
-        except BaseException:
+        except BaseException as error:
             # Closing rolls back and releases the file, whatever state the connection is in.
             self._duckdb.close()
             self._duckdb = self._start()
+            if isinstance(error, UNUSABLE):
+                raise WarehouseError(
+                    f"{self.path} cannot be read or written ({_reason(error)}). Everything"
+                    " committed before is kept. If the disk is full, make room and run again. If"
+                    " the file is damaged, put a backup in its place, or a new file: move it away"
+                    " and run a backfill."
+                ) from None
             raise
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, name: str, options: str) -> None:
-        try:
-            connection.execute(f"attach {quoted(str(self.path))} as {name} ({options})")
-        except duckdb.IOException as error:
-            what = str(error).splitlines()[0]
-            raise WarehouseError(
-                f"{self.path} cannot be opened ({what}). If another program has"
-                " it open (a notebook, the duckdb command), close it there."
-            ) from None
+        is_new = not self.path.exists()
+        # The type, because DuckDB would look for an extension to open other files with.
+        attach = f"attach {quoted(str(self.path))} as {name} (type duckdb, {options})"
+        until = time.monotonic() + HELD_TIMEOUT
+        while True:
+            try:
+                connection.execute(attach)
+                break
+            except duckdb.IOException as error:
+                if "Could not set lock" in str(error) and time.monotonic() < until:
+                    time.sleep(LOOK_FOR_LOCK)
+                    continue
+                raise WarehouseError(
+                    f"{self.path} cannot be opened ({_reason(error)}). If another program has"
+                    " it open (a notebook, the duckdb command), close it there."
+                ) from None
+        if is_new:
+            self.path.chmod(OWNER_ONLY)
 
     def _start(self) -> duckdb.DuckDBPyConnection:
         return in_memory(f"{self.path}.tmp", checkpoint_threshold=LOG_LIMIT)
 
 
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0].strip().rstrip(".")
+
+
 def _copy_tables(connection: duckdb.DuckDBPyConnection, fresh: Path) -> None:
     fresh.unlink(missing_ok=True)  # left by a killed run
     connection.execute(f"attach {quoted(str(fresh))} as fresh (row_group_size {ROW_GROUP_SIZE})")
+    fresh.chmod(OWNER_ONLY)
     connection.execute("copy from database warehouse to fresh")
     connection.execute("checkpoint fresh")
     connection.execute("detach fresh")

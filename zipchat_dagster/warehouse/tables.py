@@ -32,7 +32,7 @@ _VIEWS = """\
 Views compute what they show when they are read, so they are as new as the tables. A name with
 parentheses is a macro: `from zipchat.metrics_by('quarter')`.
 
-| view | one row per | what for |
+| view | grain | what for |
 |---|---|---|
 """
 _VIEW = re.compile(
@@ -83,9 +83,11 @@ def sql(name: str) -> str:
     return (SQL / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def sql_version(*names: str) -> str:
-    """A hash of statements, for Dagster's `code_version`: it changes when one of them does."""
-    return sha256("\n".join(map(sql, names)).encode()).hexdigest()[:12]
+def sql_version(*patterns: str) -> str:
+    """A hash of the statements whose names match, for Dagster's `code_version`: it changes when one
+    of them does."""
+    paths = sorted({path for pattern in patterns for path in SQL.glob(f"{pattern}.sql")})
+    return sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
 
 
 @cache
@@ -128,8 +130,5 @@ def markdown() -> str:
         grain = f"Grain: {table.grain}. {table.note}".strip()
         head = f"## `{table.name}`\n\n{grain}\n\n| column | type | meaning |"
         parts.append(f"{head}\n|---|---|---|\n{rows}\n")
-    views = (
-        f"| `{v.name}` | {v.grain.removeprefix('one row per ')} | {v.purpose} |\n"
-        for v in schema_views()
-    )
+    views = (f"| `{v.name}` | {v.grain} | {v.purpose} |\n" for v in schema_views())
     return "\n".join([*parts, _VIEWS + "".join(views)])

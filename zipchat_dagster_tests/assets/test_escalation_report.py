@@ -80,7 +80,11 @@ def test_it_is_named_after_its_database_and_has_the_days_with_metrics(synced: Pr
     page = data(found["report"])
     assert (page["first"], page["last"]) == (day(21), day(1))
     assert (page["source"], page["target"], page["quietHours"]) == ("", 2400, 72)
+    report = Path(found["report"])
+    assert report.stat().st_mode & 0o777 == 0o600
+    report.chmod(0o644)  # as somebody wants it
     found = metadata(synced, SANDBOX, first=day(23), last=day(3))
+    assert report.stat().st_mode & 0o777 == 0o644
     page = data(found["report"])
     assert [row[2] for row in page["tables"]["days"]["rows"]] == [False] * 2 + [True] * 19
     assert page["source"] == "the sandbox"

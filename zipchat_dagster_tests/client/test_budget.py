@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,15 @@ def test_headers_that_make_no_sense_do_no_harm(bench: Bench, headers: dict[str, 
         assert client.get(USER).status_code == 200
         assert client.get(USER).status_code == 200
     assert bench.clock.now - NOW <= 120
+
+
+def test_a_retry_after_that_is_a_date_is_on_the_server_s_clock(bench: Bench) -> None:
+    refusal = {"Date": formatdate(NOW + 500), "Retry-After": formatdate(NOW + 507)}
+    answers = iter([httpx.Response(429, headers=refusal), httpx.Response(200)])
+    transport = httpx.MockTransport(lambda _: next(answers))
+    with httpx.Client(transport=BudgetTransport(transport, bench.budget())) as client:
+        assert client.get(USER).status_code == 200
+    assert 7 <= bench.clock.now - NOW <= 8
 
 
 def test_a_call_that_fails_gives_its_permit_back(bench: Bench) -> None:

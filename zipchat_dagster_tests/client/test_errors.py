@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import traceback
 from collections.abc import Callable
 
@@ -120,10 +121,9 @@ def test_long_words_are_cut() -> None:
         b'{"user": {"id": 1}',
         b'{"user": {"name": "\xff"}}',
         b"[" * 100_000,
-        b"1" * 5_000,
         b"",
     ],
-    ids=range(7),
+    ids=range(6),
 )
 def test_what_is_not_strictly_json_is_malformed_and_not_quoted(body: bytes) -> None:
     script = Script(httpx.Response(200, content=body, headers={"Content-Type": "text/html"}))
@@ -150,8 +150,8 @@ def test_a_read_is_tried_up_to_five_times_with_growing_pauses(api: Api, kind: st
     api.sandbox.add_fault(Fault(kind, times=4))  # type: ignore[arg-type]
     assert api.client.get_user(api.user_id)["id"] == api.user_id
     assert api.requests == 5
-    # 0.5, 1, 2 and 4 seconds, each with up to half a second more.
-    assert 7.5 <= api.clock.slept <= 9.5
+    # 0.05, 0.25, 1.25 and 6.25 seconds, each with up to half more.
+    assert 7.8 <= api.clock.slept <= 11.7
 
 
 @pytest.mark.parametrize("kind", PASSING)
@@ -231,6 +231,43 @@ def test_a_client_that_is_closed_ends_its_pauses() -> None:
     assert clock.slept <= 0.25
 
 
+@pytest.mark.parametrize("kind", ["disconnect", "reset", "closed", "truncated"])
+def test_over_a_real_connection_a_broken_one_is_replaced(api: Api, kind: str) -> None:
+    api.sandbox.add_fault(Fault(kind, times=3))  # type: ignore[arg-type]
+    with (
+        serve(api.sandbox) as base_url,
+        ZipchatClient(api_key=KEY, chat_id=1, base_url=base_url, clock=Clock()) as client,
+    ):
+        for user_id in list(api.chat.users)[:4]:
+            assert client.get_user(user_id)["id"] == user_id
+        # Whether a closed connection is noticed before the next request is a matter of luck.
+        assert client.requests == 7 or kind == "closed"
+
+
+def test_a_server_without_tls_gets_no_key() -> None:
+    received = []
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        received.append(connection.recv(10_000))
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer, args=[listener])
+        server.start()
+        address = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        with (
+            ZipchatClient(api_key=KEY, chat_id=1, base_url=address) as client,
+            pytest.raises(UnreachableError, match="SSL") as caught,
+        ):
+            client.get_user(1)
+        server.join()
+    assert not caught.value.was_sent
+    assert received
+    assert KEY.encode() not in received[0]
+
+
 # -- the key -------------------------------------------------------------------------------------
 
 
@@ -278,16 +315,3 @@ def test_the_key_is_not_shown_when_the_api_repeats_it() -> None:
     text = shown(lambda: a_client(script).get_user(1))
     assert KEY not in text
     assert "no such key: zc-…" in text
-
-
-def test_the_key_is_in_no_log_of_the_libraries_below(
-    api: Api, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    with serve(api.sandbox) as base_url:
-        with ZipchatClient(api_key=KEY, chat_id=1, base_url=base_url) as client:
-            client.get_user(api.user_id)
-        with ZipchatClient(api_key=KEY + "x", chat_id=1, base_url=base_url) as client:
-            shown(lambda: client.get_user(api.user_id))
-    assert "httpcore" in caplog.text
-    assert KEY not in caplog.text

@@ -116,7 +116,7 @@ def test_a_message_may_come_back_bare() -> None:
     assert a_client(Script(bare)).send_message(1, message="Hi", sender_id=1) == bare
 
 
-@pytest.mark.parametrize("kind", sorted({*get_args(FaultKind)} - {"403", "404", "slow"}))
+@pytest.mark.parametrize("kind", sorted({*get_args(FaultKind)} - {"403", "404", "slow", "closed"}))
 def test_a_write_is_never_sent_again_after_an_unclear_failure(api: Api, kind: str) -> None:
     i = a_conversation(api)
     api.client.assign(i, api.user_id)

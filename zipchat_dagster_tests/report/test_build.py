@@ -11,14 +11,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import vl_convert
 from playwright.sync_api import Browser, expect
 
 from zipchat_dagster.report import Report, build_report
 from zipchat_dagster.report.data import LISTED, headline, read_data
 from zipchat_dagster.report.page import page as fill_page
+from zipchat_dagster.report.picture import picture_spec
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.report.conftest import CHAT_ID, FIRST, LAST, NOW, World, fill
-from zipchat_dagster_tests.report.test_page import opened, tiles
+from zipchat_dagster_tests.report.test_page import between, opened, tiles
 
 NAMES = (
     '</script><script>alert("1")</script>',
@@ -167,12 +169,18 @@ def test_an_empty_chat_has_a_page_too(empty: Warehouse, browser: Browser, tmp_pa
     assert made.summary["escalation_rate"] is None
 
 
-def test_the_picture_has_the_size_of_three_charts(made: Report) -> None:
-    png = made.png
-    width, height = struct.unpack(">II", png[16:24])
-    assert 1800 < width < 2400
-    assert 350 < height < 550
-    assert len(png) < 200_000
+def test_the_picture_shows_every_day(world: World, made: Report) -> None:
+    width, height = struct.unpack(">II", made.png[16:24])
+    assert 780 < width < 900
+    assert 450 < height < 700
+    data = read_data(world.warehouse, chat_id=CHAT_ID, first=FIRST, last=LAST, now=NOW)
+    svg = vl_convert.vegalite_to_svg(picture_spec(data))
+    bars = re.findall(r'd="M[^h"]*h([\d.]+)v([\d.]+)h[^"]*" fill="#bf560b"', svg)
+    counts = between(world.escalations, FIRST, LAST)["partition_date"].value_counts()
+    drawn = [float(height) for width, height in bars if float(width) > 10 and float(height) > 0]
+    assert len(drawn) == len(counts)
+    assert max(drawn) / min(drawn) == pytest.approx(counts.max() / counts.min(), rel=0.1)
+    assert len(re.findall(r'<path [^>]*fill="#bf560b" stroke-width="2"', svg)) >= len(counts)
 
 
 def test_the_data_can_be_read_out_of_the_file(made: Report) -> None:

@@ -624,8 +624,10 @@ def test_each_kind_of_fault() -> None:
             response.json()
     with pytest.raises(httpx.ReadTimeout):
         struck("timeout")
-    with pytest.raises(httpx.ReadError):
-        struck("disconnect")
+    for kind in ("disconnect", "reset"):
+        with pytest.raises(httpx.ReadError):
+            struck(kind)
+    assert struck("closed").status_code == 200
     with pytest.raises(ValueError, match="kind must be one of"):
         Fault("503!")  # type: ignore[arg-type]
 

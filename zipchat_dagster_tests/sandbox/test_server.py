@@ -87,6 +87,11 @@ def test_connections_really_break(served: tuple[Sandbox, httpx.Client]) -> None:
     sandbox.add_fault(Fault("disconnect"))
     with pytest.raises(httpx.RemoteProtocolError):
         client.get("/users")
+    sandbox.add_fault(Fault("reset"))
+    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+        client.get("/users")
+    sandbox.add_fault(Fault("closed"))
+    assert "users" in client.get("/users").json()
     sandbox.add_fault(Fault("timeout"))
     with pytest.raises(httpx.ReadTimeout):
         client.get("/users", timeout=0.05)

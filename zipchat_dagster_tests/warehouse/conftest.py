@@ -29,7 +29,7 @@ def random_chat(
     """Each of these in turn; tests only look at it."""
     case, engine = request.param
     with opened_on(engine, request, tmp_path_factory.mktemp("random")) as place:
-        yield RandomChat.told(place, *case)
+        yield RandomChat.build(place, *case)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

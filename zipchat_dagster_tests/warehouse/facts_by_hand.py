@@ -132,7 +132,7 @@ class ByHand:
                     over = state["last_escalation_resolved_at"]
                     is_over = bool(one.resolved and over and over >= one.resolved)
                     (late if is_over else one.assignees).append(state["assignee_id"])
-            one.assignee = (one.assignees[-1:] or late[:1] or [None])[0]
+            one.assignee = next(iter([*one.assignees[-1:], *late[:1]]), None)
         return found
 
     def _store(
@@ -189,7 +189,7 @@ class ByHand:
             is_kept=response is not None,
             agent=response and response["sender_id"],
         )
-        for turn in turns:
+        for number, turn in enumerate(turns, start=1):
             if turn.during is one and response and order(turn.first) > order(response):
                 answer = turn.answer if turn.answer_during is one else None
                 yield self._event(
@@ -200,6 +200,7 @@ class ByHand:
                     answer["created_at"] if answer else one.ended,
                     is_kept=answer is not None,
                     agent=answer and answer["sender_id"],
+                    turn=number,
                 )
         yield self._event(
             one,
@@ -221,12 +222,14 @@ class ByHand:
         *,
         is_kept: bool,
         agent: int | None,
+        turn: int | None = None,
     ) -> Row:
         until = ended or max(self.now, starts)
         elapsed, business = seconds(starts, until), self._business(starts, until)
         return {
             "escalated_at": one.at,
             "metric": metric,
+            "turn": turn,
             "partition_date": self._day(starts),
             "agent_id": one.assignee if agent is None else agent,
             "starts_at": starts,

@@ -242,7 +242,7 @@ class RandomChat:
     ]
 
     @classmethod
-    def told(cls, place: Open, seed: int, zone: str, now: str, office: str | None) -> RandomChat:
+    def build(cls, place: Open, seed: int, zone: str, now: str, office: str | None) -> RandomChat:
         """One of CASES: in some of these days the clocks change."""
         chat = generate(seed=seed, conversations=70, days=9, now=moment(now), max_messages=40)
         chat.remove_user(next(iter(chat.users)), at=moment(now))
@@ -268,6 +268,7 @@ class RandomChat:
                 story.escalate(conversation_id)  # again, before anybody resolved it
             for _ in range(25):
                 chat.change(random, at=story.now)
+            live(story, random)
             story.sync()
         target = 1800 if office else None
         days = days_between(f"{story.begins:%Y-%m-%d}", f"{story.now + timedelta(days=1):%Y-%m-%d}")

@@ -108,7 +108,6 @@ def history(place: Open, seed: int, zone: str, now: str) -> Story:
         conversation.messages[-1].role = None  # type: ignore[assignment]  # the API may do so
         for message in conversation.messages[::2]:
             message.sender_id = None
-    odd[3].messages.clear()
     leads = [one.lead for one in odd if one.lead]
     for one in odd[:12]:
         one.lead = random.choice(leads[:3])  # they come back
@@ -125,6 +124,11 @@ def history(place: Open, seed: int, zone: str, now: str) -> Story:
     for _ in range(5):
         live(story, random)
         story.sync(refresh=True)
+    empty, greeted = story.start(), story.start()
+    for key in (empty, greeted):
+        chat.conversations[key].messages.clear()
+    story.ai(greeted)  # before the customer says anything
+    story.sync()
     story.later(hours=3)
     return story
 
@@ -138,6 +142,8 @@ def rare(story: Story) -> None:
     for one in (talk, brief, waiting, late):
         story.escalate(one)
     story.sync()
+    story.customer(brief)
+    story.assign(brief, first)
     for agent in (first, second):
         story.assign(talk, agent)
         story.human(talk, agent)
@@ -151,9 +157,14 @@ def rare(story: Story) -> None:
     story.human(waiting, first)
     story.resolve(brief)
     story.resolve(late)
+    story.customer(late)  # in the second of the end: the AI has the conversation again
+    story.ai(late)
     story.sync()
     story.later(minutes=5)
     story.ai(late)
+    story.assign(brief, second)  # after the end
+    story.customer(brief)
+    story.sync()
     story.escalate(brief)
     story.sync()
 
@@ -371,7 +382,7 @@ def test_a_conversation_is_automated_once_the_customer_was_silent_for_long(place
     assert state() == [(False, False, None, True), (False, False, None, False)]
 
 
-def test_an_open_escalation_grows_older_without_anything_new(place: Open) -> None:
+def test_time_alone_makes_an_open_escalation_late_and_abandoned(place: Open) -> None:
     story = Story(place)
     story.at("2026-03-03 10:00")
     story.escalate(story.start())
@@ -388,6 +399,6 @@ def test_an_open_escalation_grows_older_without_anything_new(place: Open) -> Non
     day = 86_400
     assert state() == [(0, False, 0, False)]
     story.later(hours=24)
-    assert state() == [(day, False, day, False)]
+    assert state() == [(0, False, 0, False)]  # nothing has changed but durations
     story.later(seconds=1)
     assert state() == [(day + 1, True, day + 1, True)]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from zipchat_dagster.client.budget_stores import SqliteStore
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster_tests.warehouse.test_store import conversation, put, rows
 
 
@@ -69,3 +77,110 @@ def test_after_an_error_among_small_transactions_the_file_has_those_before_it(
     assert rows(Warehouse(copy), count) == [(2,)]
     put(warehouse, conversation(id=3))
     assert rows(warehouse, count) == [(3,)]
+
+
+def test_new_files_are_for_their_owner_only_and_existing_ones_keep_their_mode(
+    tmp_path: Path,
+) -> None:
+    database, copy = tmp_path / "warehouse.duckdb", tmp_path / "copy.duckdb"
+
+    def modes() -> dict[str, str]:
+        names = (database.name, f"{database.name}.wal", copy.name, "budget.sqlite")
+        found = [tmp_path / name for name in names if (tmp_path / name).exists()]
+        return {path.name: f"{path.stat().st_mode & 0o777:o}" for path in found}
+
+    def use() -> dict[str, str]:
+        SqliteStore(tmp_path / "budget.sqlite", "key", time.time).close()
+        warehouse = Warehouse(database)
+        warehouse.publish(copy)
+        warehouse.maintain()
+        with warehouse.small_transactions():
+            with warehouse.transaction() as transaction:
+                transaction.execute("store_setting", name="x", value=str(time.time_ns()))
+            return modes()
+
+    before = os.umask(0)
+    try:
+        assert use() == {
+            "warehouse.duckdb": "600",
+            "warehouse.duckdb.wal": "600",
+            "copy.duckdb": "400",
+            "budget.sqlite": "600",
+        }
+        for path in (database, copy, tmp_path / "budget.sqlite"):
+            path.chmod(0o640)
+        assert use() == {
+            "warehouse.duckdb": "640",
+            "warehouse.duckdb.wal": "640",
+            "copy.duckdb": "440",
+            "budget.sqlite": "640",
+        }
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("content", [b"", b"SQLite format 3\0" * 500, b"x" * 9000], ids=range(3))
+def test_a_file_that_is_not_a_database_is_one_clear_error_and_left_alone(
+    warehouse: Warehouse, content: bytes
+) -> None:
+    warehouse.path.write_bytes(content)
+    with pytest.raises(WarehouseError, match=r"warehouse\.duckdb cannot be opened \(IO Error: "):
+        put(warehouse, conversation())
+    assert warehouse.path.read_bytes() == content
+
+
+def test_a_file_that_is_cut_short_is_one_clear_error(warehouse: Warehouse) -> None:
+    put(warehouse, *(conversation(id=i, share_url="x" * 300) for i in range(3000)))
+    os.truncate(warehouse.path, warehouse.path.stat().st_size // 2)
+    with pytest.raises(WarehouseError, match=r"warehouse\.duckdb cannot be .* \(IO Error: "):
+        rows(Warehouse(warehouse.path), "select payload from zipchat.raw_conversations")
+
+
+def test_a_full_disk_loses_nothing_that_was_committed(warehouse: Warehouse) -> None:
+    put(warehouse, conversation(id=1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (warehouse.path.stat().st_size, hard))
+        with pytest.raises(
+            WarehouseError, match=r"File too large.* If the disk is full, make room"
+        ):
+            put(warehouse, *(conversation(id=i, share_url="x" * 300) for i in range(2, 3000)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    found = "select conversation_id from zipchat.raw_conversations"
+    assert rows(warehouse, found) == [(1,)]
+    put(warehouse, conversation(id=4000))
+    assert rows(warehouse, found) == [(1,), (4000,)]
+
+
+HOLD = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
+
+
+def test_a_file_that_a_notebook_holds_is_waited_for_and_then_named(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(warehouse, conversation(id=1))
+    now, held_until = time.monotonic(), [60.0]
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += 100 * seconds
+        if now > began_at + held_until[0] and holder.poll() is None:
+            holder.communicate("\n")
+
+    began_at = now
+    monkeypatch.setattr(
+        "zipchat_dagster.warehouse.file.time", SimpleNamespace(monotonic=lambda: now, sleep=sleep)
+    )
+    arguments = [sys.executable, "-c", HOLD, str(warehouse.path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        held_until[0] = 1e9
+        with pytest.raises(WarehouseError, match=f"PID {holder.pid}.* close it there"):
+            put(warehouse, conversation(id=2))
+        assert now - began_at >= 120
+        began_at, held_until[0] = now, 60.0
+        put(warehouse, conversation(id=3))
+        assert now - began_at < 120

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from zipchat_dagster.warehouse import Warehouse, schema_tables
-from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
+from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts, rebuild_metrics
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.migrations import MIGRATIONS, SETTING, VERSION
 from zipchat_dagster.warehouse.tables import SQL, sql
@@ -87,23 +87,26 @@ def test_the_newest_versions_database_has_the_shape_that_schema_sql_defines(tmp_
     )
 
 
-def test_what_version_0_lacked_is_derived_by_the_next_run(tmp_path: Path) -> None:
-    old = written_by(0, tmp_path / "old.duckdb")
+@pytest.mark.parametrize("version", range(VERSION))
+def test_what_an_older_version_lacked_is_derived_by_the_next_run(
+    tmp_path: Path, version: int
+) -> None:
+    old = written_by(version, tmp_path / "old.duckdb")
     warehouse = Warehouse(old)
     now = datetime(2026, 3, 4, 18, tzinfo=UTC)
     assert rebuild_facts(warehouse, chat_id=1, now=now, rules=Rules())["escalations"] == 1
-    rebuild_metrics(warehouse, chat_id=1, days=["2026-03-04"], now=now, rules=Rules())
-    new = written_by(1, tmp_path / "new.duckdb")
-    for table in ("escalations", "escalation_metrics"):
+    days = ["2026-03-03", "2026-03-04"]
+    rebuild_metrics(warehouse, chat_id=1, days=days, now=now, rules=Rules())
+    new = written_by(VERSION, tmp_path / "new.duckdb")
+    for table in (*FACTS, "escalation_metrics", "activity_by_hour"):
         columns = {table: sorted(c.name for c in schema_tables()[table].columns)}
         assert rows(old, columns) == rows(new, columns)
 
 
 def test_a_database_between_versions_0_and_1_is_migrated_too(tmp_path: Path) -> None:
     path = written_by(1, tmp_path / "between.duckdb")
-    before = shape(path)
     query(path, f"delete from zipchat.warehouse_settings where name = '{SETTING}'")
-    assert shape(opened(path)) == before
+    assert shape(opened(path)) == shape(opened(tmp_path / "new.duckdb"))
 
 
 def test_a_newer_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

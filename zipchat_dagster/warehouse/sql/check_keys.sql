@@ -15,7 +15,7 @@ with keys as (
     select chat_id, conversation_id, asked_at, turn::varchar
     from zipchat.customer_turns where $table = 'customer_turns'
     union all
-    select chat_id, conversation_id, starts_at, concat_ws(' ', metric, escalated_at)
+    select chat_id, conversation_id, escalated_at, concat_ws(' ', metric, turn)
     from zipchat.sla_events where $table = 'sla_events'
     union all
     select chat_id, conversation_id, null, null

@@ -5,6 +5,7 @@ with promised as (
     select
         chat_id, conversation_id, escalated_at, channel, assignee_id,
         'first_response' as metric,
+        null::bigint as turn,
         first_responder_id as responder_id,
         escalated_at as starts_at,
         coalesce(first_response_at, waited_until) as ended_at,
@@ -15,6 +16,7 @@ with promised as (
     select
         turns.chat_id, turns.conversation_id, turns.escalated_at, spans.channel, spans.assignee_id,
         'next_response',
+        turns.turn,
         case when turns.is_replied then turns.sender_id end,
         turns.asked_at,
         case when turns.is_replied then turns.answered_at else spans.ended_at end,
@@ -31,6 +33,7 @@ with promised as (
     select
         chat_id, conversation_id, escalated_at, channel, assignee_id,
         'resolution',
+        null,
         null,
         escalated_at,
         ended_at,
@@ -59,6 +62,7 @@ select
     counted.conversation_id,
     counted.escalated_at,
     counted.metric,
+    counted.turn,
     cast(timezone($timezone, counted.starts_at) as date) as partition_date,
     counted.channel,
     coalesce(counted.responder_id, counted.assignee_id) as agent_id,

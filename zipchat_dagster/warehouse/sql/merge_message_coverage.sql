@@ -7,7 +7,7 @@ using (
         coalesce(ask_from, timestamptz '1970-01-01 00:00:00+00') as covered_from,
         -- A message may still arrive in the second that was read last. least() ignores a NULL.
         least(
-            try_cast(regexp_extract(newest, '^\d{4}-.*') as timestamptz), observed_at - $settling
+            try_cast(regexp_extract(newest, '^(19|20)\d\d-.*') as timestamptz), observed_at - $settling
         ) as covered_through
     from covered
 ) as read

@@ -4,7 +4,7 @@ using (
     select
         $chat_id::bigint as chat_id,
         id as message_id,
-        try_cast(regexp_extract(record.created_at, '^\d{4}-.*') as timestamptz) as created_at,
+        try_cast(regexp_extract(record.created_at, '^(19|20)\d\d-.*') as timestamptz) as created_at,
         cast(timezone($timezone, created_at) as date) as partition_date,
         conversation_id,
         record.role as role,

@@ -156,12 +156,13 @@ create table if not exists zipchat.customer_turns (
 );
 
 -- grain: one row per promise to an escalated customer: first response, each next response, resolution
--- key: chat_id, conversation_id, escalated_at, metric, starts_at
+-- key: chat_id, conversation_id, escalated_at, metric, turn
 create table if not exists zipchat.sla_events (
     chat_id bigint, -- the chat
     conversation_id bigint, -- raw_conversations.conversation_id
     escalated_at timestamptz, -- escalations.escalated_at
     metric varchar, -- first_response, next_response or resolution
+    turn bigint, -- of a next response, customer_turns.turn; else NULL
     partition_date date, -- day of starts_at in ZIPCHAT_TIMEZONE
     channel varchar, -- of the conversation
     agent_id bigint, -- who responded, else the escalation's assignee, users.user_id

@@ -38,14 +38,14 @@ parsed as (
 select
     $chat_id::bigint as chat_id,
     id as conversation_id,
-    -- not 'epoch', 'infinity' and the like, which a cast takes for times
-    try_cast(regexp_extract(record.created_at, '^\d{4}-.*') as timestamptz) as created_at,
+    -- A cast takes 'epoch' and 'infinity' for times, too, and Python has no time after the year 9999.
+    try_cast(regexp_extract(record.created_at, '^(19|20)\d\d-.*') as timestamptz) as created_at,
     cast(timezone($timezone, created_at) as date) as partition_date,
-    try_cast(regexp_extract(record.last_message_at, '^\d{4}-.*') as timestamptz) as last_message_at,
+    try_cast(regexp_extract(record.last_message_at, '^(19|20)\d\d-.*') as timestamptz) as last_message_at,
     record.channel as channel,
     try_cast(record.manual_reply_mode as boolean) as manual_reply_mode,
-    try_cast(regexp_extract(record.last_escalated_at, '^\d{4}-.*') as timestamptz) as last_escalated_at,
-    try_cast(regexp_extract(record.last_escalation_resolved_at, '^\d{4}-.*') as timestamptz) as last_escalation_resolved_at,
+    try_cast(regexp_extract(record.last_escalated_at, '^(19|20)\d\d-.*') as timestamptz) as last_escalated_at,
+    try_cast(regexp_extract(record.last_escalation_resolved_at, '^(19|20)\d\d-.*') as timestamptz) as last_escalation_resolved_at,
     try_cast(regexp_extract(record.assignee.id, '^-?\d+$') as bigint) as assignee_id,
     coalesce(
         record.assignee.full_name,

@@ -127,12 +127,12 @@ group by grouping sets (
 );
 
 -- grain: one row per chat, week (from Monday), channel (or all) and agent (or all)
--- metrics_by('week').
+-- `metrics_by('week')`, so percentiles are those of the whole week.
 create view if not exists zipchat.metrics_weekly as
 from zipchat.metrics_by('week');
 
 -- grain: one row per chat, month, channel (or all) and agent (or all)
--- metrics_by('month').
+-- `metrics_by('month')`, so percentiles are those of the whole month.
 create view if not exists zipchat.metrics_monthly as
 from zipchat.metrics_by('month');
 
@@ -195,9 +195,9 @@ left join answered
     and answered.hour = activity.hour
     and answered.channel = activity.channel;
 
--- grain: one row per escalation that is open now, who has waited longest first
--- The work list: what the customer waits for, since when, and the conversation in Zipchat. The times are as
--- of the query, what is open as of the last run.
+-- grain: one row per escalation that is open now, the longest wait first
+-- The work list: what the customer waits for, since when, and the link to the conversation in Zipchat. Waits
+-- last until the query; which escalations are open is as of the last run.
 create view if not exists zipchat.escalations_waiting as
 select
     escalation.chat_id,
@@ -316,12 +316,12 @@ select
 from summed;
 
 -- grain: one row per chat, day and channel (or all)
--- ai_metrics_by('day').
+-- `ai_metrics_by('day')`, by the day on which the conversation began.
 create view if not exists zipchat.ai_metrics as
 from zipchat.ai_metrics_by('day');
 
 -- grain: one row per rate of escalation_metrics
--- Which metrics of metric_records it divides.
+-- The two metrics in metric_records that it divides.
 create view if not exists zipchat.metric_rates as
 from (
     values
@@ -332,9 +332,9 @@ from (
 ) as rates (rate, numerator, denominator);
 
 -- grain: one row per chat, day, dimension (all, channel, agent), its value, metric and record that it counts
--- What is behind each number of escalation_metrics: `metric` is its column, or a metric of metric_rates.
--- A count is the number of its records, a percentile or mean that of their `seconds`. Filter by metric:
--- the other branches are then not read.
+-- The conversations behind each number of escalation_metrics: `metric` is its column, or one that metric_rates
+-- names. A count is the number of its records, a percentile or mean that of their `seconds`. Filter by
+-- metric, and nothing else is read.
 create view if not exists zipchat.metric_records as
 with slices as (
     from (values ('all'), ('channel'), ('agent')) as slices (dimension)
