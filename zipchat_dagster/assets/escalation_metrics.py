@@ -72,41 +72,45 @@ def escalation_metrics(lane: Lane) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         """Computes both tables, whichever of them are selected, for the days of the run and for
         older days that have changed."""
-        chat_id, tables = lane.zipchat(context).chat, lane.warehouse(context)
-        days = window_days(context)
-        now, rules = datetime.now(UTC), lane.metric_settings(context).rules(tables.timezone)
-        rebuild_facts(
-            tables, chat_id=chat_id, now=now, rules=rules, from_scratch=config.from_scratch
-        )
-        written = rebuild_metrics(
-            tables,
-            chat_id=chat_id,
-            days=days,
-            now=now,
-            rules=rules,
-            from_scratch=config.from_scratch,
-        )
-        restated = sorted(set(written) - set(days))
-        for day in restated:
-            context.log.info(f"The metrics of {day} changed and were stored again.")
-        for table in sorted(key.path[-1] for key in context.selected_asset_keys):
-            key = lane.key(table)
-            found = _partition_metadata(tables, table, sorted(written), chat_id=chat_id)
-            for day in days:
-                context.add_asset_metadata(found[day], asset_key=key, partition_key=day)
-            for day in restated:
-                numbers = {"restated": True, **found[day]}
-                context.log_event(dg.AssetMaterialization(key, partition=day, metadata=numbers))
-            metadata: dict[str, Any] = {
-                "days_restated": len(restated),
-                **column_lineage(table, key=lane.key),
-            }
-            if table == "escalation_metrics":
-                preview = summaries.metrics_table(tables, chat_id=chat_id)
-                metadata["preview"] = dg.MetadataValue.md(f"```\n{preview}\n```")
-            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+        yield from _materialize(context, config, lane)
 
     return escalation_metrics
+
+
+def _materialize(
+    context: dg.AssetExecutionContext, config: DerivedConfig, lane: Lane
+) -> Iterator[dg.MaterializeResult]:
+    chat_id, tables = lane.zipchat(context).chat, lane.warehouse(context)
+    days = window_days(context)
+    now, rules = datetime.now(UTC), lane.metric_settings(context).rules(tables.timezone)
+    rebuild_facts(tables, chat_id=chat_id, now=now, rules=rules, from_scratch=config.from_scratch)
+    written = rebuild_metrics(
+        tables,
+        chat_id=chat_id,
+        days=days,
+        now=now,
+        rules=rules,
+        from_scratch=config.from_scratch,
+    )
+    restated = sorted(set(written) - set(days))
+    for day in restated:
+        context.log.info(f"The metrics of {day} changed and were stored again.")
+    for table in sorted(key.path[-1] for key in context.selected_asset_keys):
+        key = lane.key(table)
+        found = _partition_metadata(tables, table, sorted(written), chat_id=chat_id)
+        for day in days:
+            context.add_asset_metadata(found[day], asset_key=key, partition_key=day)
+        for day in restated:
+            numbers = {"restated": True, **found[day]}
+            context.log_event(dg.AssetMaterialization(key, partition=day, metadata=numbers))
+        metadata: dict[str, Any] = {
+            "days_restated": len(restated),
+            **column_lineage(table, key=lane.key),
+        }
+        if table == "escalation_metrics":
+            preview = summaries.metrics_table(tables, chat_id=chat_id)
+            metadata["preview"] = dg.MetadataValue.md(f"```\n{preview}\n```")
+        yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
 
 def _partition_metadata(

@@ -54,50 +54,55 @@ def escalation_report(lane: Lane) -> dg.AssetsDefinition:
 
         Cost: no request.
         """
-        # Imported here because it is slow, and every start of the code location would pay for it.
-        from zipchat_dagster.report import build_report
-
-        zipchat, tables = lane.zipchat(context), lane.warehouse(context)
-        metric_settings = lane.metric_settings(context)
-        now = datetime.now(UTC)
-        first, last = _range(config, tables, zipchat.chat, now)
-        report = build_report(
-            tables,
-            chat_id=zipchat.chat,
-            first=first,
-            last=last,
-            now=now,
-            target_seconds=metric_settings.response_target_seconds,
-            quiet_hours=metric_settings.quiet_hours,
-            business_hours=metric_settings.business_hours,
-            # Plain http is for this machine only, and replay and the sandbox name themselves.
-            source="" if zipchat.source.startswith("https://") else zipchat.source,
-        )
-        path = Path(
-            config.path or tables.path.with_name(f"{tables.path.stem}_{lane.named('report')}.html")
-        )
-        written = path.with_suffix(".tmp")
-        written.unlink(missing_ok=True)  # left by a killed run
-        written.touch(path.stat().st_mode & 0o777 if path.exists() else OWNER_ONLY)
-        written.write_text(report.html, encoding="utf-8")
-        written.replace(path)
-        context.log.info(f"The report of {first} to {last} is in {path}.")
-        image = base64.b64encode(report.png).decode()
-        return dg.MaterializeResult(
-            metadata={
-                # Not a link: browsers open no file from the page of a server.
-                "report": dg.MetadataValue.path(str(path)),
-                "chart": dg.MetadataValue.md(
-                    "![escalations, first response and backlog by day]"
-                    f"(data:image/png;base64,{image})"
-                ),
-                "first": str(first),
-                "last": str(last),
-                **{name: value for name, value in report.summary.items() if value is not None},
-            }
-        )
+        return _materialize(context, config, lane)
 
     return escalation_report
+
+
+def _materialize(
+    context: dg.AssetExecutionContext, config: ReportConfig, lane: Lane
+) -> dg.MaterializeResult:
+    # Imported here because it is slow, and every start of the code location would pay for it.
+    from zipchat_dagster.report import build_report
+
+    zipchat, tables = lane.zipchat(context), lane.warehouse(context)
+    metric_settings = lane.metric_settings(context)
+    now = datetime.now(UTC)
+    first, last = _range(config, tables, zipchat.chat, now)
+    report = build_report(
+        tables,
+        chat_id=zipchat.chat,
+        first=first,
+        last=last,
+        now=now,
+        target_seconds=metric_settings.response_target_seconds,
+        quiet_hours=metric_settings.quiet_hours,
+        business_hours=metric_settings.business_hours,
+        # Plain http is for this machine only, and replay and the sandbox name themselves.
+        source="" if zipchat.source.startswith("https://") else zipchat.source,
+    )
+    path = Path(
+        config.path or tables.path.with_name(f"{tables.path.stem}_{lane.named('report')}.html")
+    )
+    written = path.with_suffix(".tmp")
+    written.unlink(missing_ok=True)  # left by a killed run
+    written.touch(path.stat().st_mode & 0o777 if path.exists() else OWNER_ONLY)
+    written.write_text(report.html, encoding="utf-8")
+    written.replace(path)
+    context.log.info(f"The report of {first} to {last} is in {path}.")
+    image = base64.b64encode(report.png).decode()
+    return dg.MaterializeResult(
+        metadata={
+            # Not a link: browsers open no file from the page of a server.
+            "report": dg.MetadataValue.path(str(path)),
+            "chart": dg.MetadataValue.md(
+                f"![escalations, first response and backlog by day](data:image/png;base64,{image})"
+            ),
+            "first": str(first),
+            "last": str(last),
+            **{name: value for name, value in report.summary.items() if value is not None},
+        }
+    )
 
 
 def _range(

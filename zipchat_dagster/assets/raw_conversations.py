@@ -84,36 +84,42 @@ def raw_conversations(lane: Lane) -> dg.AssetsDefinition:
 
         Cost: about 1.2 requests per 100 conversations active since then; one if nothing changed.
         """
-        zipchat, tables = lane.zipchat(context), lane.warehouse(context)
-        with zipchat.client(context) as client:
-            result = sync_conversations(
-                client,
-                tables,
-                since=context.partition_time_window.start,
-                refresh=config.refresh,
-                log=context.log,
-                most_states=config.most_states if is_live(context) else 0,
-                relist_since=client.server_time() - timedelta(days=config.relist_days)
-                if config.relist_days
-                else None,
-            )
-            counts = summaries.partition_counts(
-                tables, "raw_conversations", window_days(context), chat_id=zipchat.chat
-            )
-            add_partition_metadata(context, counts)
-            return dg.MaterializeResult(
-                metadata={
-                    "conversations_listed": result.conversations,
-                    "conversations_missing": len(result.missing),
-                    "states_read": result.states_read,
-                    "requests_for_states": result.requests_for_states,
-                    "listed_since": result.since.isoformat(),
-                    "complete_as_of": result.as_of.isoformat(),
-                    "days_in_run": len(window_days(context)),
-                    "source": zipchat.source,
-                    **cost(client),
-                    **preview(tables, "raw_conversations", chat_id=zipchat.chat),
-                }
-            )
+        return _materialize(context, config, lane)
 
     return raw_conversations
+
+
+def _materialize(
+    context: dg.AssetExecutionContext, config: ConversationsConfig, lane: Lane
+) -> dg.MaterializeResult:
+    zipchat, tables = lane.zipchat(context), lane.warehouse(context)
+    with zipchat.client(context) as client:
+        result = sync_conversations(
+            client,
+            tables,
+            since=context.partition_time_window.start,
+            refresh=config.refresh,
+            log=context.log,
+            most_states=config.most_states if is_live(context) else 0,
+            relist_since=client.server_time() - timedelta(days=config.relist_days)
+            if config.relist_days
+            else None,
+        )
+        counts = summaries.partition_counts(
+            tables, "raw_conversations", window_days(context), chat_id=zipchat.chat
+        )
+        add_partition_metadata(context, counts)
+        return dg.MaterializeResult(
+            metadata={
+                "conversations_listed": result.conversations,
+                "conversations_missing": len(result.missing),
+                "states_read": result.states_read,
+                "requests_for_states": result.requests_for_states,
+                "listed_since": result.since.isoformat(),
+                "complete_as_of": result.as_of.isoformat(),
+                "days_in_run": len(window_days(context)),
+                "source": zipchat.source,
+                **cost(client),
+                **preview(tables, "raw_conversations", chat_id=zipchat.chat),
+            }
+        )

@@ -59,49 +59,55 @@ def raw_messages(lane: Lane) -> dg.AssetsDefinition:
         Cost: one request per conversation with new messages (more where it has over 200 new
         ones).
         """
-        window = context.partition_time_window
-        zipchat, tables = lane.zipchat(context), lane.warehouse(context)
-        days = window_days(context)
-        began_at = time.monotonic()
-
-        def on_day(day: str) -> None:
-            # The run's own event comes at its end; a long run that dies has reported its days.
-            if len(days) > 1 and time.monotonic() - began_at > LONG_RUN:
-                context.log.info(f"All messages of {day} are stored.")
-                counts = summaries.partition_counts(
-                    tables, "raw_messages", [day], chat_id=zipchat.chat
-                ).get(day, {})
-                context.log_event(
-                    dg.AssetMaterialization(context.asset_key, partition=day, metadata=counts)
-                )
-
-        with zipchat.client(context) as client:
-            result = sync_messages(
-                client,
-                tables,
-                since=window.start,
-                until=window.end,
-                days=days,
-                refresh=config.refresh,
-                log=context.log,
-                most_retried=MOST_RETRIED if is_live(context) else 0,
-                on_day=on_day,
-            )
-            add_partition_metadata(
-                context,
-                summaries.partition_counts(tables, "raw_messages", days, chat_id=zipchat.chat),
-            )
-            return dg.MaterializeResult(
-                metadata={
-                    "conversations_read": result.conversations,
-                    "messages_read": result.messages,
-                    "conversations_missing": len(result.missing),
-                    "conversations_failed": len(result.failures),
-                    "days_in_run": len(days),
-                    "source": zipchat.source,
-                    **cost(client),
-                    **preview(tables, "raw_messages", chat_id=zipchat.chat),
-                }
-            )
+        return _materialize(context, config, lane)
 
     return raw_messages
+
+
+def _materialize(
+    context: dg.AssetExecutionContext, config: SyncConfig, lane: Lane
+) -> dg.MaterializeResult:
+    window = context.partition_time_window
+    zipchat, tables = lane.zipchat(context), lane.warehouse(context)
+    days = window_days(context)
+    began_at = time.monotonic()
+
+    def on_day(day: str) -> None:
+        # The run's own event comes at its end; a long run that dies has reported its days.
+        if len(days) > 1 and time.monotonic() - began_at > LONG_RUN:
+            context.log.info(f"All messages of {day} are stored.")
+            counts = summaries.partition_counts(
+                tables, "raw_messages", [day], chat_id=zipchat.chat
+            ).get(day, {})
+            context.log_event(
+                dg.AssetMaterialization(context.asset_key, partition=day, metadata=counts)
+            )
+
+    with zipchat.client(context) as client:
+        result = sync_messages(
+            client,
+            tables,
+            since=window.start,
+            until=window.end,
+            days=days,
+            refresh=config.refresh,
+            log=context.log,
+            most_retried=MOST_RETRIED if is_live(context) else 0,
+            on_day=on_day,
+        )
+        add_partition_metadata(
+            context,
+            summaries.partition_counts(tables, "raw_messages", days, chat_id=zipchat.chat),
+        )
+        return dg.MaterializeResult(
+            metadata={
+                "conversations_read": result.conversations,
+                "messages_read": result.messages,
+                "conversations_missing": len(result.missing),
+                "conversations_failed": len(result.failures),
+                "days_in_run": len(days),
+                "source": zipchat.source,
+                **cost(client),
+                **preview(tables, "raw_messages", chat_id=zipchat.chat),
+            }
+        )
