@@ -56,7 +56,7 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         description="Key of the Backend API (zc-…): Settings > Integrations in Zipchat.",
     )
     chat_id: str = Field(description="The chat's number, as in its address in Zipchat.")
-    name: str = Field(default="", description="Its name in ZIPCHAT_CHATS, for error messages.")
+    name: str = Field(default="", description="Its name among several, for error messages.")
     api_key_env: str = Field(
         default="ZIPCHAT_API_KEY",
         description="The variable that holds the key, for error messages.",
@@ -150,7 +150,7 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
     def _names(self, *settings: str) -> str:
         """Where settings of this chat are, for error messages."""
         if self.name:
-            return f"{' and '.join(settings)} of {self.name} in ZIPCHAT_CHATS"
+            return f"{' and '.join(settings)} of {self.name}"
         return " and ".join(f"ZIPCHAT_{name.upper()}" for name in settings)
 
 

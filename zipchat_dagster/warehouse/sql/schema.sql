@@ -8,7 +8,7 @@ create schema if not exists zipchat;
 -- key: chat_id
 create table if not exists zipchat.chats (
     chat_id bigint, -- the chat
-    name varchar, -- its name in ZIPCHAT_CHATS; for the only chat of a code location, its number
+    name varchar, -- its name in ZIPCHAT_CHATS, or the component's; the only chat of a code location has its number
     is_current boolean, -- false once it is no longer in ZIPCHAT_CHATS; its rows stay in all tables
     since timestamptz -- when that was last seen to change
 );
