@@ -49,7 +49,7 @@ docs: .venv/ready ## write again what is generated in docs/
 	$(BIN)/python -m zipchat_dagster_tests.test_recipes
 
 screenshots: .venv/ready ## take the pictures in docs/ again, by running the browser tests
-	UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py \
+	THOROUGH=1 UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py \
 		zipchat_dagster_tests/report/test_page.py
 
 # requirements.lock is for working on the project, the other two for the container image.

@@ -29,7 +29,7 @@ THOROUGH = "THOROUGH" in os.environ
 thorough = pytest.mark.skipif(
     not THOROUGH, reason="takes long: runs in .ci/run, or with THOROUGH=1"
 )
-# These mostly wait for processes of Dagster's. Begun first, they wait while the others are at work.
+# These take longest, or wait for processes: begun first, they wait while the others are at work.
 FIRST = (
     "test_ui.py",
     "test_deploy.py",
@@ -37,6 +37,9 @@ FIRST = (
     "test_definitions.py",
     "test_variants.py",
     "test_many_machines.py",
+    "test_component.py",
+    "test_chats.py",
+    "test_odd_data.py",
 )
 
 

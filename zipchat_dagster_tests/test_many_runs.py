@@ -14,7 +14,7 @@ from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, effort
 from zipchat_dagster_tests.test_definitions import environment
 
-DAYS = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in range(effort(4, 20))]
+DAYS = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in range(effort(4, 12))]
 
 # Forked from a process that has loaded everything, because starting Python twenty times takes a
 # minute. They start together and share the instance, but do not wait in Dagster's queue.

@@ -29,9 +29,9 @@ from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.browser import chromium
-from zipchat_dagster_tests.conftest import NOW, Project
+from zipchat_dagster_tests.conftest import NOW, Project, thorough
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, thorough]
 
 ASSETS = [
     "users",

@@ -14,7 +14,7 @@ from zipchat_dagster.resources import ReplayResource, WarehouseResource
 from zipchat_dagster.sandbox import Sandbox, generate, grow, serve
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.write_back_jobs import write_back_jobs
-from zipchat_dagster_tests.conftest import NOW, Project, midnight
+from zipchat_dagster_tests.conftest import NOW, Project, midnight, thorough
 from zipchat_dagster_tests.single import LANE
 from zipchat_dagster_tests.test_definitions import environment, materialize
 
@@ -60,6 +60,7 @@ def rows(home: Path, name: str) -> set[tuple[Any, ...]]:
         return set(connection.execute(f"select payload::varchar from zipchat.{name}").fetchall())
 
 
+@thorough
 def test_the_sandbox_is_the_same_chat_for_every_process(
     tmp_path: Path, project: Project, url: str
 ) -> None:

@@ -115,13 +115,15 @@ class Story(Project):
         return super().sync(**{**usual, **options})
 
     def derive_facts(self, **settings: Any) -> None:
-        rebuild_facts(self.warehouse, chat_id=1, now=self.now, rules=Rules(**settings))
+        rebuild_facts(
+            self.warehouse, chat_id=self.chat.chat_id, now=self.now, rules=Rules(**settings)
+        )
 
     def derive(self, *days: str, **settings: Any) -> list[str]:
         """Rebuild all that is derived, the metrics of `days` or of today. Returns the days that
         were written. `settings` are those of `Rules`."""
         self.derive_facts(**settings)
-        rebuild_leads(self.warehouse, chat_id=1)
+        rebuild_leads(self.warehouse, chat_id=self.chat.chat_id)
         return rebuild_metrics(
             self.warehouse,
             chat_id=self.chat.chat_id,
