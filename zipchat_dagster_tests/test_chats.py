@@ -17,7 +17,7 @@ from zipchat_dagster.client import SettingError
 from zipchat_dagster.sandbox import Sandbox, generate, serve
 from zipchat_dagster.settings import Settings
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW
+from zipchat_dagster_tests.conftest import NOW, thorough
 
 SECRET = "zc-never-shown"
 KEYS = {"DE_KEY": "zc-de", "FR_KEY": "zc-fr", "ODD_KEY": f"{SECRET} 2"}
@@ -156,6 +156,7 @@ def shops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shops]:
         yield Shops(tmp_path, stack)
 
 
+@thorough
 def test_each_chat_has_its_own_lane_in_shared_tables(
     shops: Shops, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from zipchat_dagster.jobs import estimate_job
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import Request, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW, Project, midnight
+from zipchat_dagster_tests.conftest import NOW, Project, midnight, thorough
 from zipchat_dagster_tests.single import LANE
 from zipchat_dagster_tests.test_definitions import environment
 
@@ -315,7 +315,9 @@ def test_make_estimate_prints_a_few_lines_and_stores_nothing(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"ZIPCHAT_TIMEZONE": "Berlin"}, "ZIPCHAT_TIMEZONE: “Berlin”"),  # as definitions load
+        pytest.param(  # as definitions load
+            {"ZIPCHAT_TIMEZONE": "Berlin"}, "ZIPCHAT_TIMEZONE: “Berlin”", marks=thorough
+        ),
         ({"ZIPCHAT_API_KEY": "zc-wrong"}, "the API answered 401"),  # as the job runs
     ],
 )

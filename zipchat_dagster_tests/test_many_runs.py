@@ -11,10 +11,10 @@ import dagster as dg
 
 from zipchat_dagster.sandbox import Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW, Project, effort
+from zipchat_dagster_tests.conftest import NOW, Project, thorough
 from zipchat_dagster_tests.test_definitions import environment
 
-DAYS = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in range(effort(4, 12))]
+DAYS = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in range(12)]
 
 # Forked from a process that has loaded everything, because starting Python twenty times takes a
 # minute. They start together and share the instance, but do not wait in Dagster's queue.
@@ -48,6 +48,7 @@ if __name__ == "__main__":
 """
 
 
+@thorough
 def test_many_runs_at_once_all_succeed(tmp_path: Path) -> None:
     chat = generate(seed=4, conversations=200, days=len(DAYS) - 1, now=NOW, max_messages=20)
     sandbox = Sandbox(chat=chat, limit=120, window=2)

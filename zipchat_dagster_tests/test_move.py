@@ -22,7 +22,7 @@ from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.lake import Lake
 from zipchat_dagster.warehouse.migrations import VERSION
-from zipchat_dagster_tests.conftest import NOW, Lakes, Project, midnight
+from zipchat_dagster_tests.conftest import NOW, Lakes, Project, midnight, thorough
 from zipchat_dagster_tests.warehouse.write_version import VERSIONS
 
 DAYS = 70  # three or four months of messages
@@ -127,7 +127,7 @@ move_cli.main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("to", ["lake", "file"])
+@pytest.mark.parametrize("to", [pytest.param("lake", marks=thorough), "file"])
 def test_a_move_that_was_killed_goes_on_when_repeated(
     source: Path,
     to: str,

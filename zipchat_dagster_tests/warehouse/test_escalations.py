@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zipchat_dagster.warehouse.derive import Rules, rebuild_facts
-from zipchat_dagster_tests.conftest import Open
+from zipchat_dagster_tests.conftest import Open, thorough
 from zipchat_dagster_tests.warehouse.support import ADA, BO, CY, Story
 
 
@@ -72,7 +72,9 @@ def test_from_scratch_the_table_is_the_same(story: Story) -> None:
     assert len(before) == 3
 
 
-@pytest.mark.parametrize("kept", ["keep", pytest.param("clear", marks=pytest.mark.file)])
+@pytest.mark.parametrize(
+    "kept", ["keep", pytest.param("clear", marks=[pytest.mark.file, thorough])]
+)
 def test_after_many_changes_every_escalation_is_there_as_it_really_was(
     place: Open, kept: Any
 ) -> None:
