@@ -192,6 +192,7 @@ def assert_stored(shops: Shops, chat_id: int, sandbox: Sandbox) -> None:
         assert found == [(count,)], table
 
 
+@thorough
 def test_what_is_configured_for_one_chat_derives_only_its_rows_again(shops: Shops) -> None:
     tables = ("raw_conversations", "raw_messages", "escalation_metrics")
     assert shops.sync(shops.definitions("shop_de", "shop_fr"), "shop_de", *tables).success

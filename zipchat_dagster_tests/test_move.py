@@ -185,6 +185,7 @@ def test_the_lock_of_both_sides_is_held(
     assert refused == [source, target]
 
 
+@thorough
 def test_what_a_stranger_writes_meanwhile_is_noticed_and_moved_the_next_time(
     source: Path,
     lake: str,

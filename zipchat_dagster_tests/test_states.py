@@ -14,7 +14,7 @@ from zipchat_dagster.client import UnauthorizedError
 from zipchat_dagster.sandbox import Chat, Conversation, Escalation, Fault, Message, generate
 from zipchat_dagster.sync import sync_conversations
 from zipchat_dagster.warehouse import store
-from zipchat_dagster_tests.conftest import LOG
+from zipchat_dagster_tests.conftest import LOG, thorough
 from zipchat_dagster_tests.warehouse.support import ADA, Story, moment
 
 TODAY = "2026-03-10"
@@ -186,6 +186,7 @@ def states_only(story: Story) -> dict[str, int]:
     return asked
 
 
+@thorough
 def test_an_old_one_is_read_again_after_a_tenth_of_its_age(
     tmp_path: Path,
 ) -> None:

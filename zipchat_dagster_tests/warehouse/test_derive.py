@@ -10,7 +10,7 @@ import pytest
 from zipchat_dagster.sandbox import generate
 from zipchat_dagster.warehouse import derive
 from zipchat_dagster.warehouse.business_hours import BusinessHours
-from zipchat_dagster_tests.conftest import Open
+from zipchat_dagster_tests.conftest import Open, thorough
 from zipchat_dagster_tests.warehouse.support import ADA, Story, days_between, live, moment
 
 DERIVED = [*derive.FACTS, "escalation_metrics", "activity_by_hour"]
@@ -41,7 +41,7 @@ def derived_rows(story: Story) -> dict[str, list[Any]]:
     }
 
 
-@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.file), 1])
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=[pytest.mark.file, thorough]), 1])
 def test_runs_of_what_changed_leave_what_one_run_from_scratch_computes(
     place: Open, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from zipchat_dagster.sandbox import Lead, generate
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import FACTS, Rules
-from zipchat_dagster_tests.conftest import Open
+from zipchat_dagster_tests.conftest import Open, thorough
 from zipchat_dagster_tests.warehouse.facts_by_hand import ByHand, Row, dicts
 from zipchat_dagster_tests.warehouse.support import ADA, BO, Story, live, moment
 
@@ -61,13 +61,13 @@ RARE = {
 @pytest.mark.parametrize(
     ("seed", "zone", "now", "office"),
     [
-        pytest.param(1, "UTC", "2026-06-10 15:20", None, marks=pytest.mark.file),
+        pytest.param(1, "UTC", "2026-06-10 15:20", None, marks=[pytest.mark.file, thorough]),
         pytest.param(
             2,
             "America/New_York",
             "2026-03-10 15:20",  # clocks went forward
             "mon-fri 09:00-17:00, sun 00:00-24:00",
-            marks=pytest.mark.file,
+            marks=[pytest.mark.file, thorough],
         ),
         (3, "Europe/Berlin", "2026-10-26 23:30", "mon-fri 09:00-17:00, sat-sun 01:30-04:00"),
     ],

@@ -15,7 +15,7 @@ import pytest
 from zipchat_dagster.warehouse import schema_tables
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import Rules, rebuild_metrics
-from zipchat_dagster_tests.conftest import Open, opened_on
+from zipchat_dagster_tests.conftest import Open, opened_on, thorough
 from zipchat_dagster_tests.warehouse.support import (
     ADA,
     BO,
@@ -108,7 +108,7 @@ human_messages                       3        1        1        0     0         
 """
 
 
-@pytest.fixture(scope="module", params=["file", "lake"])
+@pytest.fixture(scope="module", params=["file", pytest.param("lake", marks=thorough)])
 def golden(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Story]:
