@@ -18,7 +18,7 @@ from zipchat_dagster.resources import MetricSettings, WarehouseResource, Zipchat
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.schedules import build_schedules
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW, Project, midnight
+from zipchat_dagster_tests.conftest import NOW, Project, midnight, thorough
 from zipchat_dagster_tests.single import ASSETS, CHECKS, LANE, SYNC_JOB
 
 FIRST = f"{NOW - timedelta(days=6):%Y-%m-%d}"
@@ -118,6 +118,7 @@ def test_the_daily_run_lists_the_last_days_again() -> None:
         assert config(schedules(Lane(relist_days=30))[1]) == relist(30)
 
 
+@thorough
 def test_one_tick_catches_up_after_a_week_without_runs(tmp_path: Path) -> None:
     """The sandbox's clock is a week behind during the last sync before the schedules stop."""
     stopped_at = NOW - WEEK

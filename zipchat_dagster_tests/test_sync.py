@@ -18,7 +18,7 @@ from zipchat_dagster.client import ListingUnsettledError, UnauthorizedError, gat
 from zipchat_dagster.sandbox import Fault, Request, Sandbox, generate
 from zipchat_dagster.sync import MOST_UNLISTED, ApiDownError
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW, Project, effort, midnight
+from zipchat_dagster_tests.conftest import NOW, Project, effort, midnight, thorough
 
 
 def small_project(path: Path, **options: Any) -> Project:
@@ -93,6 +93,7 @@ def test_one_old_day_alone_brings_that_day_completely(project: Project) -> None:
     assert [row[0] for row in stored] == expected
 
 
+@thorough
 def test_days_one_by_one_bring_the_same_as_one_range(tmp_path: Path, project: Project) -> None:
     for n in range(22, -1, -1):
         day = midnight(NOW - timedelta(days=n))
