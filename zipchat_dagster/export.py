@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from zipchat_dagster.jobs import after_each_run
 from zipchat_dagster.lanes import AssetJob
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse.export import export_tables
@@ -57,15 +58,4 @@ def export_job() -> None:
 
 def export_sensor(sync_jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
     """The sensor that starts it after each successful run of these jobs."""
-
-    @dg.run_status_sensor(
-        name="export_sensor",
-        run_status=dg.DagsterRunStatus.SUCCESS,
-        monitored_jobs=sync_jobs,
-        request_job=export_job,
-        description="Starts export_job after each successful sync.",
-    )
-    def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest:
-        return dg.RunRequest(run_key=context.dagster_run.run_id)
-
-    return sensor
+    return after_each_run(export_job, sync_jobs, name="export_sensor")

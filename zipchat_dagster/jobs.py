@@ -1,4 +1,7 @@
-"""The jobs that sync, check and estimate. `write_back_jobs.py` has those that write to Zipchat."""
+"""The jobs that sync, check and estimate, and the sensors that start another job after a sync.
+
+`write_back_jobs.py` has the jobs that write to Zipchat.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -119,3 +122,21 @@ def _day(text: str, name: str, default: date) -> date:
         raise dg.Failure(
             f"{name}: “{text}” is not a date. Write one such as 2026-01-31.", allow_retries=False
         ) from None
+
+
+def after_each_run(
+    job: dg.JobDefinition, sync_jobs: Sequence[AssetJob], *, name: str
+) -> dg.SensorDefinition:
+    """The sensor that starts `job` after each successful run of these jobs."""
+
+    @dg.run_status_sensor(
+        name=name,
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=sync_jobs,
+        request_job=job,
+        description=f"Starts {job.name} after each successful sync.",
+    )
+    def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest:
+        return dg.RunRequest(run_key=context.dagster_run.run_id)
+
+    return sensor

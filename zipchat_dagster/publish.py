@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from zipchat_dagster.jobs import after_each_run
 from zipchat_dagster.lanes import AssetJob
 from zipchat_dagster.resources import WarehouseResource
 
@@ -44,15 +45,4 @@ def publish_job() -> None:
 
 def publish_sensor(sync_jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
     """The sensor that starts it after each successful run of these jobs."""
-
-    @dg.run_status_sensor(
-        name="publish_sensor",
-        run_status=dg.DagsterRunStatus.SUCCESS,
-        monitored_jobs=sync_jobs,
-        request_job=publish_job,
-        description="Starts publish_job after each successful sync.",
-    )
-    def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest:
-        return dg.RunRequest(run_key=context.dagster_run.run_id)
-
-    return sensor
+    return after_each_run(publish_job, sync_jobs, name="publish_sensor")

@@ -3,8 +3,9 @@
 Storing a conversation notes it in `changed_conversations`. Deriving its facts notes the days whose
 metrics they and its new messages change in `stale_days`, and computing metrics works these off. So
 a run costs what has changed since the last one, whatever is stored, and the rows are those that
-deriving everything from scratch would give. Both steps commit in pieces short enough that
-others get at the file in between; what a killed run leaves undone, the next run does.
+deriving everything from scratch would give, except that what is open lasts until `computed_at`.
+Both steps commit in pieces short enough that others get at the file in between; what a killed run
+leaves undone, the next run does.
 """
 
 from __future__ import annotations
