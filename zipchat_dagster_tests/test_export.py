@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,21 @@ def test_new_files_take_the_place_of_the_former_as_a_whole(project: Project) -> 
     assert rows(f"'{folder}/raw_messages.parquet'") == []
     assert rows(f"'{first}/raw_messages.parquet'") != []  # somebody may be reading them
     export_tables(project.warehouse, folder)
-    assert set(folder.parent.glob("export.*")) == {second, folder.resolve()}
+    kept = {path for path in folder.parent.glob("export.*") if path.is_dir()}
+    assert kept == {second, folder.resolve()}
+
+
+def test_exports_into_one_folder_at_once_all_succeed(project: Project) -> None:
+    project.sync()
+    folder = project.warehouse.path.with_name("export")
+
+    def export(_: int) -> int:
+        return export_tables(Warehouse(project.warehouse.path), folder)["raw_messages"]
+
+    with ThreadPoolExecutor(4) as threads:
+        counts = set(threads.map(export, range(4)))
+    assert counts == {len(stored(project.warehouse, "raw_messages"))}
+    assert len(rows(f"'{folder}/raw_messages.parquet'")) in counts
 
 
 def test_an_export_that_fails_leaves_the_former_files(
@@ -72,7 +87,7 @@ def test_an_export_that_fails_leaves_the_former_files(
     with pytest.raises(WarehouseError, match=r"No space left on device.*unchanged"):
         export_tables(project.warehouse, folder)
     assert folder.resolve() == before
-    assert list(folder.parent.glob("export.*")) == [before]
+    assert [path for path in folder.parent.glob("export.*") if path.is_dir()] == [before]
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(project: Project) -> None:

@@ -3,6 +3,7 @@
 import base64
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -84,11 +85,7 @@ def _materialize(
     path = Path(
         config.path or tables.path.with_name(f"{tables.path.stem}_{lane.named('report')}.html")
     )
-    written = path.with_suffix(".tmp")
-    written.unlink(missing_ok=True)  # left by a killed run
-    written.touch(path.stat().st_mode & 0o777 if path.exists() else OWNER_ONLY)
-    written.write_text(report.html, encoding="utf-8")
-    written.replace(path)
+    replace_file(path, report.html)
     context.log.info(f"The report of {first} to {last} is in {path}.")
     image = base64.b64encode(report.png).decode()
     return dg.MaterializeResult(
@@ -103,6 +100,24 @@ def _materialize(
             **{name: value for name, value in report.summary.items() if value is not None},
         }
     )
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write `text` to `path`, which keeps its mode, or else is for its owner only. Whoever reads
+    the path meanwhile gets the former file or the new one; of several writers, the last one wins.
+    """
+    with NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f"{path.name}.", delete=False
+    ) as file:
+        written = Path(file.name)
+        try:
+            file.write(text)
+            file.flush()
+            written.chmod(path.stat().st_mode & 0o777 if path.exists() else OWNER_ONLY)
+            written.replace(path)
+        except BaseException:
+            written.unlink()
+            raise
 
 
 def _range(

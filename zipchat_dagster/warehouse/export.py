@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from zipchat_dagster.warehouse.engine import WarehouseError, quoted
+from zipchat_dagster.warehouse.lock import InUseError, locked
 from zipchat_dagster.warehouse.tables import schema_tables
 from zipchat_dagster.warehouse.warehouse import Warehouse
 
@@ -28,23 +29,34 @@ def export_tables(warehouse: Warehouse, folder: Path) -> dict[str, int]:
         raise WarehouseError(
             f"{folder} exists and was not written by this job. Move it away, or give another path."
         )
-    former = {path for path in folder.parent.glob(f"{folder.name}.*") if path.is_dir()}
-    shown = folder.resolve()
-    fresh = folder.with_name(f"{folder.name}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
     try:
-        fresh.mkdir(mode=0o700, parents=True)  # there are personal data in it
-        rows = _write(warehouse, fresh)
-        link = fresh / "link"
-        link.symlink_to(fresh.name)
-        link.replace(folder)
-        for path in former - {shown}:
-            shutil.rmtree(path)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(folder, "export_job"):
+            return _replace(warehouse, folder)
     except (OSError, duckdb.IOException) as error:
-        shutil.rmtree(fresh, ignore_errors=True)
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise WarehouseError(
             f"{folder} could not be written ({reason}). The former files are unchanged."
         ) from None
+    except InUseError as error:
+        raise WarehouseError(str(error)) from None
+
+
+def _replace(warehouse: Warehouse, folder: Path) -> dict[str, int]:
+    former = {path for path in folder.parent.glob(f"{folder.name}.*") if path.is_dir()}
+    shown = folder.resolve()
+    fresh = folder.with_name(f"{folder.name}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    try:
+        fresh.mkdir(mode=0o700)  # there are personal data in it
+        rows = _write(warehouse, fresh)
+        link = fresh / "link"
+        link.symlink_to(fresh.name)
+        link.replace(folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    for path in former - {shown}:
+        shutil.rmtree(path)
     return rows
 
 

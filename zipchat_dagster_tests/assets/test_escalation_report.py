@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import dagster as dg
 import pytest
 from playwright.sync_api import expect
 
-from zipchat_dagster.assets.escalation_report import escalation_report
+from zipchat_dagster.assets.escalation_report import escalation_report, replace_file
 from zipchat_dagster.resources import (
     MetricSettings,
     SandboxResource,
@@ -142,3 +143,12 @@ def test_it_agrees_with_the_tables(synced: Project) -> None:
         counts = page.locator("#hours td:nth-child(3)").all_text_contents()
         cells = {index: int(count) for index, count in enumerate(counts) if count != "0"}
         assert cells == {(weekday - 1) * 24 + hour: count for weekday, hour, count in hours}
+
+
+def test_runs_that_write_it_at_once_all_succeed(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    texts = [str(n) * 100_000 for n in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda text: replace_file(path, text), texts * 10))
+    assert path.read_text() in texts
+    assert list(tmp_path.iterdir()) == [path]
