@@ -25,15 +25,21 @@ from zipchat_dagster.warehouse.engine import (
 from zipchat_dagster.warehouse.file import File
 from zipchat_dagster.warehouse.lake import Lake, MotherDuck
 from zipchat_dagster.warehouse.migrations import NewerSchemaError, prepare_schema
+from zipchat_dagster.warehouse.privacy import KEEP, Privacy
 from zipchat_dagster.warehouse.tables import sql
 
 REPEATS: Final = 5  # of a transaction that others' commits came before
 
 
 class Transaction:
-    """An open transaction. The end of the `with` block commits all of it; an error, nothing."""
+    """An open transaction. The end of the `with` block commits all of it; an error, nothing.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    Attributes:
+        privacy: what may be stored of people.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, privacy: Privacy = KEEP) -> None:
+        self.privacy = privacy
         self._connection = connection
         self._done: list[tuple[Any, ...]] = []
 
@@ -83,10 +89,19 @@ class Warehouse:
         data_path: where a lake keeps its data, as in ZIPCHAT_DATA_PATH.
         timezone: the IANA name of the zone whose days are the partitions. If the tables were
             written with another one, the first transaction recomputes every `partition_date`.
+        privacy: what may be stored of people.
     """
 
-    def __init__(self, database: str | Path, *, data_path: str = "", timezone: str = "UTC") -> None:
+    def __init__(
+        self,
+        database: str | Path,
+        *,
+        data_path: str = "",
+        timezone: str = "UTC",
+        privacy: Privacy = KEEP,
+    ) -> None:
         self.timezone = str(ZoneInfo(timezone))
+        self.privacy = privacy
         self._engine = open_engine(str(database), data_path)
         self._is_ready = False
 
@@ -111,7 +126,7 @@ class Warehouse:
             if not self._is_ready:
                 self._prepare(connection)
             connection.execute("begin transaction")
-            transaction = Transaction(connection)
+            transaction = Transaction(connection, self.privacy)
             yield transaction  # on an error, leaving the connection rolls back
             self._commit(connection, transaction)
 
