@@ -14,7 +14,7 @@ from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import FACTS, Rules
 from zipchat_dagster_tests.conftest import Open, thorough
 from zipchat_dagster_tests.warehouse.facts_by_hand import ByHand, Row, dicts
-from zipchat_dagster_tests.warehouse.support import ADA, BO, Story, live, moment
+from zipchat_dagster_tests.warehouse.support import ADA, BO, CY, Story, live, moment
 
 # What must occur among the seeds, or the comparison would prove little.
 RARE = {
@@ -247,6 +247,7 @@ def afternoon(place: Open) -> Story:
     story.ai(one)
     story.at("2026-03-03 18:00")
     story.customer(one)
+    story.assign(one, CY)  # for what comes next; the escalation has ended
     story.at("2026-03-03 18:30")
     story.sync()
     story.derive_facts(
