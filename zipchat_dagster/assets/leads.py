@@ -28,7 +28,7 @@ def leads(lane: Lane) -> dg.AssetsDefinition:
         required_resource_keys={lane.zipchat_key, lane.warehouse_key},
         freshness_policy=FRESHNESS,
         metadata=table_metadata("leads"),
-        code_version=sql_version("rebuild_leads"),
+        code_version=sql_version("*_leads"),
         backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[lane.key("raw_conversations"), lane.key("raw_messages")],
     )

@@ -113,8 +113,10 @@ def _derive(transaction: Transaction, *, timezone: str, now: datetime, rules: Ru
 def rebuild_leads(warehouse: Warehouse, *, chat_id: int) -> int:
     """Derive a chat's `leads` from `raw_conversations`. Returns the number of rows."""
     with warehouse.transaction() as transaction:
+        count = _count(transaction.execute("new_leads", chat_id=chat_id))
         transaction.execute("clear_leads", chat_id=chat_id)
-        return _count(transaction.execute("rebuild_leads", chat_id=chat_id))
+        transaction.execute("add_leads", chat_id=chat_id)
+        return count
 
 
 def rebuild_metrics(

@@ -1,9 +1,6 @@
 -- grain: one row per lead of the chat, from the newest conversation that shows it
 -- The show endpoint gives more of a lead than the list does, so it is preferred where it was asked.
-insert into zipchat.leads (
-    chat_id, lead_id, full_name, first_name, last_name, email, phone_number, email_marketing_consent,
-    shopify_customer_id, additional_attributes, conversations, first_contact_at, last_contact_at
-)
+create or replace temp table new_leads as
 with seen as (
     select
         *,
