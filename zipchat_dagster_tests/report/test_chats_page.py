@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from zipchat_dagster.report import build_report
 from zipchat_dagster.report.chats import ListedChat, chats_page, headline, read_chats
+from zipchat_dagster.sandbox import Sandbox, generate
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.derive import Rules, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
+from zipchat_dagster_tests.conftest import NOW as TODAY
+from zipchat_dagster_tests.conftest import Project
 from zipchat_dagster_tests.report.conftest import CHAT_ID, HISTORY, LAST, NOW, World
 
 pytestmark = pytest.mark.browser
@@ -158,3 +163,28 @@ def test_the_tiles_are_of_all_chats(page: Page, tables: Warehouse) -> None:
         f"{counts['waiting_now']}",
         f"{counts['waiting_past_target']}",
     )
+
+
+@pytest.mark.skipif("UI_SCREENSHOTS" not in os.environ, reason="runs in `make screenshots`")
+def test_picture_for_the_docs(browser: Browser, tmp_path: Path) -> None:
+    """Of six invented chats."""
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    listed = []
+    names = ("shop_at", "shop_de", "shop_es", "shop_fr", "shop_it", "shop_uk")
+    days = [f"{TODAY - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(2 * DAYS))]
+    for chat_id, name in enumerate(names, 1):
+        target = 3600.0 if chat_id % 3 else 1800.0
+        rules = Rules(response_target_seconds=target)
+        chat = generate(
+            seed=chat_id, conversations=70 * chat_id, days=21, now=TODAY, chat_id=chat_id
+        )
+        Project(Sandbox(chat=chat, limit=None), warehouse).sync()
+        rebuild_facts(warehouse, chat_id=chat_id, now=TODAY, rules=rules)
+        rebuild_metrics(warehouse, chat_id=chat_id, days=days, now=TODAY, rules=rules)
+        listed.append(ListedChat(chat_id, name, f"{name}.html", target, "the sandbox"))
+    file = tmp_path / "report.html"
+    file.write_text(chats_page(read_chats(warehouse, listed, days=DAYS, now=TODAY)), "utf-8")
+    with browser.new_context(viewport={"width": 1280, "height": 820}) as context:
+        page = context.new_page()
+        page.goto(file.as_uri())
+        page.screenshot(path=Path(os.environ["UI_SCREENSHOTS"]) / "report-chats.png")
