@@ -50,7 +50,7 @@ docs: .venv/ready ## write again what is generated in docs/
 
 screenshots: .venv/ready ## take the pictures in docs/ again, by running the browser tests
 	THOROUGH=1 UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py \
-		zipchat_dagster_tests/report/test_page.py
+		zipchat_dagster_tests/report/test_page.py zipchat_dagster_tests/report/test_chats_page.py
 
 # requirements.lock is for working on the project, the other two for the container image.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \

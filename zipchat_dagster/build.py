@@ -5,11 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from zipchat_dagster.assets import build_assets
+from zipchat_dagster.assets import build_assets, chats_report
 from zipchat_dagster.chats import Chat
 from zipchat_dagster.checks import build_checks
 from zipchat_dagster.export import export_job, export_sensor
-from zipchat_dagster.jobs import checks_job, estimate_job, sync_job
+from zipchat_dagster.jobs import after_syncs, checks_job, estimate_job, sync_job
 from zipchat_dagster.lanes import AssetJob, Lane
 from zipchat_dagster.maintain import maintain_job, maintain_schedule
 from zipchat_dagster.notify import Notifier
@@ -97,12 +97,28 @@ def build_lane(
     )
 
 
+def build_chats_report(
+    chats: Sequence[tuple[Lane, ZipchatResource, MetricSettings]], sync_jobs: Sequence[AssetJob]
+) -> dg.Definitions:
+    """The report of several chats, and what keeps it fresh."""
+    report = chats_report(chats)
+    job = dg.define_asset_job(
+        "chats_report_job",
+        selection=dg.AssetSelection.assets(report),
+        executor_def=dg.in_process_executor,
+        description="Writes the report of all chats, from what is stored.",
+    )
+    sensor = after_syncs(job, sync_jobs, name="chats_report_sensor")
+    return dg.Definitions(assets=[report], jobs=[job], sensors=[sensor])
+
+
 def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitions:
     """Everything about these chats, in one database."""
     built: list[dg.Definitions] = []
     syncs: list[AssetJob] = []
     tables = warehouse(settings)
     resources: dict[str, Any] = {"warehouse": tables}
+    reported: list[tuple[Lane, ZipchatResource, MetricSettings]] = []
     names = {chat.chat_id: chat.name for chat in chats if chat.chat_id}
     for chat in chats:
         lane = Lane(
@@ -113,11 +129,13 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
             relist_days=chat.relist_days,
             database_resource=f"warehouse_{chat.name}" if chat.name else "warehouse",
         )
+        api, rules = zipchat(settings, chat), metric_settings(chat)
         own_resources = {
-            lane.zipchat_key: zipchat(settings, chat),
-            lane.metric_settings_key: metric_settings(chat),
+            lane.zipchat_key: api,
+            lane.metric_settings_key: rules,
             lane.warehouse_key: tables,
         }
+        reported.append((lane, api, rules))
         if settings.chats:
             # Bound, since every job carries the resources of its definitions: with a hundred chats,
             # those would be three hundred in each of seven hundred jobs.
@@ -128,6 +146,8 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
             own = build_lane(lane)
         built.append(own)
         syncs += [job for job in own.jobs or [] if job.name == lane.named("sync_job")]
+    if len(chats) > 1:
+        built.append(build_chats_report(reported, syncs))
     shared = dg.Definitions(
         jobs=[publish_job, export_job, maintain_job],
         schedules=[maintain_schedule(settings.timezone)],

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from zipchat_dagster.jobs import after_each_run
+from zipchat_dagster.jobs import after_syncs
 from zipchat_dagster.lanes import AssetJob
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse.export import export_tables
@@ -57,5 +57,5 @@ def export_job() -> None:
 
 
 def export_sensor(sync_jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
-    """The sensor that starts it after each successful run of these jobs."""
-    return after_each_run(export_job, sync_jobs, name="export_sensor")
+    """The sensor that starts it after successful runs of these jobs."""
+    return after_syncs(export_job, sync_jobs, name="export_sensor")

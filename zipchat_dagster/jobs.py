@@ -14,6 +14,13 @@ from zipchat_dagster.assets.raw_conversations import ConversationsConfig
 from zipchat_dagster.estimate import estimate as estimate_range
 from zipchat_dagster.lanes import AssetJob, Lane
 from zipchat_dagster.partitions import is_live_window
+from zipchat_dagster.sensors import is_ours
+
+NOT_BEGUN = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+)
 
 
 def sync_job(lane: Lane, assets: Sequence[dg.AssetsDefinition]) -> AssetJob:
@@ -124,19 +131,44 @@ def _day(text: str, name: str, default: date) -> date:
         ) from None
 
 
-def after_each_run(
-    job: dg.JobDefinition, sync_jobs: Sequence[AssetJob], *, name: str
+def after_syncs(
+    job: dg.JobDefinition | AssetJob, sync_jobs: Sequence[AssetJob], *, name: str
 ) -> dg.SensorDefinition:
-    """The sensor that starts `job` after each successful run of these jobs."""
+    """The sensor that starts `job` when one of the other jobs has succeeded since it last began.
 
-    @dg.run_status_sensor(
+    Of several chats, many syncs end within minutes. One run of `job` then follows all of those that
+    ended since the last tick.
+    """
+    names = {sync_job.name for sync_job in sync_jobs}
+
+    @dg.sensor(
         name=name,
-        run_status=dg.DagsterRunStatus.SUCCESS,
-        monitored_jobs=sync_jobs,
-        request_job=job,
-        description=f"Starts {job.name} after each successful sync.",
+        job_name=job.name,  # with `job`, Dagster 1.13.27 warns about a parameter of its own
+        minimum_interval_seconds=30 if len(names) == 1 else 300,
+        description=(
+            f"Starts {job.name} after each successful sync."
+            if len(names) == 1
+            else f"Starts {job.name} after successful syncs, at most every five minutes."
+        ),
     )
-    def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest:
-        return dg.RunRequest(run_key=context.dagster_run.run_id)
+    def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        instance = context.instance
+        last = instance.get_run_records(dg.RunsFilter(job_name=job.name), limit=1)
+        if last and last[0].dagster_run.status in NOT_BEGUN:
+            return dg.SkipReason(f"A run of {job.name} is about to begin.")
+        began_at = (last[0].start_time or 0.0) if last else 0.0
+        ended = instance.get_run_records(
+            dg.RunsFilter(
+                statuses=[dg.DagsterRunStatus.SUCCESS],
+                updated_after=datetime.fromtimestamp(began_at, UTC),
+            ),
+            limit=None if began_at else 100,
+        )
+        for record in ended:
+            run = record.dagster_run
+            ended_at = record.end_time or 0.0
+            if run.job_name in names and ended_at > began_at and is_ours(context, run):
+                return dg.RunRequest(run_key=run.run_id)
+        return dg.SkipReason("No sync has succeeded since.")
 
     return sensor

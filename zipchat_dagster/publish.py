@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from zipchat_dagster.jobs import after_each_run
+from zipchat_dagster.jobs import after_syncs
 from zipchat_dagster.lanes import AssetJob
 from zipchat_dagster.resources import WarehouseResource
 
@@ -44,5 +44,5 @@ def publish_job() -> None:
 
 
 def publish_sensor(sync_jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
-    """The sensor that starts it after each successful run of these jobs."""
-    return after_each_run(publish_job, sync_jobs, name="publish_sensor")
+    """The sensor that starts it after successful runs of these jobs."""
+    return after_syncs(publish_job, sync_jobs, name="publish_sensor")

@@ -93,6 +93,12 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         return self.base_url
 
     @property
+    def banner(self) -> str:
+        """What a report says of the source. Empty for the real API."""
+        # Plain http is for this machine only, and replay and the sandbox name themselves.
+        return "" if self.source.startswith("https://") else self.source
+
+    @property
     def chat(self) -> int:
         """The chat's number. Fails the step if it is missing or malformed."""
         try:

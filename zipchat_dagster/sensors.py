@@ -116,7 +116,7 @@ def _report(
     try:
         for storage_id, run_id in _ended_runs(context.instance, events, after=position.after):
             run = context.instance.get_run_by_id(run_id)
-            if run and _is_ours(context, run):
+            if run and is_ours(context, run):
                 reports, failing = reports_of(context.instance, run, position.failing)
                 for report in reports[position.delivered :]:
                     if time.monotonic() > deadline:
@@ -152,7 +152,7 @@ def _ended_runs(
     return sorted(ended)[:RUNS_PER_TICK]
 
 
-def _is_ours(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
+def is_ours(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
     """Whether the run is of this code location. Runs from the command line do not say, and count
     as ours."""
     if run.remote_job_origin is None or context.code_location_origin is None:

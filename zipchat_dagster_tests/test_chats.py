@@ -156,6 +156,24 @@ def shops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shops]:
         yield Shops(tmp_path, stack)
 
 
+def test_several_chats_have_a_report_of_all(shops: Shops) -> None:
+    defs = shops.definitions("shop_de", "shop_fr")
+    result = defs.resolve_job_def("chats_report_job").execute_in_process(
+        instance=shops.instance,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    (event,) = result.asset_materializations_for_node("chats_report")
+    assert (event.metadata["chats"].value, event.metadata["waiting_now"].value) == (2, 0)
+    page = shops.folder / "warehouse_report.html"  # where that of a single chat would be
+    assert event.metadata["report"].value == str(page)
+    assert "never synced" in page.read_text("utf-8")
+    key = dg.AssetKey("chats_report")
+    parents = defs.resolve_asset_graph().get(key).parent_keys
+    assert parents == {dg.AssetKey([name, "escalation_report"]) for name in ("shop_de", "shop_fr")}
+    alone = shops.definitions("shop_de").resolve_asset_graph()
+    assert not alone.has(key)
+
+
 @thorough
 def test_each_chat_has_its_own_lane_in_shared_tables(
     shops: Shops, monkeypatch: pytest.MonkeyPatch

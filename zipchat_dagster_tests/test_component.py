@@ -16,12 +16,20 @@ import pytest
 import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 from dagster_duckdb import DuckDBResource
+from playwright.sync_api import expect
 
 from zipchat_dagster import ZipchatComponent
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster_tests.browser import chromium
 from zipchat_dagster_tests.conftest import NOW, Project, thorough
 from zipchat_dagster_tests.test_definitions import PROJECT, run
+from zipchat_dagster_tests.test_ui import (
+    launch_backfill,
+    open_page,
+    running,
+    wait_until_finished,
+)
 
 # What Dagster 1.13.27 itself uses when it loads components.
 pytestmark = [
@@ -201,6 +209,7 @@ def wheel(tmp_path: Path) -> Path:
 
 
 @thorough
+@pytest.mark.browser
 def test_a_new_project_with_the_wheel_syncs_two_chats(
     tmp_path: Path, wheel: Path, sandboxes: dict[str, tuple[Sandbox, str]]
 ) -> None:
@@ -241,9 +250,24 @@ def test_a_new_project_with_the_wheel_syncs_two_chats(
         file.write_text(yaml.safe_dump(content))
     dg_command("check", "yaml")
     dg_command("check", "defs")
-    for name, (sandbox, _) in sandboxes.items():
-        dg_command("launch", "--job", f"{name}_sync_job", "--partition-range", f"{FIRST}...{LAST}")
+
+    def assert_synced(name: str) -> None:
+        sandbox, _ = sandboxes[name]
         synced = Project(sandbox, Warehouse(project / "data" / f"{name}.duckdb"))
         synced.assert_tables_agree()
         days = "select count(distinct partition_date) from zipchat.escalation_metrics"
         assert synced.rows(days) == [(4,)]
+
+    dg_command("launch", "--job", "support_sync_job", "--partition-range", f"{FIRST}...{LAST}")
+    assert_synced("support")
+    # The other one, and the first again, from the UI
+    log = tmp_path / "dagster.log"
+    with (
+        chromium() as browser,
+        running(["dg", "dev"], environment, folder=project, log=log) as url,
+        open_page(browser, url) as page,
+    ):
+        page.goto(launch_backfill(page, FIRST, LAST))
+        expect(wait_until_finished(page)).to_contain_text("Succeeded")
+    for name in sandboxes:
+        assert_synced(name)

@@ -9,7 +9,6 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
-from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from zipchat_dagster.publish import publish_job
 from zipchat_dagster.publish import publish_sensor as build_sensor
@@ -101,30 +100,34 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
     def nothing() -> None:
         do_nothing()
 
-    jobs = {name: nothing.to_job(name) for name in ("sync_job", "other_job")}
-    publish_sensor = build_sensor([jobs["sync_job"]])
-    resource = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"))
-    everything = dg.Definitions(
-        jobs=[*jobs.values(), publish_job],
-        sensors=[publish_sensor],
-        resources={"warehouse": resource},
-    )
+    syncs = [nothing.to_job(name) for name in ("sync_job", "shop_de_sync_job")]
+    other = nothing.to_job("other_job")
+    publish_sensor = build_sensor(syncs)
     assert publish_sensor.default_status is dg.DefaultSensorStatus.STOPPED
+    assert (publish_sensor.job_name, publish_sensor.minimum_interval_seconds) == (
+        "publish_job",
+        300,
+    )
+    assert build_sensor(syncs[:1]).minimum_interval_seconds == 30
     with dg.instance_for_test() as instance:
 
-        def tick(cursor: str | None) -> SensorExecutionData:
-            context = dg.build_sensor_context(
-                instance, cursor, repository_def=everything.get_repository_def()
-            )
-            return publish_sensor.evaluate_tick(context)
+        def requested() -> list[str | None]:
+            tick = publish_sensor.evaluate_tick(dg.build_sensor_context(instance))
+            return [request.run_key for request in tick.run_requests or []]
 
-        cursor = tick(None).cursor  # switched on
-        assert jobs["other_job"].execute_in_process(instance=instance).success
-        assert jobs["sync_job"].execute_in_process(instance=instance).success
-        asked = tick(cursor)
-        newest = instance.get_runs(dg.RunsFilter(job_name="sync_job"))[0].run_id
-        assert [request.run_key for request in asked.run_requests or []] == [newest]
-        assert publish_sensor.job_name == "publish_job"
+        assert other.execute_in_process(instance=instance).success
+        assert requested() == []
+        runs = [sync.execute_in_process(instance=instance).run_id for sync in syncs]
+        assert requested() == runs[-1:]
+        queued = instance.create_run_for_job(publish_job, status=dg.DagsterRunStatus.NOT_STARTED)
+        assert requested() == []
+        instance.report_run_canceled(queued)
+        assert requested() == runs[-1:]
+        assert nothing.to_job("publish_job").execute_in_process(instance=instance).success
+        assert other.execute_in_process(instance=instance).success
+        assert requested() == []
+        last = syncs[0].execute_in_process(instance=instance).run_id
+        assert requested() == [last]
 
 
 def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, object]:

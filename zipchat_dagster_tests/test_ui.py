@@ -80,18 +80,26 @@ def dagster(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     database = home / "warehouse.duckdb"
     mine = {name: value for name, value in os.environ.items() if not name.startswith("ZIPCHAT_")}
     log = home / "dagster.log"
-    with serve(sandbox) as api_url, log.open("w") as output:
-        port = free_port()
+    with serve(sandbox) as api_url:
+        command = ["dagster", "dev", "-m", "zipchat_dagster.definitions", "-d", str(PROJECT)]
+        settings = {"ZIPCHAT_START_DATE": DAYS[0], "DAGSTER_HOME": str(home)}
+        environment = mine | sandbox_environment(api_url, database) | settings
+        with running(command, environment, folder=home, log=log) as url:
+            yield Dagster(url, Project(sandbox, Warehouse(database)), log)
+
+
+@contextmanager
+def running(
+    command: list[str], environment: dict[str, str], *, folder: Path, log: Path
+) -> Iterator[str]:
+    """Dagster's UI and daemon, by this command and a port. Yields the address of the UI."""
+    port = free_port()
+    program = Path(sys.executable).with_name(command[0])
+    with log.open("w") as output:
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "dagster", "dev"),
-                *("--host", "127.0.0.1", "--port", str(port)),
-                *("-m", "zipchat_dagster.definitions", "-d", str(PROJECT)),
-            ],
-            env=mine
-            | sandbox_environment(api_url, database)
-            | {"ZIPCHAT_START_DATE": DAYS[0], "DAGSTER_HOME": str(home)},
-            cwd=home,
+            [str(program), *command[1:], "--host", "127.0.0.1", "--port", str(port)],
+            env=environment,
+            cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -99,7 +107,7 @@ def dagster(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         try:
             url = f"http://127.0.0.1:{port}"
             wait_for(url, process, log)
-            yield Dagster(url, Project(sandbox, Warehouse(database)), log)
+            yield url
         finally:
             stop(process)
 
@@ -133,15 +141,13 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture
 def page(browser: Browser, dagster: Dagster) -> Iterator[Page]:
-    with open_page(browser, dagster) as page:
+    with open_page(browser, dagster.url) as page:
         yield page
 
 
 @contextmanager
-def open_page(browser: Browser, dagster: Dagster) -> Iterator[Page]:
-    with browser.new_context(
-        base_url=dagster.url, viewport={"width": 1280, "height": 760}
-    ) as context:
+def open_page(browser: Browser, url: str) -> Iterator[Page]:
+    with browser.new_context(base_url=url, viewport={"width": 1280, "height": 760}) as context:
         context.set_default_timeout(PAGE_SECONDS * 1000)
         page = context.new_page()
         # More room, and pictures that can be read in the README.
@@ -167,27 +173,38 @@ def screenshot(page: Page) -> Callable[[str], None]:
 @pytest.fixture(scope="module")
 def backfill(browser: Browser, dagster: Dagster) -> str:
     """A backfill of all days and assets, launched from the graph; the address of its page."""
-    with open_page(browser, dagster) as page:
-        page.goto("/asset-groups")
-        page.get_by_role("button", name="Materialize all").click()
-        dialog = page.get_by_role("dialog")
-        days = dialog.get_by_role("textbox")
-        days.fill(f"[{DAYS[0]}...{DAYS[-1]}]")
-        days.press("Enter")
-        dialog.get_by_role("button", name="Launch backfill").click()
-        page.get_by_role("link", name="View").click()
-        page.wait_for_url("**/runs/b/*")
-        return page.url
+    with open_page(browser, dagster.url) as page:
+        return launch_backfill(page, DAYS[0], DAYS[-1])
 
 
 @pytest.fixture(scope="module")
 def backfilled(browser: Browser, dagster: Dagster, backfill: str) -> None:
     """The same, finished."""
-    with open_page(browser, dagster) as page:
+    with open_page(browser, dagster.url) as page:
         page.goto(backfill)
-        status = page.get_by_text("Status", exact=True).locator("..")
-        finished = re.compile("Succeeded|Failed|Canceled")
-        expect(status).to_contain_text(finished, timeout=BACKFILL_SECONDS * 1000)
+        wait_until_finished(page)
+
+
+def launch_backfill(page: Page, first: str, last: str) -> str:
+    """A backfill of these days and all assets, launched from the graph; the address of its page."""
+    page.goto("/asset-groups")
+    page.get_by_role("button", name="Materialize all").click()
+    dialog = page.get_by_role("dialog")
+    days = dialog.get_by_role("textbox")
+    days.fill(f"[{first}...{last}]")
+    days.press("Enter")
+    dialog.get_by_role("button", name="Launch backfill").click()
+    page.get_by_role("link", name="View").click()
+    page.wait_for_url("**/runs/b/*")
+    return page.url
+
+
+def wait_until_finished(page: Page) -> Locator:
+    """On a backfill's page. Returns what shows its status."""
+    status = page.get_by_text("Status", exact=True).locator("..")
+    finished = re.compile("Succeeded|Failed|Canceled")
+    expect(status).to_contain_text(finished, timeout=BACKFILL_SECONDS * 1000)
+    return status
 
 
 def test_the_graph_shows_both_groups_and_all_assets(page: Page, backfill: str) -> None:

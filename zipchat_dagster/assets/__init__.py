@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from zipchat_dagster.assets.chats_report import chats_report
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
 from zipchat_dagster.assets.escalation_report import escalation_report
 from zipchat_dagster.assets.facts import facts
@@ -10,6 +11,8 @@ from zipchat_dagster.assets.raw_conversations import raw_conversations
 from zipchat_dagster.assets.raw_messages import raw_messages
 from zipchat_dagster.assets.users import users
 from zipchat_dagster.lanes import Lane
+
+__all__ = ["build_assets", "chats_report"]
 
 _FACTORIES = (
     users,

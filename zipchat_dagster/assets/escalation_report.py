@@ -79,12 +79,10 @@ def _materialize(
         target_seconds=metric_settings.response_target_seconds,
         quiet_hours=metric_settings.quiet_hours,
         business_hours=metric_settings.business_hours,
-        # Plain http is for this machine only, and replay and the sandbox name themselves.
-        source="" if zipchat.source.startswith("https://") else zipchat.source,
+        source=zipchat.banner,
+        name=lane.name,
     )
-    path = Path(
-        config.path or tables.path.with_name(f"{tables.path.stem}_{lane.named('report')}.html")
-    )
+    path = Path(config.path or report_path(tables, lane))
     replace_file(path, report.html)
     context.log.info(f"The report of {first} to {last} is in {path}.")
     image = base64.b64encode(report.png).decode()
@@ -100,6 +98,11 @@ def _materialize(
             **{name: value for name, value in report.summary.items() if value is not None},
         }
     )
+
+
+def report_path(tables: Warehouse, lane: Lane) -> Path:
+    """Where the report of one chat is by default."""
+    return tables.path.with_name(f"{tables.path.stem}_{lane.named('report')}.html")
 
 
 def replace_file(path: Path, text: str) -> None:

@@ -4,8 +4,9 @@
     Path("report.html").write_text(report.html, encoding="utf-8")
 
 `data` reads the rows, `page` puts them into `page.html` with its script, style and charts, and
-`picture` draws the key charts for places that cannot show the page. The file needs no network. It
-holds ids, links, times and agents' names, and no customer data.
+`picture` draws the key charts for places that cannot show the page. `chats` makes the page of all
+chats, which leads to theirs. The files need no network. They hold ids, links, times and agents'
+names, and no customer data.
 """
 
 from zipchat_dagster.report.page import Report, build_report

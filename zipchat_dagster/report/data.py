@@ -42,10 +42,7 @@ def read_data(
     """
     if last < first:
         raise ValueError(f"the range ends on {last}, before it begins on {first}")
-    if now.tzinfo is None:
-        raise ValueError("now needs a time zone")
-    offset = now.astimezone(ZoneInfo(warehouse.timezone)).utcoffset()
-    assert offset is not None
+    moment = clock(warehouse, now)
     parameters = {
         "chat_id": chat_id,
         "first": first,
@@ -60,13 +57,11 @@ def read_data(
         }
     return {
         "chat": chat_id,
-        "timezone": warehouse.timezone,
-        "now": now.timestamp(),
-        "shift": offset.total_seconds(),
+        **moment,
         "first": str(first),
         "last": str(last),
         "listed": listed,
-        "tables": {name: _table(frame) for name, frame in tables.items()},
+        "tables": {name: plain_table(frame) for name, frame in tables.items()},
     }
 
 
@@ -117,7 +112,21 @@ def _used(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in parameters.items() if f"${key}" in sql(f"report_{name}")}
 
 
-def _table(frame: pd.DataFrame) -> dict[str, Any]:
+def clock(warehouse: Warehouse, now: datetime) -> dict[str, Any]:
+    """The moment of a page and its zone, ready for JSON; ValueError if `now` has no time zone."""
+    if now.tzinfo is None:
+        raise ValueError("now needs a time zone")
+    offset = now.astimezone(ZoneInfo(warehouse.timezone)).utcoffset()
+    assert offset is not None
+    return {
+        "timezone": warehouse.timezone,
+        "now": now.timestamp(),
+        "shift": offset.total_seconds(),
+    }
+
+
+def plain_table(frame: pd.DataFrame) -> dict[str, Any]:
+    """The columns and rows of a frame, ready for JSON."""
     rows = [[_plain(value) for value in row] for row in frame.itertuples(index=False, name=None)]
     return {"columns": list(frame.columns), "rows": rows}
 

@@ -1,16 +1,9 @@
-"use strict";
-// Computes every figure in the browser from the rows in the page; the queries report_*.sql define the
-// rows. Text from the data only ever becomes text nodes, never HTML.
+// The page of one chat. It computes every figure in the browser from the rows in the page; the queries
+// report_*.sql define the rows.
 
-const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const data = read("data");
 const charts = read("charts");
-for (const [name, { columns, rows }] of Object.entries(data.tables)) {
-  data[name] = rows.map((row) => Object.fromEntries(columns.map((column, n) => [column, row[n]])));
-}
 
 // Days are numbers since 1970 of the local calendar, so that the browser's time zone plays no part.
-const DAY = 86400;
 const dayOf = (iso) => Date.parse(`${iso}T00:00Z`) / 1000 / DAY;
 const isoOf = (day) => new Date(day * DAY * 1000).toISOString().slice(0, 10);
 for (const row of [...data.escalations, ...data.conversations, ...data.waiting]) {
@@ -27,26 +20,6 @@ const NAMES = new Map(data.agents.map(({ agent, name }) => [agent, name]));
 const nameOf = (agent) => (agent === null ? "unassigned" : NAMES.get(agent) ?? `user ${agent}`);
 const WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const weekdayOf = (day) => (day + 3) % 7; // 1970 began on a Thursday
-
-// Words
-
-const NONE = "–";
-const short = (value) => (value < 9.95 ? value.toFixed(1).replace(/\.0$/, "") : value.toFixed(0));
-const count = (value) => (value === null ? NONE : value.toLocaleString("en"));
-const percent = (value) => (value === null ? NONE : `${(value * 100).toFixed(1)}%`);
-function duration(seconds) {
-  if (seconds === null) return NONE;
-  if (seconds < 59.5) return `${seconds.toFixed(0)}\u00a0s`;
-  if (seconds < 59.5 * 60) return `${short(seconds / 60)}\u00a0min`;
-  return seconds < 47.5 * 3600 ? `${short(seconds / 3600)}\u00a0h` : `${short(seconds / DAY)}\u00a0d`;
-}
-const inUtc = (options) => new Intl.DateTimeFormat("en-GB", { ...options, timeZone: "UTC" });
-const dateWords = inUtc({ day: "numeric", month: "short", year: "numeric" });
-const shortDateWords = inUtc({ weekday: "short", day: "numeric", month: "short" });
-const clockWords = inUtc({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const dayWords = (day) => shortDateWords.format(day * DAY * 1000);
-const moment = ({ at, shift }) => clockWords.format((at + shift) * 1000);
-const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 // What is chosen
 
@@ -70,7 +43,6 @@ function quantile(values, share) {
   const low = Math.floor(place);
   return sorted[low] + (sorted[Math.ceil(place)] - sorted[low]) * (place - low);
 }
-const ratio = (part, whole) => (whole ? part / whole : null);
 const sum = (rows, name) => rows.reduce((total, row) => total + row[name], 0);
 const happened = (row, name, by) => row[name] !== null && row.at + row[name] <= by;
 const within = ({ day }, first, last) => day >= first && day <= last;
@@ -151,34 +123,6 @@ const AI_TILES = [
   ["answer", "AI answer, median", duration, -1, (f) => quantile(f.starts.answers, 0.5),
     begun((row) => row.answer !== null), "Answered by the AI", "answer"],
 ];
-
-// Elements
-
-/** element("td.text", {title: "…"}, "text", child, …) */
-function element(kind, properties, ...children) {
-  const [name, ...classes] = kind.split(".");
-  const made = document.createElement(name);
-  if (classes.length) made.classList.add(...classes);
-  for (const [key, value] of Object.entries(properties ?? {})) {
-    if (key in made) made[key] = value;
-    else made.setAttribute(key, value);
-  }
-  made.append(...children.filter((child) => child !== null));
-  return made;
-}
-const byId = (id) => document.getElementById(id);
-
-/** Columns: [heading, what a row shows (text or element), whether it is text to be left-aligned]. */
-function table(columns, rows, kind = "table.stack") {
-  const head = columns.map(([name, , isText]) => element(isText ? "th.text" : "th", { scope: "col" }, name));
-  const line = (row) =>
-    element("tr", {}, ...columns.map(([name, show, isText]) => {
-      return element(isText ? "td.text" : "td", { "data-name": name }, show(row));
-    }));
-  const [thead, tbody] = [element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows.map(line))];
-  const label = `Table by ${columns[0][0].toLowerCase()}`;
-  return element("div.scroll", { tabIndex: 0, role: "region", "aria-label": label }, element(kind, {}, thead, tbody));
-}
 
 /** The same, but only the first `limit` rows until more are asked for. */
 function longTable(place, columns, rows, limit) {
@@ -281,20 +225,6 @@ function before() {
 }
 function isComputed(first, last) {
   return data.days.slice(first - FIRST, last - FIRST + 1).every((row) => row.is_computed);
-}
-
-function change(as, good, now, then) {
-  const isRate = as === percent;
-  if (now === null || then === null || (!isRate && then === 0)) return "";
-  const moved = isRate ? (now - then) * 100 : (now / then - 1) * 100;
-  if (Math.abs(moved) < 0.5) return element("span.change", {}, `as before, ${as(then)}`);
-  const size = Math.abs(moved).toFixed(isRate ? 1 : 0);
-  const words = `${moved > 0 ? "+" : "−"}${size}${isRate ? " points" : "%"}`;
-  const judged = good * moved > 0 ? "better" : "worse";
-  const mark = good
-    ? element(`b.${judged}`, {}, words, element("span.unseen", {}, `, ${judged}`))
-    : element("b", {}, words);
-  return element("span.change", {}, mark, ` · ${as(then)} before`);
 }
 
 function drawTiles(place, tiles, now, then) {
@@ -589,8 +519,7 @@ function begin() {
   ];
   byId("about").textContent = words.join(" · ");
   byId("distribution-lead").textContent = data.target === null ? "" : `The target is ${duration(data.target)}.`;
-  byId("banner").hidden = !data.source;
-  byId("banner").querySelector("span").textContent = `These records come from ${data.source}.`;
+  showSource();
   byId("bounds").textContent = `This file covers ${data.first} to ${data.last}. The newest ${count(data.listed)}` +
     " escalations have links, and as many conversations can be listed; figures cover all.";
   byId("ranges").replaceChildren(...RANGES.map(([days, label]) =>
@@ -610,16 +539,7 @@ function begin() {
       if (!choice.contains(event.target)) choice.open = false;
     }
   });
-  const isDark = () => {
-    const { colorScheme } = document.documentElement.style;
-    return colorScheme ? colorScheme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  };
-  const label = () => { byId("theme").textContent = isDark() ? "Light" : "Dark"; };
-  byId("theme").onclick = () => {
-    document.documentElement.style.colorScheme = isDark() ? "light" : "dark";
-    label();
-  };
-  label();
+  switchTheme();
   addEventListener("hashchange", recall);
   recall();
 }

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
+from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -46,6 +47,7 @@ def build_report(
     quiet_hours: int = QUIET_HOURS,
     business_hours: str = "",
     source: str = "",
+    name: str = "",
 ) -> Report:
     """The report of one chat. The page's reader chooses ranges within `first` to `last`.
 
@@ -56,6 +58,7 @@ def build_report(
         quiet_hours, business_hours: the settings, which the page shows.
         source: where the records come from if not from Zipchat, such as "the sandbox"; a banner
             says so.
+        name: the chat's name among several, for the title.
 
     Raises:
         ValueError: `last` is before `first`, or `now` has no time zone.
@@ -66,20 +69,32 @@ def build_report(
         "quietHours": quiet_hours,
         "businessHours": business_hours,
         "source": source,
+        "name": name,
     }
     return Report(html=page(data), png=draw_picture(data), summary=headline(data))
 
 
 def page(data: dict[str, Any]) -> str:
     """The HTML for what `read_data` returns and the settings."""
-    scripts = [library(), _file("page.js")]
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
-    return Template(_file("page.html")).substitute(
+    title = f"{data['name']} · Escalations" if data["name"] else "Escalations"
+    charts = _json(json.loads(_file("charts.json")))
+    return fill("page", data, library=library(), title=escape(title), charts=charts)
+
+
+def fill(name: str, data: dict[str, Any], *, library: str = "", **parts: str) -> str:
+    """`name.html` with its script, the shared style and script, its data and what else it needs."""
+    script = _file("shared.js") + _file(f"{name}.js")
+    hashes = [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (library, script)
+        if text
+    ]
+    return Template(_file(f"{name}.html")).substitute(
+        parts,
         hashes=" ".join(f"'sha256-{digest}'" for digest in hashes),
         style=_file("page.css"),
-        library=scripts[0],
-        script=scripts[1],
-        charts=_json(json.loads(_file("charts.json"))),
+        library=library,
+        script=script,
         data=_json(data),
     )
 

@@ -1,0 +1,78 @@
+"""`chats_report`: a page that shows where to look among several chats, as one HTML file."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWNERS
+from zipchat_dagster.assets.escalation_report import replace_file, report_path
+from zipchat_dagster.lanes import Lane
+from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+
+
+class ChatsReportConfig(dg.Config):
+    """The range of the page, and where it goes."""
+
+    days: int = Field(default=7, ge=1, description="Length of the range, and of the one before it.")
+    path: str | None = Field(
+        default=None,
+        description=(
+            "Where to write it. Its links lead to files beside it. Default: beside the database, as"
+            " data/warehouse_report.html beside data/warehouse.duckdb."
+        ),
+    )
+
+
+def chats_report(
+    chats: Sequence[tuple[Lane, ZipchatResource, MetricSettings]],
+) -> dg.AssetsDefinition:
+    """The report of these chats, which share the resource `warehouse`."""
+
+    @dg.asset(
+        group_name=METRICS,
+        kinds={"html", "javascript"},
+        owners=OWNERS,
+        pool=DATABASE_POOL,
+        freshness_policy=FRESHNESS,
+        deps=[lane.key("escalation_report") for lane, _, _ in chats],
+    )
+    def chats_report(
+        context: dg.AssetExecutionContext, config: ChatsReportConfig, warehouse: WarehouseResource
+    ) -> dg.MaterializeResult:
+        """One HTML file that needs no network: per chat who waits now, escalations and their rate,
+        response times, what the AI did alone and when it was synced, against the days before. Each
+        chat leads to its own report.
+
+        Cost: no request.
+        """
+        # Imported here because it is slow, and every start of the code location would pay for it.
+        from zipchat_dagster.report.chats import ListedChat, chats_page, headline, read_chats
+
+        tables = warehouse.warehouse
+        listed = [
+            ListedChat(
+                chat_id=zipchat.chat,
+                name=lane.name,
+                link=report_path(tables, lane).name,
+                target_seconds=metric_settings.response_target_seconds,
+                source=zipchat.banner,
+            )
+            for lane, zipchat, metric_settings in chats
+        ]
+        data = read_chats(tables, listed, days=config.days, now=datetime.now(UTC))
+        path = Path(config.path or tables.path.with_name(f"{tables.path.stem}_report.html"))
+        replace_file(path, chats_page(data))
+        context.log.info(f"The report of {len(listed)} chats is in {path}.")
+        return dg.MaterializeResult(
+            metadata={
+                "report": dg.MetadataValue.path(str(path)),
+                "first": data["first"],
+                "last": data["last"],
+                **headline(data),
+            }
+        )
+
+    return chats_report
