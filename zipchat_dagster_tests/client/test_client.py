@@ -19,6 +19,7 @@ from zipchat_dagster.client import (
     ServerError,
     ZipchatClient,
 )
+from zipchat_dagster.client.call import ATTEMPTS
 from zipchat_dagster.client.gather import BATCH_SECONDS, BATCH_SIZE, FAILURE_SIZE, MOST_BATCHES
 from zipchat_dagster.sandbox import (
     Fault,
@@ -101,11 +102,11 @@ def test_the_server_s_clock_is_taken_from_its_answers() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"conversations": None}, {"conversations": [1]}, 7, None])
-def test_a_page_of_another_form_is_malformed(body: object) -> None:
+def test_a_page_of_another_form_is_malformed_and_read_again(body: object) -> None:
     script = Script(body)
     with pytest.raises(MalformedAnswerError, match=r"GET /chats/1/conversations: .* list “conv"):
         list(a_client(script).iter_conversations())
-    assert len(script.requests) == 1
+    assert len(script.requests) == ATTEMPTS
 
 
 @pytest.mark.parametrize(
