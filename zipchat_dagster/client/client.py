@@ -346,7 +346,6 @@ class ZipchatClient:
             items,
             in_flight=self._in_flight,
             size=_size,
-            most_threads=MAX_IN_FLIGHT,
             time=self.clock.time,
         )
         is_done = False
