@@ -48,8 +48,8 @@ class Progress:
         of = f" of {total:,}" if total else ""
         left = f", about {duration((total - done) * elapsed / done)} left" if total else ""
         self._log.info(
-            f"{done:,}{of} {self._what}, {requests:,} requests ({requests * 60 / elapsed:.0f} a"
-            f" minute){left}."
+            f"{self._what}: {done:,}{of}{left}. Requests: {requests:,}"
+            f" ({requests * 60 / elapsed:.0f} a minute)."
         )
 
 

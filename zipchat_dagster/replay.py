@@ -100,8 +100,8 @@ class ReplayTransport(httpx.BaseTransport):
         self._complete_since, self._as_of, rejected, missing = stock
         if rejected or missing:
             logger.info(
-                f"Left out of the replay: {missing:,} conversations that are missing, and"
-                f" {rejected:,} records without a usable id."
+                f"Left out of the replay: conversations that are missing: {missing:,}; records"
+                f" without a usable id: {rejected:,}."
             )
 
     def close(self) -> None:

@@ -151,7 +151,7 @@ def _list(client: ZipchatClient, warehouse: Warehouse, *, since: datetime, log: 
     """Store everything active at or after `since`. Returns the finished listing."""
     log.info(f"Listing conversations active since {since:%Y-%m-%d %H:%M:%S %Z}.")
     listing = client.list_conversations(since=since)
-    progress = Progress(client, log, "conversations listed")
+    progress = Progress(client, log, "Conversations listed")
     with warehouse.small_transactions():
         for rows, times in _in_batches(listing):
             with warehouse.transaction() as transaction:
@@ -213,11 +213,11 @@ def _settle_listing(
     asked = unlisted[:MOST_UNLISTED]
     missing = read_states(client, warehouse, asked, log=log)
     if missing:
-        log.warning(f"{len(missing)} conversations are gone: {named(missing)}.")
+        log.warning(f"Conversations that are gone: {len(missing):,} ({named(missing)}).")
     if len(unlisted) > len(asked):
         log.warning(
-            f"{len(unlisted):,} conversations were not listed. {len(asked)} were looked up; the"
-            " next run looks up more of them."
+            f"Conversations that were not listed: {len(unlisted):,}, of which {len(asked)} were"
+            " looked up. The next run looks up more."
         )
         return missing
     with warehouse.transaction() as transaction:
@@ -306,10 +306,10 @@ def sync_messages(
             most_retried=most_retried,
         )
         readable = store.newest_read(transaction, chat_id=client.chat_id)
-    log.info(f"{len(work):,} conversations have messages that are not stored yet.")
+    log.info(f"Conversations with messages that are not stored yet: {len(work):,}.")
     result = MessageResult()
     calendar = Calendar(days, [item.first_day for item in work], on_day)
-    progress = Progress(client, log, "conversations read")
+    progress = Progress(client, log, "Conversations read")
     health = _Health(client, readable)
     with warehouse.small_transactions():
         for batch in client.gather(
@@ -322,7 +322,7 @@ def sync_messages(
     if result.failures:
         health.check_at_the_end()
         log.warning(
-            f"{len(result.failures):,} conversations could not be read"
+            f"Conversations that could not be read: {len(result.failures):,}"
             f" ({named(list(result.failures))}). The next run tries again; the reasons are in"
             " zipchat.message_coverage.failure."
         )
@@ -394,12 +394,12 @@ class _Health:
             pass  # it was deleted meanwhile; the API answers
         except ZipchatError as error:
             raise ApiDownError(
-                f"{self._text()} Nor could conversation {self._readable}, which was read before:"
+                f"{self._text()} Nor can conversation {self._readable}, which was read before:"
                 f" {error}"
             ) from None
 
     def _text(self) -> str:
-        return f"The last {self._failed_in_a_row} conversations could not be read."
+        return f"Conversations cannot be read (failures in a row: {self._failed_in_a_row})."
 
 
 def _sorted_out(

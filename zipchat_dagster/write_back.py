@@ -138,7 +138,7 @@ class Writer:
             self._check_mode(read.conversation)
             self._check_meta_window(read)
             what = (
-                f"send a message of {len(reply.text)} characters to {self._name} as user"
+                f"send a {len(reply.text)}-character message to {self._name} as user"
                 f" {reply.sender_id}"
             )
             steps.append(Step(what, lambda: self._send(reply, read)))
@@ -282,7 +282,7 @@ class Writer:
             how = f" The answer was lost, but reading the conversation showed the message. {why}"
         self._attempts.settle("sent", message_id=self.message_id)
         return (
-            f"A message of {len(reply.text)} characters was sent to {self._name} as user"
+            f"A {len(reply.text)}-character message was sent to {self._name} as user"
             f" {reply.sender_id} (message {self.message_id}).{how}"
         )
 

@@ -39,6 +39,7 @@ FIRST = (
     "test_many_machines.py",
     "test_component.py",
     "test_chats.py",
+    "test_terminate.py",
     "test_odd_data.py",
 )
 

@@ -519,7 +519,7 @@ def test_offenders_are_named_by_id(built: Built) -> None:
     verdict = failing(built)["raw_messages.counts_are_as_the_api_stated"]
     assert verdict.metadata["offenders"] == 1
     assert told(verdict) == [{"offender": conversation_id, "stated": stated, "stored": 0}]
-    assert verdict.description.endswith(f"than stated: {conversation_id}.")
+    assert verdict.description.endswith(f"than stated: 1 ({conversation_id}).")
 
 
 def test_at_most_twenty_are_named_and_all_are_counted(built: Built) -> None:
@@ -530,7 +530,7 @@ def test_at_most_twenty_are_named_and_all_are_counted(built: Built) -> None:
     verdict = failing(built)["raw_messages.no_conversation_was_skipped"]
     assert verdict.metadata["offenders"] == len(ids)
     assert told(verdict) == [{"offender": i, "cause": "no answer"} for (i,) in ids[:20]]
-    assert verdict.description.endswith(f"and {len(ids) - 20} more.")
+    assert verdict.description.endswith(f"and {len(ids) - 20} more).")
 
 
 def test_a_twin_of_a_conversation_is_named_with_its_table(built: Built) -> None:
@@ -847,7 +847,7 @@ def test_days_that_were_never_materialized_are_named_by_range(days: Days) -> Non
     assert verdict.metadata["offenders"] == 5
     missing = ["2026-03-03 to 2026-03-04", "2026-03-07 to 2026-03-08", "2026-03-10"]
     assert told(verdict, "missing") == missing
-    assert verdict.description.endswith(f": {', '.join(missing)}.")
+    assert verdict.description.endswith(f": 5 ({', '.join(missing)}).")
     for day in (3, 4, 7, 8, 10):
         days.materialized(f"2026-03-{day:02}", at="2026-03-11 08:30")
     # Today may still come; whether it does is another check's business.

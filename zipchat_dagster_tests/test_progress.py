@@ -15,27 +15,27 @@ def test_a_line_every_half_minute_says_what_is_done_and_what_is_left(
     project: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="zipchat_dagster"), project.client() as client:
-        progress = Progress(client, LOG, "conversations read")
+        progress = Progress(client, LOG, "Conversations read")
         for done in range(1, 131):
             client.get_conversations_page()
             project.clock.sleep(2)
             progress.report(done, total=130)
-    lines = [line for line in caplog.messages if "conversations read" in line]
+    lines = [line for line in caplog.messages if "Conversations read" in line]
     assert len(lines) == 130 * 2 // 30
     assert lines[0] == (
-        "15 of 130 conversations read, 15 requests (30 a minute), about 4 min left."
+        "Conversations read: 15 of 130, about 4 min left. Requests: 15 (30 a minute)."
     )
-    assert re.search(r"120 of 130 .* about 20 s left\.", lines[-1])
+    assert re.search(r"120 of 130, about 20 s left\.", lines[-1])
 
 
 def test_without_a_total_no_remaining_time_is_claimed(
     project: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="zipchat_dagster"), project.client() as client:
-        progress = Progress(client, LOG, "conversations listed")
+        progress = Progress(client, LOG, "Conversations listed")
         project.clock.sleep(60)
         progress.report(200, total=None)
-    assert caplog.messages[-1] == "200 conversations listed, 0 requests (0 a minute)."
+    assert caplog.messages[-1] == "Conversations listed: 200. Requests: 0 (0 a minute)."
 
 
 def test_days_are_reported_in_order_once_nothing_before_them_is_outstanding() -> None:

@@ -172,7 +172,7 @@ def test_missing_conversations_and_unusable_records_are_left_out_and_counted(
         )
     with caplog.at_level("INFO", "zipchat_dagster"):
         replay.sync(since=SINCE, until=UNTIL)
-    assert "1 conversations that are missing, and 1 records without a usable id" in caplog.text
+    assert "conversations that are missing: 1; records without a usable id: 1." in caplog.text
     assert replay.rows("select count(*) from zipchat.raw_conversations") == [(103,)]
     with replay.client() as client, pytest.raises(NotFoundError):
         client.get_conversation(gone)

@@ -38,7 +38,7 @@ class Outcome:
     error: Exception | None = None
     passed = True
     severity = dg.AssetCheckSeverity.ERROR
-    description = "0 conversations were skipped."
+    description = "Conversations that were skipped: 0."
     metadata: dict[str, Any]
 
 
@@ -143,7 +143,7 @@ def hook(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
     monkeypatch.setattr(notify, "PAUSES", (0.0, 0.0))
     Outcome.error, Outcome.passed, Outcome.metadata = None, True, {}
     Outcome.severity = dg.AssetCheckSeverity.ERROR
-    Outcome.description = "0 conversations were skipped."
+    Outcome.description = "Conversations that were skipped: 0."
     hook = Hook()
     yield hook
     hook.close()
@@ -169,7 +169,7 @@ def test_a_failed_run_is_reported_once(hook: Hook, instance: dg.DagsterInstance)
     daemon = Daemon(failed_runs_sensor, hook, instance)
     daemon.run()
     assert daemon.tick() == []
-    failure = dg.Failure("12 conversations could not be read. Try later.", {"named": [4, 5]})
+    failure = dg.Failure("Conversations that could not be read: 12. Try later.", {"named": [4, 5]})
     run_id = daemon.run(error=failure)
     (report,) = daemon.tick()
     assert report["kind"] == "run_failed"
@@ -183,13 +183,13 @@ def test_a_failed_run_is_reported_once(hook: Hook, instance: dg.DagsterInstance)
         {
             "step": "some_messages",
             "error_class": "Failure",
-            "error": "12 conversations could not be read.",
+            "error": "Conversations that could not be read: 12.",
             "metadata": {"named": [4, 5]},
         }
     ]
     assert report["text"] == (
         f"some_job for 2026-01-31 failed (run {run_id})."
-        " some_messages: 12 conversations could not be read."
+        " some_messages: Conversations that could not be read: 12."
     )
     assert daemon.tick() == []
     runs = [daemon.run(error=ValueError()), daemon.run(), daemon.run(error=ValueError())]
@@ -349,7 +349,7 @@ def test_a_failing_check_is_reported_each_time_it_runs_and_once_when_it_passes_a
     daemon.check(passed=True)
     assert daemon.tick() == []
     run_id = daemon.check(
-        description=f"2 conversations were skipped: 7, 8. {E_MAIL}",
+        description=f"Conversations that were skipped: 2 (7, 8). {E_MAIL}",
         metadata={
             "offenders": 2,
             "named": dg.MetadataValue.json([7, 8]),
@@ -362,7 +362,7 @@ def test_a_failing_check_is_reported_each_time_it_runs_and_once_when_it_passes_a
     assert report["kind"] == "check_failed"
     assert report["check"] == "some_messages.no_conversation_was_skipped"
     assert report["severity"] == "ERROR"
-    assert report["description"] == "2 conversations were skipped: 7, 8. (e-mail)"
+    assert report["description"] == "Conversations that were skipped: 2 (7, 8). (e-mail)"
     assert report["metadata"] == {
         "offenders": 2,
         "named": [7, 8],
@@ -455,7 +455,7 @@ def test_a_conversation_that_cannot_be_read_is_reported(
     (report,) = checks.tick()
     assert report["check"] == "raw_messages.no_conversation_was_skipped"
     assert report["severity"] == "ERROR"
-    assert report["description"] == f"1 conversations could not be read: {broken}."
+    assert report["description"] == f"Conversations that could not be read: 1 ({broken})."
 
 
 def test_the_sensors_are_off_until_they_are_switched_on() -> None:

@@ -491,7 +491,7 @@ def test_a_step_that_fails_after_sending_is_made_up_for_without_sending(desk: De
     config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
     run = desk.run("take_over_reply_hand_back", **config)
     assert "5 attempts failed" in run.failure
-    assert f"A message of {len(TEXT)} characters was sent" in run.failure
+    assert f"A {len(TEXT)}-character message was sent" in run.failure
     desk.sandbox.clear_faults()
     # Even if Zipchat no longer shows it.
     desk.sandbox.chat.delete_newest_message(number, at=desk.sandbox.now())

@@ -92,6 +92,6 @@ def judge(
         metadata["newest_shown_at"] = dg.MetadataValue.timestamp(max(newer.values()))
     return Verdict(
         passed=lag <= LONGEST_LAG,
-        description=f"{count} conversations are newer than what is stored; lag {seconds:,} s.",
+        description=f"Conversations newer than what is stored: {count}. Lag: {seconds:,} s.",
         metadata=metadata,
     )

@@ -36,7 +36,7 @@ def _no_key_twice(*others: str) -> Callable[[Evidence], Verdict]:
         ]
         count = sum({row["table"]: row["offenders"] for row in found}.values())
         rows = [{**row, "offenders": count} for row in found[:NAMED_AT_MOST]]
-        return offenders(rows, what="keys are stored more than once")
+        return offenders(rows, what="Keys stored more than once")
 
     return judge
 
@@ -65,7 +65,7 @@ def every_record_has_an_id(kind: str) -> Rule:
 
     def judge(evidence: Evidence) -> Verdict:
         rows = evidence.rows("check_rejected", kind=kind, most=NAMED_AT_MOST)
-        return offenders(rows, what=f"{kind}s came without a usable id")
+        return offenders(rows, what=f"{kind.capitalize()}s without a usable id")
 
     return Rule(
         "every_record_has_an_id",
@@ -82,9 +82,7 @@ EVERY_MESSAGE_HAS_ITS_CONVERSATION = Rule(
     ERROR,
     "The conversation of every stored message is stored too. If it fails, materialize"
     " raw_conversations from the day on which the named conversations began.",
-    no_rows_of(
-        "check_orphans", what="conversations are not stored, although messages of theirs are"
-    ),
+    no_rows_of("check_orphans", what="Conversations not stored, although messages of theirs are"),
 )
 
 NO_CONVERSATION_WAS_SKIPPED = Rule(
@@ -93,7 +91,7 @@ NO_CONVERSATION_WAS_SKIPPED = Rule(
     "The last attempt to read each conversation's messages succeeded. If it fails, the cause beside"
     " each id shows whether the API, the network or the conversation itself is at fault. The next"
     " run of today tries again.",
-    no_rows_of("check_skipped", what="conversations could not be read"),
+    no_rows_of("check_skipped", what="Conversations that could not be read"),
 )
 
 MESSAGE_COUNTS_ARE_AS_THE_API_STATED = Rule(
@@ -102,7 +100,7 @@ MESSAGE_COUNTS_ARE_AS_THE_API_STATED = Rule(
     "At least as many messages of each conversation are stored as the API stated. If it fails,"
     " materialize raw_messages for the conversations' days with `refresh` in the run config. If the"
     " counts still differ, the API's total counts something else than the messages it shows.",
-    no_rows_of("check_message_counts", what="conversations have fewer messages than stated"),
+    no_rows_of("check_message_counts", what="Conversations with fewer messages than stated"),
 )
 
 LISTING_COUNT_IS_AS_THE_API_STATED = Rule(
@@ -111,11 +109,11 @@ LISTING_COUNT_IS_AS_THE_API_STATED = Rule(
     "The last listing showed as many conversations as the API stated. If it fails, the list was"
     " read twice and showed the same ones, so the total may count something else. If it keeps"
     " failing, materialize raw_conversations with `refresh` and compare with Zipchat's own count.",
-    no_rows_of("check_listing_counts", what="listings showed fewer conversations than stated"),
+    no_rows_of("check_listing_counts", what="Listings with fewer conversations than stated"),
 )
 
 
-_in_order = no_rows_of("check_order", "table", what="conversations have times out of order")
+_in_order = no_rows_of("check_order", "table", what="Conversations with times out of order")
 
 TIMES_ARE_IN_ORDER = Rule(
     "times_are_in_order",
@@ -148,7 +146,7 @@ EVERY_ESCALATION_HAS_ITS_EVENTS = Rule(
     ERROR,
     "Every escalation has a first response and a resolution in sla_events, and every event there"
     " has its escalation. If it fails, materialize sla_events with `from_scratch`.",
-    no_rows_of("check_events", what="escalations do not have the events that they should"),
+    no_rows_of("check_events", what="Escalations without the events that they should have"),
 )
 
 EVERY_CONVERSATION_HAS_ITS_FACTS = Rule(
@@ -159,7 +157,7 @@ EVERY_CONVERSATION_HAS_ITS_FACTS = Rule(
     " it fails, materialize conversation_facts with `from_scratch`.",
     no_rows_of(
         "check_facts",
-        what="conversations have no facts, or facts that disagree with their turns or escalations",
+        what="Conversations whose facts are missing or disagree with their turns or escalations",
     ),
 )
 
@@ -170,9 +168,7 @@ EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY = Rule(
     "partition_date is the row's day in ZIPCHAT_TIMEZONE. If it fails after a change of that"
     " setting, the next run corrects it. A row without a day has no readable time, and no day's"
     " metrics count it: see every_value_has_its_type.",
-    no_rows_of(
-        "check_days", "table", "timezone", what="rows are not in the partition of their day"
-    ),
+    no_rows_of("check_days", "table", "timezone", what="Rows outside the partition of their day"),
 )
 
 
@@ -182,7 +178,7 @@ HOURS_ADD_UP_TO_THEIR_DAY = Rule(
     "The hours of a day add up to its row in escalation_metrics, and what is open at the end of its"
     " last hour is its backlog. Both are stored together. If it fails, something other than this"
     " project wrote to one of them: materialize both with `from_scratch`.",
-    no_rows_of("check_hours", what="days or channels differ from escalation_metrics"),
+    no_rows_of("check_hours", what="Days or channels that differ from escalation_metrics"),
 )
 
 
@@ -192,7 +188,7 @@ def _not_vanishing(evidence: Evidence) -> Verdict:
     share = gone / asked if asked else 0.0
     return Verdict(
         passed=gone <= FEW_GONE or share <= MOST_GONE,
-        description=f"{gone:,} of {asked:,} conversations read in the last day were gone.",
+        description=f"Gone, of the conversations read in the last day: {gone:,} of {asked:,}.",
         metadata={
             "offenders": gone,
             "named": dg.MetadataValue.json(row["ids"]),

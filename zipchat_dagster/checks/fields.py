@@ -140,10 +140,12 @@ FIELDS_ARE_THE_KNOWN_ONES = Rule(
 
 def _judge_types(evidence: Evidence) -> Verdict:
     rows = evidence.rows("check_types", table=evidence.table, most=NAMED_AT_MOST)
-    wrong = [f"{row['field']} in {row['records']:,} records" for row in rows]
+    wrong = [f"{row['field']} ({row['records']:,})" for row in rows]
     return Verdict(
         passed=not rows,
-        description=f"Wrong: {', '.join(wrong)}." if rows else "Every value fits its column.",
+        description=f"Records with a wrong type, by field: {', '.join(wrong)}."
+        if rows
+        else "Every value fits its column.",
         metadata={
             "offenders": sum(row["records"] for row in rows),
             "named": dg.MetadataValue.json(rows),

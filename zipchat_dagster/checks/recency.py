@@ -72,9 +72,8 @@ def every_day_was_materialized(history: History) -> Verdict:
     missing = absent_days(history.days, before=history.today)
     return Verdict(
         passed=not missing,
-        description=f"{len(missing):,} days were never materialized"
-        + (f": {_ranges(missing)}" if missing else "")
-        + ".",
+        description=f"Days that were never materialized: {len(missing):,}"
+        + (f" ({_ranges(missing)})." if missing else "."),
         metadata={
             "offenders": len(missing),
             "missing": dg.MetadataValue.json(ranges(missing)[:NAMED_AT_MOST]),
@@ -104,7 +103,7 @@ def ranges(days: Iterable[date]) -> list[str]:
 def _ranges(days: Iterable[date]) -> str:
     found = ranges(days)
     more = len(found) - NAMED_AT_MOST
-    return ", ".join(found[:NAMED_AT_MOST]) + (f" and {more:,} more ranges" if more > 0 else "")
+    return ", ".join(found[:NAMED_AT_MOST]) + (f" and {more:,} more" if more > 0 else "")
 
 
 EVERY_DAY_WAS_MATERIALIZED = Rule(
@@ -129,7 +128,7 @@ def _judge_closed_days(evidence: Evidence) -> Verdict:
         timezone=evidence.timezone,
         most=NAMED_AT_MOST,
     )
-    return offenders(rows, what="conversations have unread messages on closed days")
+    return offenders(rows, what="Conversations with unread messages on closed days")
 
 
 CLOSED_DAYS_ARE_COMPLETE = Rule(

@@ -136,7 +136,7 @@ def no_rows_of(sql: str, *bound: str, what: str) -> Callable[[Evidence], Verdict
 
     Args:
         bound: attributes of the evidence to bind, besides $chat_id and $most.
-        what: what an offender is, in the plural.
+        what: what the offenders are, such as “Messages without a conversation”.
     """
 
     def judge(evidence: Evidence) -> Verdict:
@@ -155,7 +155,8 @@ def offenders(rows: Sequence[dict[str, Any]], *, what: str) -> Verdict:
     more = f" and {count - len(named):,} more" if count > len(named) else ""
     return Verdict(
         passed=not rows,
-        description=f"{count:,} {what}" + (f": {shown}{more}." if rows else "."),
+        # A form that fits every number.
+        description=f"{what}: {count:,}" + (f" ({shown}{more})." if rows else "."),
         metadata={"offenders": count, "named": dg.MetadataValue.json(named)},
     )
 

@@ -18,6 +18,9 @@ Json = dict[str, Any]
 
 LONGEST_WORDS: Final = 300  # characters of the API's own error message that are passed on
 LONGEST_NUMBER: Final = 1_000  # digits; Python refuses whole numbers of some thousand
+DEEPEST: Final = 500  # levels of nesting; Python refuses some thousand, less in deep calls
+NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+STRING_OR_BRACKET: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]|[\]}]', re.DOTALL)
 DIGITS: Final = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -31,11 +34,13 @@ class Stated:
 
 def decoded(content: bytes) -> Any:
     """Strict JSON, without NaN. What no database takes changes: half of a surrogate pair becomes
-    U+FFFD, and a number beyond all measure becomes its text.
+    U+FFFD, and a number beyond all measure, or a value nested too deeply, becomes its text.
 
     Raises:
         ValueError, RecursionError: it is something else.
     """
+    if _is_deep(content):
+        content = _flattened(content.decode("utf-8", "surrogatepass"))
     body = json.loads(content, parse_constant=_refuse_constant, parse_float=_float, parse_int=_int)
     if b"\\ud" in content.lower() or b"\xed" in content:
         body = json.loads(without_surrogates(json.dumps(body, ensure_ascii=False)))
@@ -131,6 +136,36 @@ def _with_ids(record: Json) -> Json:
                 is_number = DIGITS.fullmatch(text) and _is_64_bit(int(text))
                 holder[name] = int(text) if is_number else text
     return record
+
+
+def _is_deep(content: bytes) -> bool:
+    """Whether JSON may be nested deeper than DEEPEST. Brackets in texts count too."""
+    brackets = content.translate(None, NOT_BRACKETS)
+    for _ in range(DEEPEST):
+        if len(brackets) <= DEEPEST:
+            return False
+        outer = brackets.replace(b"[]", b"").replace(b"{}", b"")  # without the innermost level
+        if outer == brackets:
+            break
+        brackets = outer
+    return True
+
+
+def _flattened(text: str) -> bytes:
+    """The JSON with each value below DEEPEST levels as its text."""
+    pieces, depth, end = [], 0, 0
+    for found in STRING_OR_BRACKET.finditer(text):
+        if found[0] in "[{":
+            depth += 1
+            if depth == DEEPEST:
+                pieces.append(text[end : found.start()])
+                end = found.start()
+        elif found[0] in "]}":
+            if depth == DEEPEST:
+                pieces.append(json.dumps(text[end : found.end()]))
+                end = found.end()
+            depth -= 1
+    return "".join([*pieces, text[end:]]).encode("utf-8", "surrogatepass")
 
 
 def _is_64_bit(number: int) -> bool:

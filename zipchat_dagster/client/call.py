@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from random import uniform
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -22,6 +22,8 @@ from zipchat_dagster.client.errors import (
     error_for,
     retry_after,
 )
+
+T = TypeVar("T")
 
 ATTEMPTS: Final = 5  # in all, for one call
 # Seconds before the second attempt, and how many times as long each later pause is. The first one
@@ -82,13 +84,16 @@ class Caller:
         self,
         method: str,
         path: str,
+        read: Callable[[Any], T],
         *,
         query: Mapping[str, Any] | None = None,
         json_body: Json | None = None,
-    ) -> tuple[Any, datetime]:
-        """Send one request, with retries. Returns the decoded body and the server's time (UTC).
+    ) -> tuple[T, datetime]:
+        """Send one request, with retries. Returns what `read` makes of the decoded body, and the
+        server's time (UTC).
 
         Args:
+            read: raises MalformedAnswerError if the body lacks what it should have.
             query: parameters; those that are None are left out.
 
         Raises:
@@ -103,7 +108,7 @@ class Caller:
             before_sleep=self._log_retry,
             reraise=True,
         )
-        return retrying(self._call_once, method, path, query, json_body)
+        return retrying(self._call_once, method, path, read, query, json_body)
 
     def give_up(self) -> None:
         """End pauses, and make calls that wait for the budget raise RuntimeError."""
@@ -116,8 +121,13 @@ class Caller:
         self._http.close()
 
     def _call_once(
-        self, method: str, path: str, query: Mapping[str, Any] | None, json_body: Json | None
-    ) -> tuple[Any, datetime]:
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Any], T],
+        query: Mapping[str, Any] | None,
+        json_body: Json | None,
+    ) -> tuple[T, datetime]:
         response = self._response(method, path, query, json_body)
         if not response.is_success:
             raise error_for(response.status_code)(
@@ -133,9 +143,10 @@ class Caller:
                 method=method,
                 path=path,
             ) from None
+        result = read(body)
         self.has_answered = True
         at = date_of(response)
-        return body, datetime.fromtimestamp(self._clock.time() if at is None else at, UTC)
+        return result, datetime.fromtimestamp(self._clock.time() if at is None else at, UTC)
 
     def _response(
         self, method: str, path: str, query: Mapping[str, Any] | None, json_body: Json | None

@@ -14,6 +14,7 @@ import httpx
 
 from zipchat_dagster.client.answers import (
     Json,
+    Stated,
     identity,
     iso,
     record_of,
@@ -233,16 +234,17 @@ class ZipchatClient:
         path = f"{self._chat}/conversations/{int(conversation_id)}"
         first: list[tuple[Json, datetime]] = []
 
+        def read(body: Any) -> tuple[Json, list[Json], Stated]:
+            shown = record_of(body, "conversation", method="GET", path=path)
+            return shown, rows_of(shown, "messages", path=path), stated(body, shown)
+
         def fetch(number: int, size: int, since: datetime | None) -> Page:
             query = {
                 "message_page": number,
                 "message_per_page": size,
                 "message_created_at_since": iso(since),
             }
-            body, observed_at = self._call("GET", path, query=query)
-            shown = record_of(body, "conversation", method="GET", path=path)
-            rows = rows_of(shown, "messages", path=path)
-            state = stated(body, shown)
+            (shown, rows, state), observed_at = self._call("GET", path, read, query=query)
             if not first:
                 first.append(
                     ({name: shown[name] for name in shown if name != "messages"}, observed_at)
@@ -297,8 +299,7 @@ class ZipchatClient:
             NotFoundError: the user cannot be assigned to this chat's conversations.
         """
         path = f"{self._chat}/users/{int(user_id)}"
-        body, _ = self._call("GET", path)
-        return record_of(body, "user", method="GET", path=path)
+        return self._record("GET", path, "user")
 
     # Writes
 
@@ -327,8 +328,7 @@ class ZipchatClient:
         """
         path = f"{self._chat}/conversations/{int(conversation_id)}/messages"
         json_body = {"message": without_surrogates(message), "sender_id": int(sender_id)}
-        body, _ = self._call("POST", path, json_body=json_body)
-        return record_of(body, "message", method="POST", path=path)
+        return self._record("POST", path, "message", json_body=json_body)
 
     # Many at once
 
@@ -346,7 +346,6 @@ class ZipchatClient:
             items,
             in_flight=self._in_flight,
             size=_size,
-            most_threads=MAX_IN_FLIGHT,
             time=self.clock.time,
         )
         is_done = False
@@ -373,8 +372,11 @@ class ZipchatClient:
         """One page of a list of this chat. Where there is none at all, there is no such chat."""
         path = f"{self._chat}/{name}"
         try:
-            body, observed_at = self._caller.call(
-                "GET", path, query={"page": number, "per_page": size, **query}
+            (rows, state), observed_at = self._caller.call(
+                "GET",
+                path,
+                lambda body: (rows_of(body, name, path=path), stated(body)),
+                query={"page": number, "per_page": size, **query},
             )
         except NotFoundError as error:
             raise ChatNotFoundError(
@@ -384,16 +386,22 @@ class ZipchatClient:
                 path=error.path,
                 hint=f"Check the chat id ({self.chat_id}) and the base URL.",
             ) from None
-        state = stated(body)
-        rows = rows_of(body, name, path=path)
         return Page(rows, observed_at, state.total, state.is_last)
 
     def _assign(self, conversation_id: int, assignee_id: int | None) -> Json:
         path = f"{self._chat}/conversations/{int(conversation_id)}/assignment"
-        body, _ = self._call("PATCH", path, json_body={"assignee_id": assignee_id})
-        return record_of(body, "conversation", method="PATCH", path=path)
+        return self._record("PATCH", path, "conversation", json_body={"assignee_id": assignee_id})
 
-    def _call(self, method: str, path: str, **content: Any) -> tuple[Any, datetime]:
+    def _record(self, method: str, path: str, name: str, **content: Any) -> Json:
+        """The single record that a call answers with."""
+        record, _ = self._call(
+            method, path, lambda body: record_of(body, name, method=method, path=path), **content
+        )
+        return record
+
+    def _call(
+        self, method: str, path: str, read: Callable[[Any], T], **content: Any
+    ) -> tuple[T, datetime]:
         """A call about one conversation or user. A 404 may be about it or about the whole chat,
         which only a list can tell; so one is requested unless a call has succeeded before.
 
@@ -401,7 +409,7 @@ class ZipchatClient:
             ChatNotFoundError: no such chat for this key.
         """
         try:
-            return self._caller.call(method, path, **content)
+            return self._caller.call(method, path, read, **content)
         except NotFoundError:
             if not self.has_answered:
                 self._page("users", 1, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
@@ -24,14 +23,14 @@ class Gathering(Generic[T, R]):
     """Calls `function` for each item on several threads. Iterate it once, from one thread.
 
     Yields lists of (item, result or the exception it raised), in the order of completion.
-    Abandoning the iteration starts no further calls, and does not wait for those under way.
+    Abandoning the iteration starts no further calls, and does not wait for those under way. Nor
+    does the end of the process: a call without an answer would keep a terminated run for minutes.
 
     Args:
         function: one call. An Exception it raises becomes the outcome of its item; any other
             BaseException ends the iteration.
         in_flight: how many calls may be under way now.
         size: how much a result adds to its batch.
-        most_threads: the most that `in_flight` will ever allow.
         time: the time in seconds.
     """
 
@@ -42,7 +41,6 @@ class Gathering(Generic[T, R]):
         *,
         in_flight: Callable[[], int],
         size: Callable[[R], int],
-        most_threads: int,
         time: Callable[[], float],
     ) -> None:
         self._function = function
@@ -50,7 +48,6 @@ class Gathering(Generic[T, R]):
         self._in_flight = in_flight
         self._size = size
         self._time = time
-        self._pool = ThreadPoolExecutor(most_threads, thread_name_prefix="zipchat")
         self._changed = threading.Condition()
         self._under_way = 0
         self._waiting: list[Outcome[T, R]] = []  # done, not yielded yet
@@ -67,7 +64,6 @@ class Gathering(Generic[T, R]):
         finally:
             with self._changed:
                 self._items.clear()
-            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _next_batch(self) -> list[Outcome[T, R]]:
         """The next batch, as soon as it is complete; an empty one at the end."""
@@ -97,10 +93,10 @@ class Gathering(Generic[T, R]):
         ):
             item = self._items.popleft()
             self._under_way += 1
-            self._pool.submit(self._call, item)
+            threading.Thread(target=self._call, args=(item,), daemon=True).start()
 
     def _call(self, item: T) -> None:
-        """One call, on a thread of the pool."""
+        """One call, on a thread of its own."""
         outcome: R | Exception
         try:
             outcome = self._function(item)

@@ -12,7 +12,7 @@ def paging_through_messages(client: ZipchatClient, conversation_id: int) -> None
     messages = client.get_conversation(conversation_id)["messages"]
     for number, message in enumerate(messages, start=1):
         print(number, message["created_at"], message["role"])
-    print(f"{len(messages)} messages in {client.requests} requests")
+    print(f"Messages: {len(messages)}. Requests: {client.requests}.")
 
 
 if __name__ == "__main__":

@@ -55,10 +55,12 @@ class Stats(TypedDict):
 
     `requests` and `windows` (start in Unix seconds, requests) count all that arrived, `refused`
     those answered with 429. `by_endpoint` and `shows` (by conversation id) leave those out.
+    `faults` counts the requests that a fault struck.
     """
 
     requests: int
     refused: int
+    faults: int
     by_endpoint: dict[str, int]
     shows: dict[int, int]
     windows: list[tuple[float, int]]
@@ -202,7 +204,9 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
                 self.change()
             if self.before_request is not None:
                 self.before_request(self, request)
-            return self._answer_with(self._next_fault(request), request)
+            fault = self._next_fault(request)
+            self._faults += fault is not None
+            return self._answer_with(fault, request)
 
     def _answer_with(self, fault: FaultKind | None, request: Request) -> Answer:
         match fault:
@@ -319,6 +323,7 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
             return {
                 "requests": sum(self._windows.values()),
                 "refused": self._refused,
+                "faults": self._faults,
                 "by_endpoint": {name: self._by_endpoint[name] for name in ENDPOINTS},
                 "shows": dict(self._shows),
                 "windows": sorted(self._windows.items()),
@@ -328,7 +333,7 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
     def reset_stats(self) -> None:
         """Set every counter to zero. The rate limit's window goes on."""
         with self.lock:
-            self._refused = 0
+            self._refused = self._faults = 0
             self._by_endpoint: Counter[str] = Counter()
             self._shows: Counter[int] = Counter()
             self._windows: Counter[float] = Counter()

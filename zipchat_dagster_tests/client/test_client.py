@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,7 @@ from zipchat_dagster.client import (
     ServerError,
     ZipchatClient,
 )
+from zipchat_dagster.client.call import ATTEMPTS
 from zipchat_dagster.client.gather import BATCH_SECONDS, BATCH_SIZE, FAILURE_SIZE, MOST_BATCHES
 from zipchat_dagster.sandbox import (
     Fault,
@@ -101,11 +104,11 @@ def test_the_server_s_clock_is_taken_from_its_answers() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"conversations": None}, {"conversations": [1]}, 7, None])
-def test_a_page_of_another_form_is_malformed(body: object) -> None:
+def test_a_page_of_another_form_is_malformed_and_read_again(body: object) -> None:
     script = Script(body)
     with pytest.raises(MalformedAnswerError, match=r"GET /chats/1/conversations: .* list “conv"):
         list(a_client(script).iter_conversations())
-    assert len(script.requests) == 1
+    assert len(script.requests) == ATTEMPTS
 
 
 @pytest.mark.parametrize(
@@ -554,3 +557,18 @@ def test_requests_and_waits_are_counted() -> None:
         assert (client.requests, client.refused) == (3, 0)
         assert client.waited_seconds >= 47  # to the end of the minute
     assert KEY not in repr(client)
+
+
+def test_a_call_under_way_does_not_keep_a_process_that_ends() -> None:
+    program = """
+import threading, time
+from zipchat_dagster.client.gather import Gathering
+gathering = Gathering(
+    lambda item: item and threading.Event().wait(),
+    range(2), in_flight=lambda: 2, size=lambda _: 1, time=time.monotonic,
+)
+print(next(iter(gathering)))
+"""
+    command = [sys.executable, "-c", program]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert answer.stdout == "[(0, 0)]\n"

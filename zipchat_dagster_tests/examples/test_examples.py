@@ -120,7 +120,7 @@ def test_paging_through_messages_shows_all_pages(service: Service) -> None:
     code, lines, _ = service.run("paging_through_messages", conversation.id)
     assert code == 0
     assert [line.split()[0] for line in lines[:-1]] == [str(n) for n in range(1, 451)]
-    assert lines[-1] == "450 messages in 3 requests"
+    assert lines[-1] == "Messages: 450. Requests: 3."
 
 
 def test_a_conversation_is_taken_over_answered_and_handed_back(service: Service) -> None:

@@ -723,6 +723,7 @@ def test_stats_count_what_was_asked() -> None:
     assert api.sandbox.stats() == {
         "requests": 7,
         "refused": 1,
+        "faults": 0,
         "by_endpoint": {
             "list": 1,
             "show": 3,

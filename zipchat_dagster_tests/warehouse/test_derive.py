@@ -10,7 +10,7 @@ import pytest
 from zipchat_dagster.sandbox import generate
 from zipchat_dagster.warehouse import derive
 from zipchat_dagster.warehouse.business_hours import BusinessHours
-from zipchat_dagster_tests.conftest import Open, thorough
+from zipchat_dagster_tests.conftest import Open, Project, thorough
 from zipchat_dagster_tests.warehouse.support import ADA, Story, days_between, live, moment
 
 DERIVED = [*derive.FACTS, "escalation_metrics", "activity_by_hour"]
@@ -28,11 +28,11 @@ ENDED = {
 }
 
 
-def derived_rows(story: Story) -> dict[str, list[Any]]:
+def derived_rows(project: Project) -> dict[str, list[Any]]:
     """All that is derived, but for when it was."""
     return {
         table: sorted(
-            story.rows(
+            project.rows(
                 f"select * exclude (computed_at) {ENDED.get(table, '')} from zipchat.{table}"
             ),
             key=str,
