@@ -159,8 +159,8 @@ class Warehouse:
         return self._engine.maintain(dry_run=dry_run)
 
     def scrub(self) -> dict[str, int]:
-        """Physically remove all that was deleted or overwritten: afterwards, no file of the database
-        and no row of a lake's catalog holds it. Returns counts by name.
+        """Physically remove all that was deleted or overwritten: no file of the database and no row
+        of a lake's catalog holds it afterwards. Returns counts by name.
 
         Everybody waits while a file is copied, and the disk must have room for two of it. A lake
         can no longer be read as it was at an earlier time. Published copies, exports and backups
