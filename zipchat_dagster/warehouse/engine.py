@@ -76,6 +76,9 @@ class Engine(Protocol):
     def maintain(self, *, dry_run: bool) -> dict[str, int]:
         """See `Warehouse.maintain`."""
 
+    def scrub(self) -> dict[str, int]:
+        """See `Warehouse.scrub`."""
+
     def publish(self, target: Path) -> int | None:
         """See `Warehouse.publish`."""
 

@@ -216,6 +216,34 @@ class Lake(_Shared):
             counts |= {f"{name}_after": value for name, value in self._size().items()}
         return counts
 
+    def scrub(self) -> dict[str, int]:
+        """Rewrite each file with a deleted row, and delete all snapshots but the newest with the
+        files that only they need. Then correct the catalog's statistics, which hold the least and
+        the greatest value that a column ever had, and rewrite its tables in PostgreSQL.
+
+        Readers of an older snapshot fail, and new ones wait while PostgreSQL rewrites the catalog.
+        """
+        self._call("ducklake_flush_inlined_data('warehouse')")
+        counts = {
+            "files_rewritten": self._processed(
+                "ducklake_rewrite_data_files('warehouse', delete_threshold => 0)"
+            ),
+            "snapshots_expired": len(
+                self._call("ducklake_expire_snapshots('warehouse', older_than => now())")
+            ),
+            "files_deleted": len(
+                self._call("ducklake_cleanup_old_files('warehouse', cleanup_all => true)")
+            ),
+        }
+        with self._turn("scrub"):
+            self._ask(sql("lake_statistics"))
+            tables = ", ".join(name for (name,) in self._ask(sql("lake_catalog_tables")))
+            # A plain vacuum would leave the bytes of deleted rows on their pages.
+            for rewritten in (tables, "pg_catalog.pg_statistic"):
+                self._ask(f"vacuum (full, analyze) {rewritten}")
+        self._close()  # the connection remembers the statistics
+        return counts
+
     def _size(self) -> dict[str, int]:
         with self.connection(read_only=True, purpose="") as connection:
             (row,) = connection.execute(sql("lake_size")).fetchall()
@@ -366,6 +394,10 @@ class MotherDuck(_Shared):
 
     def maintain(self, *, dry_run: bool) -> dict[str, int]:
         """Nothing: MotherDuck does it."""
+        return {}
+
+    def scrub(self) -> dict[str, int]:
+        """Nothing can be done: MotherDuck keeps what was deleted for as long as its plan says."""
         return {}
 
     def _turn(self, purpose: str) -> AbstractContextManager[None]:

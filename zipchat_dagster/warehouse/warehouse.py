@@ -158,6 +158,18 @@ class Warehouse:
             pass  # creates the tables, if nothing was ever stored
         return self._engine.maintain(dry_run=dry_run)
 
+    def scrub(self) -> dict[str, int]:
+        """Physically remove all that was deleted or overwritten: no file of the database and no row
+        of a lake's catalog holds it afterwards. Returns counts by name.
+
+        Everybody waits while a file is copied, and the disk must have room for two of it. A lake
+        can no longer be read as it was at an earlier time. Published copies, exports and backups
+        are other files.
+        """
+        with self.transaction():
+            pass  # creates the tables, if nothing was ever stored
+        return self._engine.scrub()
+
     def publish(self, target: Path) -> int | None:
         """Replace `target` with a copy of the file as it is now. Returns its size in bytes, or None
         for a lake: its readers wait for nobody and need no copy.
