@@ -44,26 +44,37 @@ class Transaction:
         self._done: list[tuple[Any, ...]] = []
 
     def execute(
-        self, name: str, frames: Mapping[str, pd.DataFrame] | None = None, /, **parameters: Any
+        self,
+        name: str,
+        frames: Mapping[str, pd.DataFrame] | None = None,
+        names: Mapping[str, str] | None = None,
+        /,
+        **parameters: Any,
     ) -> list[tuple[Any, ...]]:
-        """Run `sql/<name>.sql` with bound parameters, and with frames that it reads as tables."""
-        rows = self._run(name, frames, parameters).fetchall()
-        self._done.append((name, frames, parameters, rows))
+        """Run `sql/<name>.sql` with bound parameters, with frames that it reads as tables, and with
+        names of tables and columns in place of `{…}`."""
+        rows = self._run(name, frames, names, parameters).fetchall()
+        self._done.append((name, frames, names, parameters, rows))
         return rows
 
     def query(
-        self, name: str, frames: Mapping[str, pd.DataFrame] | None = None, /, **parameters: Any
+        self,
+        name: str,
+        frames: Mapping[str, pd.DataFrame] | None = None,
+        names: Mapping[str, str] | None = None,
+        /,
+        **parameters: Any,
     ) -> pd.DataFrame:
         """Like `execute`, but returns a frame. Times are in UTC."""
-        frame = self._run(name, frames, parameters).df()
-        self._done.append((name, frames, parameters, frame))
+        frame = self._run(name, frames, names, parameters).df()
+        self._done.append((name, frames, names, parameters, frame))
         return frame
 
     def repeat(self) -> bool:
         """Run the same statements again. False if one of them answers otherwise than before: what
         the caller did after it may then be wrong."""
-        for name, frames, parameters, answer in self._done:
-            found = self._run(name, frames, parameters)
+        for name, frames, names, parameters, answer in self._done:
+            found = self._run(name, frames, names, parameters)
             if isinstance(answer, pd.DataFrame):
                 is_same = answer.equals(found.df())
             else:
@@ -73,11 +84,16 @@ class Transaction:
         return True
 
     def _run(
-        self, name: str, frames: Mapping[str, pd.DataFrame] | None, parameters: Mapping[str, Any]
+        self,
+        name: str,
+        frames: Mapping[str, pd.DataFrame] | None,
+        names: Mapping[str, str] | None,
+        parameters: Mapping[str, Any],
     ) -> duckdb.DuckDBPyConnection:
         for table, frame in (frames or {}).items():
             self._connection.register(table, frame)
-        return self._connection.execute(sql(name), dict(parameters))
+        statement = sql(name).format(**names) if names else sql(name)
+        return self._connection.execute(statement, dict(parameters))
 
 
 class Warehouse:
