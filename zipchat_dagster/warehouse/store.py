@@ -19,6 +19,7 @@ from zipchat_dagster.warehouse.plain_text import plain_text
 
 if TYPE_CHECKING:
     from zipchat_dagster.client import ConversationRead
+    from zipchat_dagster.warehouse.privacy import Kind
     from zipchat_dagster.warehouse.warehouse import Transaction
 
 Record = Mapping[str, Any]
@@ -99,7 +100,7 @@ def store_conversations(
         observed_at: when the records were read (aware), one time for all or one for each.
         is_show: whether they come from the show endpoint, whose lead has more fields.
     """
-    batch = _batch(rows, observed_at)
+    batch = _batch(transaction, "conversation", rows, observed_at)
     batch["is_show"] = is_show
     _reject(transaction, batch, kind="conversation", chat_id=chat_id)
     transaction.execute("type_conversations", {"batch": batch}, chat_id=chat_id, timezone=timezone)
@@ -128,15 +129,14 @@ def store_reads(
         is_show=True,
     )
     messages = [
-        (message, work.conversation_id, plain_text(message.get("message")), read.observed_at)
+        (message, work.conversation_id, read.observed_at)
         for work, read in reads
         for message in read.messages
     ]
     if messages:
-        records, conversation_ids, texts, observed = zip(*messages, strict=True)
-        batch = _batch(records, observed)
+        records, conversation_ids, observed = zip(*messages, strict=True)
+        batch = _batch(transaction, "message", records, observed)
         batch["conversation_id"] = pd.Series(conversation_ids, dtype="int64")
-        batch["message_text"] = pd.Series(map(_storable, texts), dtype="str")
         _reject(transaction, batch, kind="message", chat_id=chat_id)
         transaction.execute("merge_messages", {"batch": batch}, chat_id=chat_id, timezone=timezone)
     _record_coverage(
@@ -173,7 +173,7 @@ def store_users(
     transaction: Transaction, rows: Sequence[Record], observed_at: datetime, *, chat_id: int
 ) -> None:
     """Store the complete list of users. A stored user who is not on it is no longer current."""
-    batch = _batch(rows, observed_at)
+    batch = _batch(transaction, "user", rows, observed_at)
     _reject(transaction, batch, kind="user", chat_id=chat_id)
     transaction.execute("merge_users", {"batch": batch}, chat_id=chat_id)
     transaction.execute("retire_users", chat_id=chat_id, as_of=observed_at)
@@ -387,18 +387,31 @@ def _reject(transaction: Transaction, batch: pd.DataFrame, *, kind: str, chat_id
         transaction.execute("add_rejected_records", {"batch": batch}, chat_id=chat_id, kind=kind)
 
 
-def _batch(rows: Sequence[Record], observed_at: datetime | Sequence[datetime]) -> pd.DataFrame:
-    """Records as a frame: id (NULL if there is no usable one), payload (JSON text), observed_at,
-    position."""
+def _batch(
+    transaction: Transaction,
+    kind: Kind,
+    rows: Sequence[Record],
+    observed_at: datetime | Sequence[datetime],
+) -> pd.DataFrame:
+    """Records as they may be stored, as a frame: id (NULL if there is no usable one), payload (JSON
+    text), observed_at, position, and of messages message_text.
+
+    The only way for records into the database: nothing else of them may be given to it.
+    """
     moments = [observed_at] * len(rows) if isinstance(observed_at, datetime) else list(observed_at)
-    return pd.DataFrame(
+    masked = [transaction.privacy.mask(kind, row) for row in rows]
+    batch = pd.DataFrame(
         {
-            "id": pd.array([_id(row) for row in rows], dtype="Int64"),
-            "payload": pd.array([_encode(row) for row in rows], dtype="str"),
+            "id": pd.array([_id(row) for row in masked], dtype="Int64"),
+            "payload": pd.array([_encode(row) for row in masked], dtype="str"),
             "observed_at": _times_column(moments),
-            "position": range(len(rows)),
+            "position": range(len(masked)),
         }
     )
+    if kind == "message":
+        texts = [_storable(plain_text(row.get("message"))) for row in masked]
+        batch["message_text"] = pd.Series(texts, dtype="str")
+    return batch
 
 
 def _times_column(values: Sequence[datetime | None]) -> pd.DatetimeIndex:
