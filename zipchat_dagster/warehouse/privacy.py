@@ -134,10 +134,10 @@ class Privacy:
     key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        modes = [getattr(self, name) for name in CLASSES]
-        if unknown := set(modes) - set(MODES):
-            raise ValueError(f"{unknown.pop()} is not one of {', '.join(MODES)}")
-        if "hash" in modes and not self.has_key:
+        for mode in self.modes.values():
+            if mode not in MODES:
+                raise ValueError(f"{mode} is not one of {', '.join(MODES)}")
+        if "hash" in self.modes.values() and not self.has_key:
             raise ValueError(f"hashes need a key of at least {SHORTEST_KEY} characters")
 
     @property
@@ -148,7 +148,7 @@ class Privacy:
     @cached_property
     def strictest(self) -> Mode:
         """The mode for what may hold anything."""
-        return max((self.identity, self.content, self.attributes), key=MODES.index)
+        return max(self.modes.values(), key=MODES.index)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -163,10 +163,26 @@ class Privacy:
         """
         return record if self.strictest == "keep" else self._masked(FIELDS[kind], record)
 
-    def replaced(self, field: Personal, text: str | None) -> str | None:
-        """The text of a personal field as it may be stored."""
+    def replaced(self, field: Field, text: str | None) -> str | None:
+        """The text of one field as it may be stored."""
         masked: str | None = self._value(field, text)
         return masked
+
+    @cached_property
+    def modes(self) -> dict[str, Mode]:
+        """The mode of each class."""
+        return {name: getattr(self, name) for name in CLASSES}
+
+    def modes_other_than(
+        self, stored: Mapping[str, Any], how: Literal["looser", "stricter"]
+    ) -> dict[str, Mode]:
+        """Those of its modes that are looser, or stricter, than the stored one of their class."""
+        sign = -1 if how == "looser" else 1
+        return {
+            name: mode
+            for name, mode in self.modes.items()
+            if sign * (MODES.index(mode) - MODES.index(stored[name])) > 0
+        }
 
     def hashed(self, value: str) -> str:
         """`h1:<fingerprint of the key>:<HMAC-SHA-256 in hexadecimal digits>` of a value that was

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from zipchat_dagster.warehouse.plain_text import plain_text
+from zipchat_dagster.warehouse.privacy import CLASSES
 from zipchat_dagster.warehouse.suppression import admitted
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 
+PRIVACY = "privacy"  # the setting with the state
 SETTLING = timedelta(seconds=5)  # a second that is older than this gets no further messages
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)  # there can be a hundred thousand
@@ -374,6 +376,18 @@ def listing_coverage(transaction: Transaction, *, chat_id: int) -> tuple[datetim
     return frame["since"][0].to_pydatetime(), frame["as_of"][0].to_pydatetime()
 
 
+def privacy_state(transaction: Transaction) -> dict[str, Any]:
+    """The loosest mode of each class of personal data in which values may be stored, and under
+    `rewriting`, how far they have been rewritten to it, unless all are."""
+    rows = transaction.execute("stored_setting", name=PRIVACY)
+    return json.loads(rows[0][0]) if rows else dict.fromkeys(CLASSES, "keep")
+
+
+def set_privacy_state(transaction: Transaction, state: Mapping[str, Any]) -> None:
+    """Store what `privacy_state` returns."""
+    transaction.execute("store_setting", name=PRIVACY, value=json.dumps(state))
+
+
 def times(values: Iterable[Any]) -> pd.Series[pd.Timestamp]:
     """The API's times in UTC; NaT for anything else."""
     texts = pd.Series([str(value) for value in values], dtype="str")
@@ -439,20 +453,29 @@ def _batch(
 
     The only way for records into the database: nothing else of them may be given to it.
     """
+    _note_privacy(transaction)
     moments = [observed_at] * len(rows) if isinstance(observed_at, datetime) else list(observed_at)
     masked = [transaction.privacy.mask(kind, row) for row in rows]
     batch = pd.DataFrame(
         {
             "id": pd.array([_id(row) for row in masked], dtype="Int64"),
-            "payload": pd.array([_encode(row) for row in masked], dtype="str"),
+            "payload": pd.array([encode(row) for row in masked], dtype="str"),
             "observed_at": _times_column(moments),
             "position": range(len(masked)),
         }
     )
     if kind == "message":
-        texts = [_storable(plain_text(row.get("message"))) for row in masked]
+        texts = [storable(plain_text(row.get("message"))) for row in masked]
         batch["message_text"] = pd.Series(texts, dtype="str")
     return batch
+
+
+def _note_privacy(transaction: Transaction) -> None:
+    """Note it if records are stored under looser settings than those before, such as by a run that
+    began before the settings were changed. The next run with stricter ones then rewrites them."""
+    state = privacy_state(transaction)
+    if looser := transaction.privacy.modes_other_than(state, "looser"):
+        set_privacy_state(transaction, {**state, **looser})
 
 
 def _times_column(values: Sequence[datetime | None]) -> pd.DatetimeIndex:
@@ -469,6 +492,6 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _storable(text: str | None) -> str | None:
+def storable(text: str | None) -> str | None:
     """A text block's own JSON can hold half a surrogate pair, which no database accepts."""
     return None if text is None else text.encode("utf-8", "replace").decode("utf-8")

@@ -53,17 +53,22 @@ class Transaction:
         **parameters: Any,
     ) -> list[tuple[Any, ...]]:
         """Run `sql/<name>.sql` with bound parameters, with frames that it reads as tables, and with
-        parts of it, such as a table's name, that are given here."""
+        names of tables and columns in place of `{…}`."""
         rows = self._run(name, frames, names, parameters).fetchall()
         self._done.append((name, frames, names, parameters, rows))
         return rows
 
     def query(
-        self, name: str, frames: Mapping[str, pd.DataFrame] | None = None, /, **parameters: Any
+        self,
+        name: str,
+        frames: Mapping[str, pd.DataFrame] | None = None,
+        names: Mapping[str, str] | None = None,
+        /,
+        **parameters: Any,
     ) -> pd.DataFrame:
         """Like `execute`, but returns a frame. Times are in UTC."""
-        frame = self._run(name, frames, None, parameters).df()
-        self._done.append((name, frames, None, parameters, frame))
+        frame = self._run(name, frames, names, parameters).df()
+        self._done.append((name, frames, names, parameters, frame))
         return frame
 
     def repeat(self) -> bool:
