@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ import duckdb
 
 from zipchat_dagster.warehouse.engine import WarehouseError, in_memory, quoted
 from zipchat_dagster.warehouse.lock import InUseError, locked
+from zipchat_dagster.warehouse.search import files_with
 
 # At a checkpoint DuckDB merges small row groups in memory up to this many rows (a multiple of
 # 2,048). With its default of 122,880, messages of 1 KB needed 0.7 GB for that. With this they need
@@ -129,6 +130,12 @@ class File:
         """The fresh file that replaces this one, and its log."""
         fresh = self.path.with_name(f"{self.path.name}.unfinished")
         return fresh, fresh.with_name(f"{fresh.name}.wal")
+
+    def places_with(self, words: Sequence[str]) -> list[str]:
+        """The names of the file, of its log, and of what is beside it, if a word is there."""
+        with self._locked("search"):
+            paths = self.path.parent.glob(f"{self.path.name}*")
+            return [str(path) for path in files_with(words, paths)]
 
     def publish(self, target: Path) -> int:
         """Copy the file. A program that has the previous copy open keeps reading that one."""

@@ -137,8 +137,13 @@ class Privacy:
         for mode in self.modes.values():
             if mode not in MODES:
                 raise ValueError(f"{mode} is not one of {', '.join(MODES)}")
-        if "hash" in self.modes.values() and len(self.key) < SHORTEST_KEY:
+        if "hash" in self.modes.values() and not self.has_key:
             raise ValueError(f"hashes need a key of at least {SHORTEST_KEY} characters")
+
+    @property
+    def has_key(self) -> bool:
+        """Whether there is a key, and it is long enough."""
+        return len(self.key) >= SHORTEST_KEY
 
     @cached_property
     def strictest(self) -> Mode:
@@ -227,6 +232,11 @@ class Privacy:
 
 
 KEEP: Final = Privacy()
+
+
+def is_hash(text: str) -> bool:
+    """Whether this is a hash that `Privacy` put in a value's place."""
+    return bool(_HASH.fullmatch(text))
 
 
 def _with_one_name(person: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -95,7 +95,10 @@ PLACES: Final[Mapping[str, Place]] = {
         {"full_name": NAME, "email": EMAIL, "avatar_url": NAME, "role": WORD},
     ),
     "rejected_records": Place(
-        "epoch_us(observed_at)", payloads=("payload",), others=("kind",), former="payload"
+        "epoch_us(observed_at)",
+        payloads=("payload",),
+        others=("kind", "conversation_id"),
+        former="payload",
     ),
     "leads": Place("lead_id"),
 }

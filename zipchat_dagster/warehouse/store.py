@@ -11,12 +11,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from zipchat_dagster.warehouse.plain_text import plain_text
 from zipchat_dagster.warehouse.privacy import CLASSES
+from zipchat_dagster.warehouse.suppression import admitted
 
 if TYPE_CHECKING:
     from zipchat_dagster.client import ConversationRead
@@ -94,7 +96,8 @@ def store_conversations(
     timezone: str,
     is_show: bool = False,
 ) -> None:
-    """Store observations of conversations, with the history of their state.
+    """Store observations of conversations, with the history of their state, except for those of
+    people who were erased.
 
     An older observation never replaces a newer one.
 
@@ -102,6 +105,27 @@ def store_conversations(
         observed_at: when the records were read (aware), one time for all or one for each.
         is_show: whether they come from the show endpoint, whose lead has more fields.
     """
+    moments = [observed_at] * len(rows) if isinstance(observed_at, datetime) else list(observed_at)
+    kept = admitted(transaction, rows, moments, chat_id=chat_id)
+    _store_conversations(
+        transaction,
+        list(compress(rows, kept)),
+        list(compress(moments, kept)),
+        chat_id=chat_id,
+        timezone=timezone,
+        is_show=is_show,
+    )
+
+
+def _store_conversations(
+    transaction: Transaction,
+    rows: Sequence[Record],
+    observed_at: Sequence[datetime],
+    *,
+    chat_id: int,
+    timezone: str,
+    is_show: bool,
+) -> None:
     batch = _batch(transaction, "conversation", rows, observed_at)
     batch["is_show"] = is_show
     _reject(transaction, batch, kind="conversation", chat_id=chat_id)
@@ -118,11 +142,18 @@ def store_reads(
     chat_id: int,
     timezone: str,
 ) -> int:
-    """Store conversations with their messages, and note what is covered. Returns how many
-    messages there were."""
+    """Store conversations with their messages, and note what is covered, except for those of people
+    who were erased. Returns how many messages there were."""
+    kept = admitted(
+        transaction,
+        [read.conversation for _, read in reads],
+        [read.observed_at for _, read in reads],
+        chat_id=chat_id,
+    )
+    reads = list(compress(reads, kept))
     if not reads:
         return 0
-    store_conversations(
+    _store_conversations(
         transaction,
         [read.conversation for _, read in reads],
         [read.observed_at for _, read in reads],
@@ -158,6 +189,13 @@ def store_failures(
     transaction: Transaction, failures: Sequence[tuple[MessageWork, Failure]], *, chat_id: int
 ) -> None:
     """Note conversations whose messages could not be read. Nothing of them becomes covered."""
+    kept = admitted(
+        transaction,
+        [{"id": work.conversation_id} for work, _ in failures],
+        [failure.at for _, failure in failures],
+        chat_id=chat_id,
+    )
+    failures = list(compress(failures, kept))
     if failures:
         unknown = [None for _ in failures]
         _record_coverage(
@@ -397,8 +435,11 @@ def _record_coverage(
 
 def _reject(transaction: Transaction, batch: pd.DataFrame, *, kind: str, chat_id: int) -> None:
     """Keep records without a usable id apart. What is merged leaves them out."""
-    if batch["id"].isna().any():
-        transaction.execute("add_rejected_records", {"batch": batch}, chat_id=chat_id, kind=kind)
+    rejected = batch[batch["id"].isna()]
+    if len(rejected):
+        if "conversation_id" not in rejected:
+            rejected = rejected.assign(conversation_id=pd.Series(dtype="Int64"))
+        transaction.execute("add_rejected_records", {"batch": rejected}, chat_id=chat_id, kind=kind)
 
 
 def _batch(

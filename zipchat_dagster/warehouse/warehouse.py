@@ -5,7 +5,7 @@ Whoever writes waits for its turn first. Nothing that calls the API may run insi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from zipchat_dagster.warehouse.engine import (
 from zipchat_dagster.warehouse.file import File
 from zipchat_dagster.warehouse.lake import Lake, MotherDuck
 from zipchat_dagster.warehouse.migrations import NewerSchemaError, prepare_schema
+from zipchat_dagster.warehouse.places import SCRUB_DUE
 from zipchat_dagster.warehouse.privacy import KEEP, Privacy
 from zipchat_dagster.warehouse.tables import sql
 
@@ -165,14 +166,15 @@ class Warehouse:
         return self._engine.small_transactions()
 
     def maintain(self, *, dry_run: bool = False) -> dict[str, int]:
-        """Free what is no longer used. Returns counts by name.
+        """Free what is no longer used, and scrub if that is due. Returns counts by name.
 
         Args:
             dry_run: whether to only count.
         """
-        with self.transaction():
-            pass  # creates the tables, if nothing was ever stored
-        return self._engine.maintain(dry_run=dry_run)
+        with self.transaction() as transaction:  # creates the tables, if nothing was ever stored
+            is_due = transaction.execute("stored_setting", name=SCRUB_DUE)
+        scrubbed = self.scrub() if is_due and not dry_run else {}
+        return scrubbed | self._engine.maintain(dry_run=dry_run)
 
     def scrub(self) -> dict[str, int]:
         """Physically remove all that was deleted or overwritten: no file of the database and no row
@@ -182,9 +184,18 @@ class Warehouse:
         can no longer be read as it was at an earlier time. Published copies, exports and backups
         are other files.
         """
-        with self.transaction():
-            pass  # creates the tables, if nothing was ever stored
-        return self._engine.scrub()
+        with self.transaction() as transaction:  # creates the tables, if nothing was ever stored
+            due = transaction.execute("stored_setting", name=SCRUB_DUE)
+        counts = self._engine.scrub()
+        for (since,) in due:
+            with self.transaction() as transaction:
+                transaction.execute("clear_setting", name=SCRUB_DUE, value=since)
+        return counts
+
+    def places_with(self, words: Sequence[str]) -> list[str]:
+        """Where one of the words is, apart from the rows of the tables: the names of files, or of a
+        lake's catalog. What was deleted and not scrubbed is found, too, unless it is compressed."""
+        return self._engine.places_with(words)
 
     def publish(self, target: Path) -> int | None:
         """Replace `target` with a copy of the file as it is now. Returns its size in bytes, or None
