@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -83,34 +84,45 @@ def test_what_is_said_of_people_is_only_where_it_belongs(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     home, data = tmp_path / "home", tmp_path / "data"
-    resources: dict[str, Any] = {
-        "zipchat": ZipchatResource(
-            api_key=DEFAULT_KEY,
-            chat_id="1",
-            base_url=url,
-            budget_database=str(data / "budget.sqlite"),
-        ),
-        "warehouse": WarehouseResource(
-            database=str(data / "warehouse.duckdb"),
-            pii_key=KEY,
-            pii_identity=mode,
-            pii_content=mode,
-            pii_attributes=mode,
-        ),
-        "metric_settings": MetricSettings(),
-    }
     home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as instance:
+    zipchat = ZipchatResource(
+        api_key=DEFAULT_KEY,
+        chat_id="1",
+        base_url=url,
+        budget_database=str(data / "budget.sqlite"),
+    )
+
+    def warehouse(mode: str) -> WarehouseResource:
+        modes: dict[str, Any] = {"pii_identity": mode, "pii_content": mode, "pii_attributes": mode}
+        return WarehouseResource(database=str(data / "warehouse.duckdb"), pii_key=KEY, **modes)
+
+    def run(mode: str, selection: dg.AssetSelection | None = None) -> Any:
+        """Returns what the metadata of `users` says of rewriting."""
         result = dg.materialize(
             [*ASSETS, *CHECKS],
-            partition_key=f"{NOW:%Y-%m-%d}",
-            resources=resources,
+            selection=selection,
+            partition_key=None if selection else f"{NOW:%Y-%m-%d}",
+            resources={
+                "zipchat": zipchat,
+                "warehouse": warehouse(mode),
+                "metric_settings": MetricSettings(),
+            },
             instance=instance,
             raise_on_error=False,
         )
         assert result.get_failed_step_keys() == set()
+        (event,) = result.asset_materializations_for_node("users")
+        return {name: value.value for name, value in event.metadata.items()}.get("rows_rewritten")
+
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        if mode != "keep":
+            users = dg.AssetSelection.assets("users").without_checks()
+            assert run("keep", users) is None
+            assert b"Agentia" in (data / "warehouse.duckdb").read_bytes()
+        rewritten = run(mode)
+        assert rewritten == (None if mode == "keep" else {"users": 1, "rejected_records": 1})
         for job in (publish_job, export_job):
-            jobs = dg.Definitions(jobs=[job], resources={"warehouse": resources["warehouse"]})
+            jobs = dg.Definitions(jobs=[job], resources={"warehouse": warehouse(mode)})
             assert jobs.resolve_job_def(job.name).execute_in_process(instance=instance).success
     files = {path: content(path) for path in tmp_path.rglob("*") if path.is_file()}
     files[tmp_path / "printed"] = "".join(capfd.readouterr()) + caplog.text
@@ -118,8 +130,10 @@ def test_what_is_said_of_people_is_only_where_it_belongs(
     assert {path.suffix for path in files} >= {".duckdb", ".parquet", ".html", ".sqlite"}
     found = {path.name: sorted(m for m in MARKS if m in text) for path, text in files.items()}
     found = {name: marks for name, marks in found.items() if marks}
+    report = files[data / "warehouse_report.html"]
     if mode != "keep":
         assert found == {}
+        assert not re.search("h1:[0-9a-f]{4}:", report)
     else:
         # The report has the agents' names and the links into Zipchat.
         assert found.pop("warehouse_report.html") == sorted([MARKS[5], MARKS[6]])
