@@ -132,9 +132,9 @@ def test_a_database_with_the_schemas_name_is_refused(tmp_path: Path) -> None:
 
 def test_hashes_without_a_key_fail_the_step_before_anything_is_stored(tmp_path: Path) -> None:
     database = str(tmp_path / "warehouse.duckdb")
-    with pytest.raises(dg.Failure, match="^ZIPCHAT_PII: hashes need a key of at least 32"):
+    with pytest.raises(dg.Failure, match=r"^ZIPCHAT_PII: hashes need a key of at least 32"):
         _ = WarehouseResource(database=database, pii_content="hash", pii_key="short").warehouse
-    with pytest.raises(dg.Failure, match="^ZIPCHAT_PII: hide is not one of keep, hash, drop"):
+    with pytest.raises(dg.Failure, match=r"^ZIPCHAT_PII: hide is not one of keep, hash, drop"):
         _ = WarehouseResource(database=database, pii_content="hide").warehouse
     found = WarehouseResource(database=database, pii_content="hash", pii_key="k" * 32)
     assert "kkk" not in repr(found)
