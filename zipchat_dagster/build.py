@@ -10,7 +10,7 @@ from zipchat_dagster.chats import Chat
 from zipchat_dagster.checks import build_checks
 from zipchat_dagster.export import export_job, export_sensor
 from zipchat_dagster.jobs import after_syncs, checks_job, estimate_job, sync_job
-from zipchat_dagster.lanes import AssetJob, Lane
+from zipchat_dagster.lanes import PII_KEY, AssetJob, Lane
 from zipchat_dagster.maintain import maintain_job, maintain_schedule
 from zipchat_dagster.notify import Notifier
 from zipchat_dagster.publish import publish_job, publish_sensor
@@ -47,13 +47,22 @@ def zipchat(settings: Settings, chat: Chat) -> ZipchatResource:
     )
 
 
-def warehouse(settings: Settings) -> WarehouseResource:
-    """The database."""
+def warehouse(settings: Settings, *, pii_key_env: str = PII_KEY) -> WarehouseResource:
+    """The database.
+
+    Args:
+        pii_key_env: the environment variable that holds the key of the hashes.
+    """
+    modes = settings.pii_modes
     return WarehouseResource(
         database=str(settings.database),
         data_path=settings.data_path or "",
         timezone=settings.timezone,
         published_database=str(settings.published_database or ""),
+        pii_identity=modes["identity"],
+        pii_content=modes["content"],
+        pii_attributes=modes["attributes"],
+        pii_key=dg.EnvVar(pii_key_env) if settings.has_pii_key else "",
     )
 
 
@@ -126,6 +135,7 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
             chats=names if settings.chats else None,
             start_date=chat.start_date,
             timezone=settings.timezone,
+            pii_modes=settings.pii_modes,
             relist_days=chat.relist_days,
             database_resource=f"warehouse_{chat.name}" if chat.name else "warehouse",
         )

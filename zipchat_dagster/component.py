@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from zipchat_dagster.build import build_lane, metric_settings, warehouse, zipchat
 from zipchat_dagster.chats import Chat, check_name
 from zipchat_dagster.client import SettingError
-from zipchat_dagster.lanes import HOURLY, Lane
+from zipchat_dagster.lanes import HOURLY, PII_KEY, Lane
 from zipchat_dagster.settings import ChatSettings, Settings
 from zipchat_dagster.warehouse.engine import is_shared
 
@@ -26,6 +26,10 @@ SETTINGS: Final = (
     "timezone",
     "database",
     "data_path",
+    "pii",
+    "pii_identity",
+    "pii_content",
+    "pii_attributes",
     "budget_database",
     "concurrency",
     "reserve",
@@ -111,6 +115,15 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
     timezone: str | None = _setting(
         "IANA name of the zone whose days are the partitions. The same for all of a database."
     )
+    pii: str | None = _setting(
+        "What is stored of people: keep (default), hash or drop. The same for all of a database."
+    )
+    pii_identity: str | None = _setting("The same for names, addresses and links to people only.")
+    pii_content: str | None = _setting("The same for the texts of messages only.")
+    pii_attributes: str | None = _setting("The same for the shop's attributes of leads only.")
+    pii_key: Annotated[
+        str | None, dg.Resolver(_variable, model_field_type=str | None, inject_before_resolve=False)
+    ] = _setting('The key of the hashes, as "{{ env.NAME }}". It is read by each run.')
     base_url: str | None = _setting("Where the API is, for a sandbox.")
     concurrency: int | None = _setting("Reads in flight, 1 to 128. Default: 8.")
     reserve: float | None = _setting(
@@ -141,13 +154,15 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
             relist_days=chat.relist_days,
             hourly=self.schedule,
             database_resource=self.database_resource or f"warehouse_{chat.name}",
+            pii_modes=settings.pii_modes,
+            pii_key_env=self.pii_key or PII_KEY,
         )
         resources: dict[str, Any] = {
             lane.zipchat_key: zipchat(settings, chat),
             lane.metric_settings_key: metric_settings(chat),
         }
         if self.database_resource is None:
-            resources[lane.warehouse_key] = warehouse(settings)
+            resources[lane.warehouse_key] = warehouse(settings, pii_key_env=lane.pii_key_env)
         own = build_lane(lane, describe=self._described)
         return dg.Definitions.merge(own, dg.Definitions(resources=resources))
 
@@ -157,9 +172,12 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
         if not is_shared(self.database):
             values["database"] = folder / self.database
         texts = {f"ZIPCHAT_{n.upper()}": str(v) for n, v in values.items() if v is not None}
-        key = os.environ.get(self.api_key, "")
+        keys = {
+            "ZIPCHAT_API_KEY": os.environ.get(self.api_key, ""),
+            PII_KEY: os.environ.get(self.pii_key or "", ""),
+        }
         try:
-            return Settings.from_environment({**texts, "ZIPCHAT_API_KEY": key})
+            return Settings.from_environment({**texts, **keys})
         except SettingError as error:
             # Here they have the names of the fields.
             text = re.sub(r"ZIPCHAT_([A-Z_]+)", lambda m: m[1].lower(), str(error))

@@ -6,8 +6,9 @@ has the lane without a name, and with it the plain names: `raw_messages`, `sync_
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from typing import Any, Final, TypeAlias
@@ -15,11 +16,18 @@ from typing import Any, Final, TypeAlias
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
+from zipchat_dagster.resources import (
+    MetricSettings,
+    WarehouseResource,
+    ZipchatResource,
+    privacy,
+)
 from zipchat_dagster.settings import RELIST_DAYS, START_DATE, TIMEZONE
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.privacy import Mode
 
 HOURLY: Final = "5 * * * *"
+PII_KEY: Final = "ZIPCHAT_PII_KEY"
 AssetJob: TypeAlias = Any  # what define_asset_job returns has no public name
 
 
@@ -37,6 +45,8 @@ class Lane:
         hourly: the cron schedule of the sync that keeps today fresh.
         database_resource: the name of the resource with the tables: a WarehouseResource, or another
             DuckDBResource of its file.
+        pii_modes, pii_key_env: what that other resource may store of people, by class, and the
+            environment variable that holds the key of the hashes.
         chats: the names of all chats that share its database, if they are known, by chat id.
     """
 
@@ -48,6 +58,8 @@ class Lane:
     prefix: tuple[str, ...] | None = None
     hourly: str = HOURLY
     database_resource: str = "warehouse"
+    pii_modes: Mapping[str, Mode] = field(default_factory=dict)
+    pii_key_env: str = PII_KEY
 
     @cached_property
     def daily(self) -> dg.DailyPartitionsDefinition:
@@ -107,4 +119,5 @@ class Lane:
         found: DuckDBResource = getattr(context.resources, self.warehouse_key)
         if isinstance(found, WarehouseResource):
             return found.warehouse
-        return Warehouse(found.database, timezone=self.timezone)
+        allowed = privacy(self.pii_modes, os.environ.get(self.pii_key_env, ""))
+        return Warehouse(found.database, timezone=self.timezone, privacy=allowed)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -43,6 +44,7 @@ from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import QUIET_HOURS, Rules
 from zipchat_dagster.warehouse.engine import is_shared
+from zipchat_dagster.warehouse.privacy import CLASSES, Privacy
 
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext
 
@@ -278,6 +280,25 @@ class WarehouseResource(DuckDBResource):
             "Where publish_job puts its read-only copy. By default it is beside the database."
         ),
     )
+    pii_identity: str = Field(
+        default="keep",
+        description=(
+            "What is stored of names, e-mail addresses, phone numbers and links to people: keep,"
+            " hash or drop."
+        ),
+    )
+    pii_content: str = Field(
+        default="keep", description="What is stored of the texts of messages: keep, hash or drop."
+    )
+    pii_attributes: str = Field(
+        default="keep",
+        description="What is stored of the shop's own attributes of a lead: keep, hash or drop.",
+    )
+    pii_key: str = Field(
+        default="",
+        repr=False,  # repr() of a resource would print it
+        description="Key of the hashes, at least 32 characters.",
+    )
     _warehouse: Warehouse | None = PrivateAttr(default=None)
 
     @property
@@ -288,7 +309,14 @@ class WarehouseResource(DuckDBResource):
             database = self.database
             if not is_shared(database):
                 database = str(_database(database))
-            self._warehouse = Warehouse(database, data_path=self.data_path, timezone=self.timezone)
+            self._warehouse = Warehouse(
+                database,
+                data_path=self.data_path,
+                timezone=self.timezone,
+                privacy=privacy(
+                    {name: getattr(self, f"pii_{name}") for name in CLASSES}, self.pii_key
+                ),
+            )
         return self._warehouse
 
     @property
@@ -303,6 +331,15 @@ class WarehouseResource(DuckDBResource):
         """A connection for a short piece of work; others wait until it is closed."""
         with self.warehouse.connection() as connection:
             yield connection
+
+
+def privacy(modes: Mapping[str, Any], key: str) -> Privacy:
+    """What may be stored of people, from the modes by class of personal data. Fails the step if the
+    key is too short, or a mode is not one."""
+    try:
+        return Privacy(**modes, key=key.strip())
+    except ValueError as error:
+        raise _failure(f"ZIPCHAT_PII: {error}.") from None
 
 
 def _database(path: str) -> Path:

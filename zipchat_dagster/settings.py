@@ -43,6 +43,7 @@ from zipchat_dagster.notify import check_webhook_url
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import QUIET_HOURS
 from zipchat_dagster.warehouse.engine import LAKE, has_password, is_shared
+from zipchat_dagster.warehouse.privacy import CLASSES, SHORTEST_KEY, Mode
 
 Api = Literal["real", "sandbox", "replay"]
 
@@ -57,6 +58,7 @@ DATABASES: Final[dict[Api, str]] = {
     "replay": "data/replay.duckdb",
 }
 SCHEMA: Final = "zipchat"
+MODE: Final = "one of keep, hash and drop"
 
 _PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 # Installed into another project, there is no project of ours around the package.
@@ -119,6 +121,16 @@ def _database(name: Path | str) -> Path | str:
 
 def _data_path(text: str) -> str:
     return text if "://" in text else str(_in_project(Path(text)))
+
+
+def check_pii_key(text: str) -> str:
+    """Return the key of the hashes; SettingError if it is too short. Its value is not shown."""
+    if len(text) < SHORTEST_KEY:
+        raise SettingError(
+            f"it is shorter than {SHORTEST_KEY} characters. Write a random one, such as openssl"
+            " rand -hex 32 prints."
+        )
+    return text
 
 
 File = Annotated[Path, AfterValidator(_in_project)]
@@ -184,6 +196,12 @@ class Settings(ChatSettings):
         default=TIMEZONE, description="a time zone's IANA name, such as Europe/Berlin"
     )
 
+    pii: Mode = Field(default="keep", description=MODE)
+    pii_identity: Mode | None = Field(default=None, description=MODE)
+    pii_content: Mode | None = Field(default=None, description=MODE)
+    pii_attributes: Mode | None = Field(default=None, description=MODE)
+    has_pii_key: bool = Field(default=False, alias="ZIPCHAT_PII_KEY", validate_default=True)
+
     chats: File | None = None
     # The default of each depends on those above.
     database: Annotated[Path | str, AfterValidator(_database)] = Field(
@@ -195,6 +213,11 @@ class Settings(ChatSettings):
     replay_database: File | None = Field(default=None, validate_default=True)
     budget_database: Budget = Field(default=None, validate_default=True)
     published_database: Database | None = None
+
+    @property
+    def pii_modes(self) -> dict[str, Mode]:
+        """What is done to each class of personal data."""
+        return {name: getattr(self, f"pii_{name}") or self.pii for name in CLASSES}
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -211,6 +234,19 @@ class Settings(ChatSettings):
         if len(lines) > 1:
             lines.insert(0, f"{len(lines)} settings are malformed:")
         raise SettingError("\n".join(lines))
+
+    @field_validator("has_pii_key", mode="before")
+    @classmethod
+    def _has_pii_key(cls, key: Any, info: ValidationInfo) -> bool:
+        if key:
+            return bool(check_pii_key(key))
+        modes = [info.data.get(f"pii_{name}") or info.data.get("pii") for name in CLASSES]
+        if "hash" in modes:
+            raise SettingError(
+                f"not set. Hashes need it: {SHORTEST_KEY} random characters or more, such as"
+                " openssl rand -hex 32 prints."
+            )
+        return False
 
     @field_validator("database", mode="before")
     @classmethod

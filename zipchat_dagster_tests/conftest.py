@@ -22,7 +22,8 @@ from zipchat_dagster.warehouse.engine import in_memory
 from zipchat_dagster_tests.postgres import Server, postgres
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-Open = Callable[..., Warehouse]  # of a name (the same name: the same tables) and a timezone
+# Of a name (the same name: the same tables) and of options of Warehouse.
+Open = Callable[..., Warehouse]
 LOG = logging.getLogger("zipchat_dagster")
 # Set by .ci/run: random searches are longer and more processes run at once.
 THOROUGH = "THOROUGH" in os.environ
@@ -209,8 +210,8 @@ class Lakes:
             f" user={server.user}"
         )
 
-    def open(self, name: str, *, timezone: str = "UTC") -> Warehouse:
-        return Warehouse(self.address(name), data_path=self.data_path, timezone=timezone)
+    def open(self, name: str, **options: Any) -> Warehouse:
+        return Warehouse(self.address(name), data_path=self.data_path, **options)
 
     def create(self, *, template: str = "") -> str:
         """An empty lake; with PostgreSQL's own template, one without any table. Returns its name."""
@@ -253,17 +254,15 @@ def lakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakes]:
 def opened_on(engine: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[Open]:
     """A function that opens tables on an engine, `file` or `lake`."""
     if engine == "file":
-        yield lambda name="zipchat", timezone="UTC": Warehouse(
-            folder / f"{name}.duckdb", timezone=timezone
-        )
+        yield lambda name="zipchat", **options: Warehouse(folder / f"{name}.duckdb", **options)
         return
     lakes: Lakes = request.getfixturevalue("lakes")
     created: dict[str, str] = {}
 
-    def opened(name: str = "zipchat", timezone: str = "UTC") -> Warehouse:
+    def opened(name: str = "zipchat", **options: Any) -> Warehouse:
         if name not in created:
             created[name] = lakes.create()
-        return lakes.open(created[name], timezone=timezone)
+        return lakes.open(created[name], **options)
 
     yield opened
     for name in created.values():

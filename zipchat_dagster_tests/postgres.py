@@ -52,7 +52,7 @@ class Server:
         self.password = password
         self.log = log
         self._programs = programs
-        self._data = data
+        self.data = data
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -74,7 +74,7 @@ class Server:
             "fsync": "off",  # the data need not outlive the machine
             "max_connections": 200,
         }
-        command = [str(self._programs / "postgres"), "-D", str(self._data)]
+        command = [str(self._programs / "postgres"), "-D", str(self.data)]
         command += [f"--{name}={value}" for name, value in options.items()]
         with self.log.open("ab") as log:
             process = subprocess.Popen(command, cwd="/", stderr=log, stdout=log, **ACCOUNT)

@@ -22,6 +22,7 @@ from zipchat_dagster import ZipchatComponent
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.browser import chromium
+from zipchat_dagster.warehouse.privacy import Privacy
 from zipchat_dagster_tests.conftest import NOW, Project, thorough
 from zipchat_dagster_tests.test_definitions import PROJECT, run
 from zipchat_dagster_tests.test_ui import (
@@ -97,10 +98,14 @@ def test_every_field_about_the_assets_reaches_them() -> None:
     assert defs.resolve_schedule_def("desk_hourly_schedule").cron_schedule == "*/30 * * * *"
 
 
-def test_the_key_is_in_no_configuration() -> None:
-    resource = (built({}).resources or {})["zipchat_support"]
-    assert SECRET not in repr(vars(resource))
-    assert resource.api_key == dg.EnvVar("SUPPORT_KEY")
+def test_the_keys_are_in_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPPORT_PII_KEY", SECRET * 3)
+    found = built({"pii": "hash", "pii_key": "{{ env.SUPPORT_PII_KEY }}"}).resources or {}
+    zipchat, warehouse = found["zipchat_support"], found["warehouse_support"]
+    assert SECRET not in repr(vars(zipchat)) + repr(vars(warehouse))
+    assert zipchat.api_key == dg.EnvVar("SUPPORT_KEY")
+    assert warehouse.pii_key == dg.EnvVar("SUPPORT_PII_KEY")
+    assert warehouse.pii_content == "hash"
 
 
 @pytest.mark.parametrize(
@@ -110,6 +115,7 @@ def test_the_key_is_in_no_configuration() -> None:
         ({"reserve": 5}, "reserve: 5 is not between 0 and 0.9."),
         ({"timezone": "Berlin"}, "timezone: “Berlin” is not a time zone's IANA name"),
         ({"name": "Help Desk"}, "“Help Desk” is not a name."),
+        ({"pii": "hash"}, "pii_key: not set. Hashes need it"),
     ],
 )
 def test_a_malformed_field_is_one_sentence(attributes: dict[str, Any], sentence: str) -> None:
@@ -142,6 +148,7 @@ def test_the_tables_can_be_in_a_database_of_the_project(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SUPPORT_KEY", DEFAULT_KEY)
+    monkeypatch.setenv("SUPPORT_PII_KEY", SECRET * 3)
     sandbox, url = sandboxes["support"]
     path = tmp_path / "theirs.duckdb"
     defs = built(
@@ -149,6 +156,9 @@ def test_the_tables_can_be_in_a_database_of_the_project(
             "base_url": url,
             "database_resource": "duckdb",
             "budget_database": str(tmp_path / "budget.sqlite"),
+            "pii": "drop",
+            "pii_identity": "hash",
+            "pii_key": "{{ env.SUPPORT_PII_KEY }}",
         },
         {"duckdb": DuckDBResource(database=str(path))},
     )
@@ -159,8 +169,10 @@ def test_the_tables_can_be_in_a_database_of_the_project(
     )
     assert result.success
     with DuckDBResource(database=str(path)).get_connection() as connection:
-        stored = connection.execute("select count(*) from zipchat.users").fetchone()
-    assert stored == (len(sandbox.truth()["users"]),)
+        names = connection.execute("select full_name from zipchat.users").fetchall()
+    hashed = Privacy("hash", "drop", "drop", key=SECRET * 3).hashed
+    expected = {(hashed(user["full_name"]),) for user in sandbox.truth()["users"]}
+    assert set(names) == expected
 
 
 # From a wheel

@@ -35,6 +35,8 @@ MALFORMED = [
     ("ZIPCHAT_BUSINESS_HOURS", "9 to 5", "“9 to 5” is not a list of hours such as mon-fri 09"),
     ("ZIPCHAT_RESPONSE_TARGET_SECONDS", "-1", "“-1” is not a number of seconds such as 3600."),
     ("ZIPCHAT_WEBHOOK_URL", f"ftp://host/{SECRET}", "Write https://"),
+    ("ZIPCHAT_PII", "hide", "“hide” is not one of keep, hash and drop."),
+    ("ZIPCHAT_PII_KEY", SECRET, "it is shorter than 32 characters."),
 ]
 
 
@@ -89,11 +91,22 @@ def test_secrets_are_checked_and_not_kept() -> None:
     environment = {
         "ZIPCHAT_API_KEY": SECRET,
         "ZIPCHAT_WEBHOOK_URL": f"https://example.com/{SECRET}",
+        "ZIPCHAT_PII_KEY": SECRET * 3,
     }
     found = Settings.from_environment(environment)
     assert found.has_api_key
     assert found.has_webhook_url
+    assert found.has_pii_key
     assert SECRET not in repr(found) + str(vars(found))
+
+
+def test_each_class_of_personal_data_has_a_mode_and_hashes_need_a_key() -> None:
+    assert set(Settings.from_environment({}).pii_modes.values()) == {"keep"}
+    choice = {"ZIPCHAT_PII": "hash", "ZIPCHAT_PII_CONTENT": "drop"}
+    (line,) = lines_of(choice)
+    assert line.startswith("ZIPCHAT_PII_KEY: not set. Hashes need it")
+    found = Settings.from_environment(choice | {"ZIPCHAT_PII_KEY": SECRET * 3})
+    assert found.pii_modes == {"identity": "hash", "content": "drop", "attributes": "hash"}
 
 
 @pytest.mark.parametrize("api", ["sandbox", "replay"])

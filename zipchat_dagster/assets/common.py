@@ -12,6 +12,7 @@ from pydantic import Field
 from zipchat_dagster.client import ZipchatClient
 from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse, schema_tables, summaries
+from zipchat_dagster.warehouse.rewriting import rewrite_personal_data
 
 OWNERS = ["team:support-analytics"]
 API_POOL = "zipchat_api"  # see dagster.yaml
@@ -83,6 +84,15 @@ def preview(warehouse: Warehouse, table: str, *, chat_id: int) -> dict[str, dg.M
     """Metadata of a materialization: the newest rows of the table, without personal data."""
     records = [dg.TableRecord(row) for row in summaries.preview(warehouse, table, chat_id=chat_id)]
     return {"preview": dg.MetadataValue.table(records)} if records else {}
+
+
+def rewritten(
+    context: dg.AssetExecutionContext, tables: Warehouse
+) -> dict[str, dg.MetadataValue[Any]]:
+    """Metadata of a materialization: how many rows of each table were rewritten, which happens
+    before the step stores anything, once after ZIPCHAT_PII became stricter."""
+    rows = rewrite_personal_data(tables, context.log)
+    return {"rows_rewritten": dg.MetadataValue.json(rows)} if rows else {}
 
 
 def cost(client: ZipchatClient) -> dict[str, int | float]:

@@ -15,6 +15,7 @@ from zipchat_dagster.assets.common import (
     add_partition_metadata,
     cost,
     preview,
+    rewritten,
     table_metadata,
     window_days,
 )
@@ -93,6 +94,7 @@ def _materialize(
     context: dg.AssetExecutionContext, config: ConversationsConfig, lane: Lane
 ) -> dg.MaterializeResult:
     zipchat, tables = lane.zipchat(context), lane.warehouse(context)
+    rewriting = rewritten(context, tables)
     with zipchat.client(context) as client:
         result = sync_conversations(
             client,
@@ -120,6 +122,7 @@ def _materialize(
                 "days_in_run": len(window_days(context)),
                 "source": zipchat.source,
                 **cost(client),
+                **rewriting,
                 **preview(tables, "raw_conversations", chat_id=zipchat.chat),
             }
         )

@@ -14,6 +14,7 @@ from zipchat_dagster.assets.common import (
     add_partition_metadata,
     cost,
     preview,
+    rewritten,
     table_metadata,
     window_days,
 )
@@ -69,6 +70,7 @@ def _materialize(
 ) -> dg.MaterializeResult:
     window = context.partition_time_window
     zipchat, tables = lane.zipchat(context), lane.warehouse(context)
+    rewriting = rewritten(context, tables)
     days = window_days(context)
     began_at = time.monotonic()
 
@@ -108,6 +110,7 @@ def _materialize(
                 "days_in_run": len(days),
                 "source": zipchat.source,
                 **cost(client),
+                **rewriting,
                 **preview(tables, "raw_messages", chat_id=zipchat.chat),
             }
         )

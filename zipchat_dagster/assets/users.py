@@ -12,6 +12,7 @@ from zipchat_dagster.assets.common import (
     RAW,
     cost,
     preview,
+    rewritten,
     table_metadata,
 )
 from zipchat_dagster.lanes import Lane
@@ -45,6 +46,7 @@ def users(lane: Lane) -> dg.AssetsDefinition:
         """
         zipchat, warehouse = lane.zipchat(context), lane.warehouse(context)
         _store_chats(context, lane)
+        rewriting = rewritten(context, warehouse)
         with zipchat.client(context) as client:
             count = sync_users(client, warehouse)
             return dg.MaterializeResult(
@@ -52,6 +54,7 @@ def users(lane: Lane) -> dg.AssetsDefinition:
                     "dagster/row_count": count,
                     "source": zipchat.source,
                     **cost(client),
+                    **rewriting,
                     **preview(warehouse, "users", chat_id=zipchat.chat),
                 }
             )

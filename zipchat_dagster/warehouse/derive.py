@@ -113,10 +113,15 @@ def _derive(transaction: Transaction, *, timezone: str, now: datetime, rules: Ru
 def rebuild_leads(warehouse: Warehouse, *, chat_id: int) -> int:
     """Derive a chat's `leads` from `raw_conversations`. Returns the number of rows."""
     with warehouse.transaction() as transaction:
-        count = _count(transaction.execute("new_leads", chat_id=chat_id))
-        transaction.execute("clear_leads", chat_id=chat_id)
-        transaction.execute("add_leads", chat_id=chat_id)
+        count, _ = replace_leads(transaction, chat_id=chat_id)
         return count
+
+
+def replace_leads(transaction: Transaction, *, chat_id: int) -> tuple[int, int]:
+    """The same within a transaction. Returns how many rows there are, and how many were written."""
+    count = _count(transaction.execute("new_leads", chat_id=chat_id))
+    transaction.execute("clear_leads", chat_id=chat_id)
+    return count, _count(transaction.execute("add_leads", chat_id=chat_id))
 
 
 def rebuild_metrics(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Protocol
@@ -75,6 +76,12 @@ class Engine(Protocol):
 
     def maintain(self, *, dry_run: bool) -> dict[str, int]:
         """See `Warehouse.maintain`."""
+
+    def scrub(self) -> dict[str, int]:
+        """See `Warehouse.scrub`."""
+
+    def places_with(self, words: Sequence[str]) -> list[str]:
+        """See `Warehouse.places_with`."""
 
     def publish(self, target: Path) -> int | None:
         """See `Warehouse.publish`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ import duckdb
 
 from zipchat_dagster.warehouse.engine import WarehouseError, in_memory, quoted
 from zipchat_dagster.warehouse.lock import InUseError, locked
+from zipchat_dagster.warehouse.search import files_with
 
 # At a checkpoint DuckDB merges small row groups in memory up to this many rows (a multiple of
 # 2,048). With its default of 122,880, messages of 1 KB needed 0.7 GB for that. With this they need
@@ -89,25 +90,52 @@ class File:
         """Copy the tables into a fresh file, if a fifth of this one is unused, and put it in this
         one's place. Everybody waits for that long, and the disk must have room for both."""
         with self._locked("maintain_job"):
-            with self._attached(read_only=False) as connection:
-                connection.execute("checkpoint warehouse")  # nothing is left in <file>.wal
-                size, free = connection.execute(
-                    "select block_size * total_blocks, block_size * free_blocks"
-                    " from pragma_database_size() where database_name = 'warehouse'"
-                ).fetchall()[0]
-                is_worth_it = not dry_run and free > WORTH_COMPACTING * size
-                fresh = self.path.with_name(f"{self.path.name}.unfinished")
-                if is_worth_it:
-                    _copy_tables(connection, fresh)
-            before = self.path.stat().st_size
-            if is_worth_it:
-                shutil.copymode(self.path, fresh)
-                fresh.replace(self.path)
-            return {
-                "bytes_before": before,
-                "bytes_unused": free,
-                "bytes_after": self.path.stat().st_size,
-            }
+            return self._compact(lambda size, free: not dry_run and free > WORTH_COMPACTING * size)
+
+    def scrub(self) -> dict[str, int]:
+        """Compact the file whatever is unused: DuckDB does not overwrite the blocks of deleted rows
+        until it needs them. Also delete what killed processes left beside it."""
+        with self._locked("scrub"):
+            for path in (*self._unfinished(), *Path(f"{self.path}.tmp").glob("*")):
+                with suppress(OSError):  # on Windows, if another program has it open
+                    path.unlink(missing_ok=True)
+            return self._compact(lambda size, free: True)
+
+    def _compact(self, is_worth_it: Callable[[int, int], bool]) -> dict[str, int]:
+        """Put a fresh copy of the tables in the file's place if the function of its size and of the
+        part that is unused, both in bytes, says so."""
+        with self._attached(read_only=False) as connection:
+            connection.execute("checkpoint warehouse")  # nothing is left in <file>.wal
+            size, free = connection.execute(
+                "select block_size * total_blocks, block_size * free_blocks"
+                " from pragma_database_size() where database_name = 'warehouse'"
+            ).fetchall()[0]
+            is_copied = is_worth_it(size, free)
+            fresh, _ = unfinished = self._unfinished()
+            if is_copied:
+                for path in unfinished:
+                    path.unlink(missing_ok=True)  # left by a killed run
+                _copy_tables(connection, fresh)
+        before = self.path.stat().st_size
+        if is_copied:
+            shutil.copymode(self.path, fresh)
+            fresh.replace(self.path)
+        return {
+            "bytes_before": before,
+            "bytes_unused": free,
+            "bytes_after": self.path.stat().st_size,
+        }
+
+    def _unfinished(self) -> tuple[Path, Path]:
+        """The fresh file that replaces this one, and its log."""
+        fresh = self.path.with_name(f"{self.path.name}.unfinished")
+        return fresh, fresh.with_name(f"{fresh.name}.wal")
+
+    def places_with(self, words: Sequence[str]) -> list[str]:
+        """The names of the file, of its log, and of what is beside it, if a word is there."""
+        with self._locked("search"):
+            paths = self.path.parent.glob(f"{self.path.name}*")
+            return [str(path) for path in files_with(words, paths)]
 
     def publish(self, target: Path) -> int:
         """Copy the file. A program that has the previous copy open keeps reading that one."""
@@ -201,7 +229,6 @@ def _reason(error: Exception) -> str:
 
 
 def _copy_tables(connection: duckdb.DuckDBPyConnection, fresh: Path) -> None:
-    fresh.unlink(missing_ok=True)  # left by a killed run
     connection.execute(f"attach {quoted(str(fresh))} as fresh (row_group_size {ROW_GROUP_SIZE})")
     fresh.chmod(OWNER_ONLY)
     connection.execute("copy from database warehouse to fresh")

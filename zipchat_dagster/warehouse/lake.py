@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +31,7 @@ from zipchat_dagster.warehouse.engine import (
     quoted,
 )
 from zipchat_dagster.warehouse.lock import LOCK_TIMEOUT, program
+from zipchat_dagster.warehouse.search import has_row
 from zipchat_dagster.warehouse.tables import sql
 
 if TYPE_CHECKING:
@@ -216,6 +217,50 @@ class Lake(_Shared):
             counts |= {f"{name}_after": value for name, value in self._size().items()}
         return counts
 
+    def scrub(self) -> dict[str, int]:
+        """Rewrite each file with a deleted row, and delete all snapshots but the newest with the
+        files that only they need. Then correct the catalog's statistics, which hold the least and
+        the greatest value that a column ever had, and rewrite its tables in PostgreSQL.
+
+        Readers of an older snapshot fail, and new ones wait while PostgreSQL rewrites the catalog.
+        """
+        self._call("ducklake_flush_inlined_data('warehouse')")
+        counts = {
+            "files_rewritten": self._processed(
+                "ducklake_rewrite_data_files('warehouse', delete_threshold => 0)"
+            ),
+            "snapshots_expired": len(
+                self._call("ducklake_expire_snapshots('warehouse', older_than => now())")
+            ),
+            "files_deleted": len(
+                self._call("ducklake_cleanup_old_files('warehouse', cleanup_all => true)")
+            ),
+        }
+        with self._turn("scrub"):
+            self._ask(sql("lake_statistics"))
+            tables = ", ".join(name for (name,) in self._ask(sql("lake_catalog_tables")))
+            # A plain vacuum would leave the bytes of deleted rows on their pages.
+            for rewritten in (tables, "pg_catalog.pg_statistic"):
+                self._ask(f"vacuum (full, analyze) {rewritten}")
+        self._close()  # the connection remembers the statistics
+        return counts
+
+    def places_with(self, words: Sequence[str]) -> list[str]:
+        """The catalog's tables in PostgreSQL, and the files that the catalog does not know, such as
+        those of a killed process, if a word is there."""
+        with self._turn("search"):
+            tables = [name for (name,) in self._ask(sql("lake_catalog_tables"))]
+            found = [
+                f"the lake's catalog ({table})"
+                for table in tables
+                if self._ask(sql("lake_catalog_rows").format(table=table), list(words))
+            ]
+        unknown = self._call(
+            "ducklake_delete_orphaned_files('warehouse', dry_run => true, cleanup_all => true)"
+        )
+        with self.connection(read_only=True, purpose="") as connection:
+            return found + [path for (path,) in unknown if has_row(words, path, connection)]
+
     def _size(self) -> dict[str, int]:
         with self.connection(read_only=True, purpose="") as connection:
             (row,) = connection.execute(sql("lake_size")).fetchall()
@@ -367,6 +412,14 @@ class MotherDuck(_Shared):
     def maintain(self, *, dry_run: bool) -> dict[str, int]:
         """Nothing: MotherDuck does it."""
         return {}
+
+    def scrub(self) -> dict[str, int]:
+        """Nothing can be done: MotherDuck keeps what was deleted for as long as its plan says."""
+        return {}
+
+    def places_with(self, words: Sequence[str]) -> list[str]:
+        """None that can be looked into."""
+        return []
 
     def _turn(self, purpose: str) -> AbstractContextManager[None]:
         return nullcontext()

@@ -11,21 +11,26 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from zipchat_dagster.warehouse.plain_text import plain_text
+from zipchat_dagster.warehouse.privacy import CLASSES
+from zipchat_dagster.warehouse.suppression import admitted
 
 if TYPE_CHECKING:
     from zipchat_dagster.client import ConversationRead
+    from zipchat_dagster.warehouse.privacy import Kind
     from zipchat_dagster.warehouse.warehouse import Transaction
 
 Record = Mapping[str, Any]
 
+PRIVACY = "privacy"  # the setting with the state
 SETTLING = timedelta(seconds=5)  # a second that is older than this gets no further messages
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)  # there can be a hundred thousand
@@ -91,7 +96,8 @@ def store_conversations(
     timezone: str,
     is_show: bool = False,
 ) -> None:
-    """Store observations of conversations, with the history of their state.
+    """Store observations of conversations, with the history of their state, except for those of
+    people who were erased.
 
     An older observation never replaces a newer one.
 
@@ -99,7 +105,28 @@ def store_conversations(
         observed_at: when the records were read (aware), one time for all or one for each.
         is_show: whether they come from the show endpoint, whose lead has more fields.
     """
-    batch = _batch(rows, observed_at)
+    moments = [observed_at] * len(rows) if isinstance(observed_at, datetime) else list(observed_at)
+    kept = admitted(transaction, rows, moments, chat_id=chat_id)
+    _store_conversations(
+        transaction,
+        list(compress(rows, kept)),
+        list(compress(moments, kept)),
+        chat_id=chat_id,
+        timezone=timezone,
+        is_show=is_show,
+    )
+
+
+def _store_conversations(
+    transaction: Transaction,
+    rows: Sequence[Record],
+    observed_at: Sequence[datetime],
+    *,
+    chat_id: int,
+    timezone: str,
+    is_show: bool,
+) -> None:
+    batch = _batch(transaction, "conversation", rows, observed_at)
     batch["is_show"] = is_show
     _reject(transaction, batch, kind="conversation", chat_id=chat_id)
     transaction.execute("type_conversations", {"batch": batch}, chat_id=chat_id, timezone=timezone)
@@ -115,11 +142,18 @@ def store_reads(
     chat_id: int,
     timezone: str,
 ) -> int:
-    """Store conversations with their messages, and note what is covered. Returns how many
-    messages there were."""
+    """Store conversations with their messages, and note what is covered, except for those of people
+    who were erased. Returns how many messages there were."""
+    kept = admitted(
+        transaction,
+        [read.conversation for _, read in reads],
+        [read.observed_at for _, read in reads],
+        chat_id=chat_id,
+    )
+    reads = list(compress(reads, kept))
     if not reads:
         return 0
-    store_conversations(
+    _store_conversations(
         transaction,
         [read.conversation for _, read in reads],
         [read.observed_at for _, read in reads],
@@ -128,15 +162,14 @@ def store_reads(
         is_show=True,
     )
     messages = [
-        (message, work.conversation_id, plain_text(message.get("message")), read.observed_at)
+        (message, work.conversation_id, read.observed_at)
         for work, read in reads
         for message in read.messages
     ]
     if messages:
-        records, conversation_ids, texts, observed = zip(*messages, strict=True)
-        batch = _batch(records, observed)
+        records, conversation_ids, observed = zip(*messages, strict=True)
+        batch = _batch(transaction, "message", records, observed)
         batch["conversation_id"] = pd.Series(conversation_ids, dtype="int64")
-        batch["message_text"] = pd.Series(map(_storable, texts), dtype="str")
         _reject(transaction, batch, kind="message", chat_id=chat_id)
         transaction.execute("merge_messages", {"batch": batch}, chat_id=chat_id, timezone=timezone)
     _record_coverage(
@@ -156,6 +189,13 @@ def store_failures(
     transaction: Transaction, failures: Sequence[tuple[MessageWork, Failure]], *, chat_id: int
 ) -> None:
     """Note conversations whose messages could not be read. Nothing of them becomes covered."""
+    kept = admitted(
+        transaction,
+        [{"id": work.conversation_id} for work, _ in failures],
+        [failure.at for _, failure in failures],
+        chat_id=chat_id,
+    )
+    failures = list(compress(failures, kept))
     if failures:
         unknown = [None for _ in failures]
         _record_coverage(
@@ -173,7 +213,7 @@ def store_users(
     transaction: Transaction, rows: Sequence[Record], observed_at: datetime, *, chat_id: int
 ) -> None:
     """Store the complete list of users. A stored user who is not on it is no longer current."""
-    batch = _batch(rows, observed_at)
+    batch = _batch(transaction, "user", rows, observed_at)
     _reject(transaction, batch, kind="user", chat_id=chat_id)
     transaction.execute("merge_users", {"batch": batch}, chat_id=chat_id)
     transaction.execute("retire_users", chat_id=chat_id, as_of=observed_at)
@@ -336,6 +376,18 @@ def listing_coverage(transaction: Transaction, *, chat_id: int) -> tuple[datetim
     return frame["since"][0].to_pydatetime(), frame["as_of"][0].to_pydatetime()
 
 
+def privacy_state(transaction: Transaction) -> dict[str, Any]:
+    """The loosest mode of each class of personal data in which values may be stored, and under
+    `rewriting`, how far they have been rewritten to it, unless all are."""
+    rows = transaction.execute("stored_setting", name=PRIVACY)
+    return json.loads(rows[0][0]) if rows else dict.fromkeys(CLASSES, "keep")
+
+
+def set_privacy_state(transaction: Transaction, state: Mapping[str, Any]) -> None:
+    """Store what `privacy_state` returns."""
+    transaction.execute("store_setting", name=PRIVACY, value=json.dumps(state))
+
+
 def times(values: Iterable[Any]) -> pd.Series[pd.Timestamp]:
     """The API's times in UTC; NaT for anything else."""
     texts = pd.Series([str(value) for value in values], dtype="str")
@@ -383,22 +435,47 @@ def _record_coverage(
 
 def _reject(transaction: Transaction, batch: pd.DataFrame, *, kind: str, chat_id: int) -> None:
     """Keep records without a usable id apart. What is merged leaves them out."""
-    if batch["id"].isna().any():
-        transaction.execute("add_rejected_records", {"batch": batch}, chat_id=chat_id, kind=kind)
+    rejected = batch[batch["id"].isna()]
+    if len(rejected):
+        if "conversation_id" not in rejected:
+            rejected = rejected.assign(conversation_id=pd.Series(dtype="Int64"))
+        transaction.execute("add_rejected_records", {"batch": rejected}, chat_id=chat_id, kind=kind)
 
 
-def _batch(rows: Sequence[Record], observed_at: datetime | Sequence[datetime]) -> pd.DataFrame:
-    """Records as a frame: id (NULL if there is no usable one), payload (JSON text), observed_at,
-    position."""
+def _batch(
+    transaction: Transaction,
+    kind: Kind,
+    rows: Sequence[Record],
+    observed_at: datetime | Sequence[datetime],
+) -> pd.DataFrame:
+    """Records as they may be stored, as a frame: id (NULL if there is no usable one), payload (JSON
+    text), observed_at, position, and of messages message_text.
+
+    The only way for records into the database: nothing else of them may be given to it.
+    """
+    _note_privacy(transaction)
     moments = [observed_at] * len(rows) if isinstance(observed_at, datetime) else list(observed_at)
-    return pd.DataFrame(
+    masked = [transaction.privacy.mask(kind, row) for row in rows]
+    batch = pd.DataFrame(
         {
-            "id": pd.array([_id(row) for row in rows], dtype="Int64"),
-            "payload": pd.array([_encode(row) for row in rows], dtype="str"),
+            "id": pd.array([_id(row) for row in masked], dtype="Int64"),
+            "payload": pd.array([encode(row) for row in masked], dtype="str"),
             "observed_at": _times_column(moments),
-            "position": range(len(rows)),
+            "position": range(len(masked)),
         }
     )
+    if kind == "message":
+        texts = [storable(plain_text(row.get("message"))) for row in masked]
+        batch["message_text"] = pd.Series(texts, dtype="str")
+    return batch
+
+
+def _note_privacy(transaction: Transaction) -> None:
+    """Note it if records are stored under looser settings than those before, such as by a run that
+    began before the settings were changed. The next run with stricter ones then rewrites them."""
+    state = privacy_state(transaction)
+    if looser := transaction.privacy.modes_other_than(state, "looser"):
+        set_privacy_state(transaction, {**state, **looser})
 
 
 def _times_column(values: Sequence[datetime | None]) -> pd.DatetimeIndex:
@@ -415,6 +492,6 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _storable(text: str | None) -> str | None:
+def storable(text: str | None) -> str | None:
     """A text block's own JSON can hold half a surrogate pair, which no database accepts."""
     return None if text is None else text.encode("utf-8", "replace").decode("utf-8")

@@ -5,7 +5,7 @@ Whoever writes waits for its turn first. Nothing that calls the API may run insi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from zipchat_dagster.warehouse.engine import (
 from zipchat_dagster.warehouse.file import File
 from zipchat_dagster.warehouse.lake import Lake, MotherDuck
 from zipchat_dagster.warehouse.migrations import NewerSchemaError, prepare_schema
+from zipchat_dagster.warehouse.places import SCRUB_DUE
 from zipchat_dagster.warehouse.privacy import KEEP, Privacy
 from zipchat_dagster.warehouse.tables import sql
 
@@ -44,26 +45,37 @@ class Transaction:
         self._done: list[tuple[Any, ...]] = []
 
     def execute(
-        self, name: str, frames: Mapping[str, pd.DataFrame] | None = None, /, **parameters: Any
+        self,
+        name: str,
+        frames: Mapping[str, pd.DataFrame] | None = None,
+        names: Mapping[str, str] | None = None,
+        /,
+        **parameters: Any,
     ) -> list[tuple[Any, ...]]:
-        """Run `sql/<name>.sql` with bound parameters, and with frames that it reads as tables."""
-        rows = self._run(name, frames, parameters).fetchall()
-        self._done.append((name, frames, parameters, rows))
+        """Run `sql/<name>.sql` with bound parameters, with frames that it reads as tables, and with
+        names of tables and columns in place of `{…}`."""
+        rows = self._run(name, frames, names, parameters).fetchall()
+        self._done.append((name, frames, names, parameters, rows))
         return rows
 
     def query(
-        self, name: str, frames: Mapping[str, pd.DataFrame] | None = None, /, **parameters: Any
+        self,
+        name: str,
+        frames: Mapping[str, pd.DataFrame] | None = None,
+        names: Mapping[str, str] | None = None,
+        /,
+        **parameters: Any,
     ) -> pd.DataFrame:
         """Like `execute`, but returns a frame. Times are in UTC."""
-        frame = self._run(name, frames, parameters).df()
-        self._done.append((name, frames, parameters, frame))
+        frame = self._run(name, frames, names, parameters).df()
+        self._done.append((name, frames, names, parameters, frame))
         return frame
 
     def repeat(self) -> bool:
         """Run the same statements again. False if one of them answers otherwise than before: what
         the caller did after it may then be wrong."""
-        for name, frames, parameters, answer in self._done:
-            found = self._run(name, frames, parameters)
+        for name, frames, names, parameters, answer in self._done:
+            found = self._run(name, frames, names, parameters)
             if isinstance(answer, pd.DataFrame):
                 is_same = answer.equals(found.df())
             else:
@@ -73,11 +85,16 @@ class Transaction:
         return True
 
     def _run(
-        self, name: str, frames: Mapping[str, pd.DataFrame] | None, parameters: Mapping[str, Any]
+        self,
+        name: str,
+        frames: Mapping[str, pd.DataFrame] | None,
+        names: Mapping[str, str] | None,
+        parameters: Mapping[str, Any],
     ) -> duckdb.DuckDBPyConnection:
         for table, frame in (frames or {}).items():
             self._connection.register(table, frame)
-        return self._connection.execute(sql(name), dict(parameters))
+        statement = sql(name).format(**names) if names else sql(name)
+        return self._connection.execute(statement, dict(parameters))
 
 
 class Warehouse:
@@ -149,14 +166,36 @@ class Warehouse:
         return self._engine.small_transactions()
 
     def maintain(self, *, dry_run: bool = False) -> dict[str, int]:
-        """Free what is no longer used. Returns counts by name.
+        """Free what is no longer used, and scrub if that is due. Returns counts by name.
 
         Args:
             dry_run: whether to only count.
         """
-        with self.transaction():
-            pass  # creates the tables, if nothing was ever stored
-        return self._engine.maintain(dry_run=dry_run)
+        with self.transaction() as transaction:  # creates the tables, if nothing was ever stored
+            is_due = transaction.execute("stored_setting", name=SCRUB_DUE)
+        scrubbed = self.scrub() if is_due and not dry_run else {}
+        return scrubbed | self._engine.maintain(dry_run=dry_run)
+
+    def scrub(self) -> dict[str, int]:
+        """Physically remove all that was deleted or overwritten: no file of the database and no row
+        of a lake's catalog holds it afterwards. Returns counts by name.
+
+        Everybody waits while a file is copied, and the disk must have room for two of it. A lake
+        can no longer be read as it was at an earlier time. Published copies, exports and backups
+        are other files.
+        """
+        with self.transaction() as transaction:  # creates the tables, if nothing was ever stored
+            due = transaction.execute("stored_setting", name=SCRUB_DUE)
+        counts = self._engine.scrub()
+        for (since,) in due:
+            with self.transaction() as transaction:
+                transaction.execute("clear_setting", name=SCRUB_DUE, value=since)
+        return counts
+
+    def places_with(self, words: Sequence[str]) -> list[str]:
+        """Where one of the words is, apart from the rows of the tables: the names of files, or of a
+        lake's catalog. What was deleted and not scrubbed is found, too, unless it is compressed."""
+        return self._engine.places_with(words)
 
     def publish(self, target: Path) -> int | None:
         """Replace `target` with a copy of the file as it is now. Returns its size in bytes, or None

@@ -25,7 +25,11 @@ SHAPE = """
     select table_name, column_name, data_type, is_nullable from information_schema.columns
     where table_schema = 'zipchat' order by all
 """
-VIEWS = "select view_name, sql from duckdb_views() where schema_name = 'zipchat' order by all"
+# DuckDB keeps the columns after EXCLUDE in no order.
+VIEWS = """
+    select view_name, list_sort(string_split_regex(sql, '[ ,()]+')) from duckdb_views()
+    where schema_name = 'zipchat' order by all
+"""
 
 Rows = list[tuple[Any, ...]]
 

@@ -69,7 +69,8 @@ create table if not exists zipchat.raw_messages (
     sender_id bigint, -- the user who wrote a manual reply, users.user_id
     created_at timestamptz, -- whole seconds; several messages can share one
     payload json, -- the record as received (personal data)
-    observed_at timestamptz -- when it was read, by the server's clock
+    observed_at timestamptz, -- when it was read, by the server's clock
+    redacted_at timestamptz -- when its text was removed because of ZIPCHAT_RETENTION_DAYS; NULL while it is there
 );
 
 -- grain: one row per user who could ever be assigned
@@ -330,13 +331,14 @@ create table if not exists zipchat.rejected_records (
     chat_id bigint, -- the chat
     kind varchar, -- conversation, message or user
     payload json, -- the record as received (personal data)
-    observed_at timestamptz -- when it was read, by the server's clock
+    observed_at timestamptz, -- when it was read, by the server's clock
+    conversation_id bigint -- of a message, raw_conversations.conversation_id
 );
 
 -- grain: one row per setting that the stored rows depend on
 -- key: name
 create table if not exists zipchat.warehouse_settings (
-    name varchar, -- schema_version; timezone, whose days partition_date holds; moving_from, during a move; or what is computed with further settings
+    name varchar, -- schema_version; timezone, whose days partition_date holds; privacy, the loosest mode of each class of personal data in which values are stored; moving_from, during a move; or what is computed with further settings
     value varchar -- what the stored rows are in line with
 );
 
@@ -351,4 +353,28 @@ create table if not exists zipchat.write_back_attempts (
     attempted_at timestamptz, -- when, by the server's clock
     outcome varchar, -- sent, refused, or unknown, which it is until an answer shows otherwise
     message_id bigint -- raw_messages.message_id, once sent
+);
+
+-- grain: one row per erasure of a person's data, which is its receipt
+-- key: erasure_id
+create table if not exists zipchat.erasures (
+    chat_id bigint, -- the chat
+    erasure_id varchar, -- the Dagster run that began it
+    subject_hash varchar, -- keyed hash of the lead's or conversation's id that was given: it does not reveal it
+    begun_at timestamptz, -- when its rows were deleted, by this machine's clock
+    finished_at timestamptz, -- when a search found nothing of the person any more; NULL until then
+    deleted json, -- how many rows of each table, and runs of Dagster, were deleted
+    verification varchar -- what was searched, and the places in which something was found
+);
+
+-- grain: one row per value by which records of an erased person are recognized and dropped
+-- key: chat_id, erasure_id, value_hash
+create table if not exists zipchat.suppressions (
+    chat_id bigint, -- the chat
+    value_hash varchar, -- keyed hash of a lead's or conversation's id, an e-mail address or a phone number
+    kind varchar, -- lead_id, conversation_id, email or phone_number
+    erasure_id varchar, -- erasures.erasure_id
+    since timestamptz, -- when it was added, by this machine's clock
+    hits bigint, -- how many records were dropped because of it
+    last_hit_at timestamptz -- when the last of them was read, by the server's clock
 );

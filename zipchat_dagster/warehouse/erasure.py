@@ -1,0 +1,244 @@
+"""Erasing a person's data from the tables: who that is, what is stored of them, and what is left.
+
+A person is a lead, and with it every lead that was ever seen with one of its e-mail addresses or
+phone numbers. All conversations in which one of these leads was ever seen are deleted, with
+everything derived from them. An anonymous visitor is known only by a conversation, which is then
+deleted alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+import pandas as pd
+
+from zipchat_dagster.warehouse.places import SCRUB_DUE, Traces, count_rows, delete_rows
+from zipchat_dagster.warehouse.privacy import is_hash
+from zipchat_dagster.warehouse.suppression import Hasher, Kind, suppress
+from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
+
+MOST_TEXTS: Final = 20  # of the person's messages that are searched for, the longest ones
+SHORTEST: Final = 8  # characters of what is searched for: less is found by chance
+MOST_LEADS: Final = 10  # more leads with one e-mail address or phone number are not one person
+
+
+class ErasureError(Exception):
+    """Nothing was erased. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who is to be erased, by one of these."""
+
+    lead_id: int | None = None
+    conversation_id: int | None = None
+    email: str = field(default="", repr=False)
+    phone_number: str = field(default="", repr=False)
+
+    @property
+    def given(self) -> tuple[Kind, int | str]:
+        """The one that is given.
+
+        Raises:
+            ErasureError: none is, or several are.
+        """
+        values: dict[Kind, int | str | None] = {
+            "lead_id": self.lead_id,
+            "conversation_id": self.conversation_id,
+            "email": self.email.strip() or None,
+            "phone_number": self.phone_number.strip() or None,
+        }
+        found = [(kind, value) for kind, value in values.items() if value is not None]
+        if len(found) != 1:
+            raise ErasureError(f"Give one of {', '.join(values)}, and only one.")
+        return found[0]
+
+
+@dataclass(frozen=True)
+class Person:
+    """What is stored of somebody.
+
+    Attributes:
+        traces: what shows that something is theirs.
+        counts: how many rows of each table are theirs.
+        hashes: by which their records are recognized in future. The first is of the subject.
+    """
+
+    traces: Traces
+    counts: Mapping[str, int]
+    hashes: Sequence[tuple[Kind, str]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """An erasure whose rows are deleted.
+
+    Attributes:
+        deleted: how many there were of each table.
+        is_resumed: whether an earlier run deleted rows, and was interrupted before it had verified
+            that nothing is left. The texts that they contained are not known any more.
+    """
+
+    id: str
+    chat_id: int
+    person: Person
+    deleted: Mapping[str, int]
+    is_resumed: bool
+
+
+def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> Person:
+    """What is stored of the subject in this chat.
+
+    Raises:
+        ErasureError: the subject is not one, there is no key, or there are too many leads.
+    """
+    hashes = _hasher(transaction)
+    kind, value = subject.given
+    given = hashes(kind, value)
+    if given is None:
+        raise ErasureError(f"This {kind} identifies nobody: too short, or not of its form.")
+    if kind == "conversation_id":
+        known: dict[Kind, set[str]] = {"conversation_id": {str(value)}}
+    else:
+        known = _closure(transaction, hashes, kind, str(value), chat_id=chat_id)
+    contacts = known.get("email", set()) | known.get("phone_number", set())
+    traces = Traces(
+        sorted(map(int, known["conversation_id"])), sorted(map(int, known.get("lead_id", ())))
+    )
+    found = transaction.execute(
+        "person_words", traces.frames, chat_id=chat_id, most_texts=MOST_TEXTS, shortest=SHORTEST
+    )
+    words = {word for word in contacts if not is_hash(word)} | {word for (word,) in found}
+    # In JSON, a text is written with escapes.
+    words |= {json.dumps(word, ensure_ascii=False)[1:-1] for word in words}
+    traces = replace(traces, words=sorted(words))
+    recognized = {
+        (kind, value_hash)
+        for kind, values in known.items()
+        for value in values
+        if (value_hash := hashes(kind, value))
+    }
+    return Person(
+        traces,
+        count_rows(transaction, traces, chat_id=chat_id),
+        [(kind, given), *sorted(recognized - {(kind, given)})],
+    )
+
+
+def _closure(
+    transaction: Transaction, hashes: Hasher, kind: Kind, value: str, *, chat_id: int
+) -> dict[Kind, set[str]]:
+    """The conversations and leads of a person, and the e-mail addresses and phone numbers that the
+    leads were seen with, as they are written."""
+    transaction.execute("person_sightings", chat_id=chat_id)
+    contacts: list[tuple[Kind, str]] = []
+    for email, phone_number in transaction.execute("person_contacts"):
+        contacts += [("email", email), ("phone_number", phone_number)]
+    hashed = {contact: hashes(*contact) for contact in contacts}
+    leads = {value} if kind == "lead_id" else set()
+    wanted = {hashes(kind, value)}
+    while True:
+        own = {contact for contact, value_hash in hashed.items() if value_hash in wanted}
+        frame = pd.DataFrame(
+            [*own, *(("lead_id", lead) for lead in leads)], columns=["kind", "value"], dtype="str"
+        )
+        rows = transaction.execute("person_matches", {"known": frame})
+        found = {str(lead_id) for _, lead_id, _, _ in rows if lead_id is not None}
+        seen = {hashed.get(("email", email)) for _, _, email, _ in rows}
+        seen |= {hashed.get(("phone_number", number)) for _, _, _, number in rows}
+        seen.discard(None)  # what identifies nobody
+        if found <= leads and seen <= wanted:
+            break
+        leads |= found
+        wanted |= seen
+    if len(leads) > MOST_LEADS:
+        raise ErasureError(
+            f"{len(leads):,} leads share e-mail addresses or phone numbers, so they are hardly"
+            " one person. Nothing was erased. Correct them in Zipchat, or erase conversations by"
+            " their ids."
+        )
+    return {
+        "conversation_id": {str(row[0]) for row in rows if row[0] is not None},
+        "lead_id": leads,
+        "email": {text for kind, text in own if kind == "email"},
+        "phone_number": {text for kind, text in own if kind == "phone_number"},
+    }
+
+
+def erase(
+    warehouse: Warehouse, subject: Subject, *, chat_id: int, run_id: str, now: datetime
+) -> Erasure:
+    """Delete the person's rows and suppress what the API will send of them, in one transaction. The
+    deleted rows are still in the files then: see `Warehouse.scrub`.
+
+    Goes on with an earlier erasure of the subject that was not finished.
+
+    Raises:
+        ErasureError: see `find_person`.
+    """
+    with warehouse.transaction() as transaction:
+        person = find_person(transaction, subject, chat_id=chat_id)
+        _, subject_hash = person.hashes[0]
+        own = {"chat_id": chat_id, "subject_hash": subject_hash}
+        begun = transaction.execute("unfinished_erasure", **own)
+        erasure_id, earlier = begun[0] if begun else (run_id, None)
+        deleted = Counter(json.loads(earlier or "{}"))
+        if not begun:
+            transaction.execute("add_erasure", **own, erasure_id=erasure_id, now=now)
+        suppress(transaction, person.hashes, chat_id=chat_id, erasure_id=erasure_id, now=now)
+        deleted.update(delete_rows(transaction, person.traces, chat_id=chat_id))
+        erasure = Erasure(erasure_id, chat_id, person, deleted, is_resumed=bool(begun))
+        _settle(transaction, erasure, "not verified yet", finished_at=None)
+        transaction.execute("store_setting", name=SCRUB_DUE, value=now.isoformat())
+    return erasure
+
+
+def settle(
+    warehouse: Warehouse, erasure: Erasure, verification: str, *, finished_at: datetime | None
+) -> None:
+    """Record in the receipt what was searched and found."""
+    with warehouse.transaction() as transaction:
+        _settle(transaction, erasure, verification, finished_at=finished_at)
+
+
+def lift(warehouse: Warehouse, subject: Subject, *, chat_id: int) -> int:
+    """Suppress no longer what the API sends of this person: of all erasures that the subject
+    belongs to. Returns how many values were suppressed because of them.
+
+    Raises:
+        ErasureError: the subject is not one, or there is no key.
+    """
+    with warehouse.transaction() as transaction:
+        value_hash = _hasher(transaction)(*subject.given)
+        lifted = pd.DataFrame({"value_hash": pd.Series([value_hash], dtype="str")})
+        ((count,),) = transaction.execute("lift_suppressions", {"lifted": lifted}, chat_id=chat_id)
+    return int(count)
+
+
+def _settle(
+    transaction: Transaction, erasure: Erasure, verification: str, *, finished_at: datetime | None
+) -> None:
+    transaction.execute(
+        "settle_erasure",
+        chat_id=erasure.chat_id,
+        erasure_id=erasure.id,
+        deleted=json.dumps(erasure.deleted),
+        verification=verification,
+        finished_at=finished_at,
+    )
+
+
+def _hasher(transaction: Transaction) -> Hasher:
+    try:
+        return Hasher(transaction.privacy)
+    except ValueError:
+        raise ErasureError(
+            "Set ZIPCHAT_PII_KEY to a secret of at least 32 characters, and keep it: by its hashes,"
+            " what the API goes on sending of an erased person is recognized and dropped. Nothing"
+            " was changed."
+        ) from None

@@ -1,0 +1,163 @@
+"""The tables in which something of a customer can be, and how it is found and deleted there.
+
+docs/privacy.md lists the places outside the tables. A test compares this list with `schema.sql`, so
+that no table and no column marked as personal is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+
+from zipchat_dagster.warehouse.tables import schema_tables
+
+if TYPE_CHECKING:
+    from zipchat_dagster.warehouse.warehouse import Transaction
+
+# Deleted rows are still in the file until it is scrubbed. This setting says that it has to be.
+SCRUB_DUE: Final = "scrub_due"
+
+_CONVERSATION: Final = "conversation_id in (select conversation_id from erased)"
+_LEAD: Final = "lead_id in (select lead_id from erased_leads)"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A table, its personal columns, and the condition that a row is of the person."""
+
+    table: str
+    personal: tuple[str, ...] = ()
+    condition: str = _CONVERSATION
+
+
+PLACES: Final = (
+    Place(
+        "raw_conversations",
+        (
+            "assignee_name",
+            "lead_full_name",
+            "lead_email",
+            "lead_phone_number",
+            "share_url",
+            "payload",
+            "show_payload",
+        ),
+    ),
+    Place("conversation_history", ("assignee_name",)),
+    Place("raw_messages", ("message", "message_text", "payload")),
+    Place(
+        "leads",
+        (
+            "full_name",
+            "first_name",
+            "last_name",
+            "email",
+            "phone_number",
+            "shopify_customer_id",
+            "additional_attributes",
+        ),
+        _LEAD,
+    ),
+    # Without the texts, but a conversation's id leads to them in Zipchat.
+    Place("escalations"),
+    Place("customer_turns"),
+    Place("sla_events"),
+    Place("conversation_facts", condition=f"{_CONVERSATION} or {_LEAD}"),
+    Place("changed_conversations"),
+    Place("message_coverage"),
+    Place("write_back_attempts"),
+    # Without an id, a record may be known by what it holds alone.
+    Place(
+        "rejected_records",
+        ("payload",),
+        f"{_CONVERSATION} or try_cast(payload ->> '$.lead.id' as bigint) in (select lead_id from"
+        " erased_leads) or exists (from words where contains(payload::varchar, words.word))",
+    ),
+)
+# Of the shop's own people, who may share an e-mail address with a customer when they test the chat.
+NOT_OF_CUSTOMERS: Final = {"users": ("full_name", "email", "avatar_url", "payload")}
+# Only keyed hashes of customers.
+HASHED: Final = ("erasures", "suppressions")
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What shows that something is of a person. Only ever in memory.
+
+    Attributes:
+        words: their e-mail addresses, phone numbers, links, names and some of their messages, as
+            they are written.
+    """
+
+    conversation_ids: Sequence[int] = ()
+    lead_ids: Sequence[int] = ()
+    words: Sequence[str] = field(default=(), repr=False)
+
+    @property
+    def frames(self) -> Mapping[str, pd.DataFrame]:
+        """The tables that the conditions of places name."""
+        return {
+            "erased": _column("conversation_id", self.conversation_ids, "int64"),
+            "erased_leads": _column("lead_id", self.lead_ids, "int64"),
+            "words": _column("word", self.words, "str"),
+        }
+
+
+def count_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> dict[str, int]:
+    """How many rows of each place are of the person."""
+    counts = {}
+    for place in PLACES:
+        ((counts[place.table],),) = transaction.execute(
+            "person_rows_count", traces.frames, _names(place), chat_id=chat_id
+        )
+    return counts
+
+
+def delete_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> dict[str, int]:
+    """Delete the person's rows, and note the days whose metrics counted them. Returns how many
+    there were in each place."""
+    transaction.execute("person_stale_days", traces.frames, chat_id=chat_id)
+    transaction.execute("person_others_changed", traces.frames, chat_id=chat_id)
+    counts = {}
+    for place in PLACES:
+        ((counts[place.table],),) = transaction.execute(
+            "person_rows_delete", traces.frames, _names(place), chat_id=chat_id
+        )
+    return counts
+
+
+def surviving_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> dict[str, int]:
+    """How many rows of each table still show a trace of the person. Looks at all tables of the
+    schema and all their columns, whatever `PLACES` says."""
+    counts = {}
+    for table in schema_tables().values():
+        columns = {column.name for column in table.columns}
+        conditions = [_CONVERSATION] if "conversation_id" in columns else []
+        conditions += [_LEAD] if "lead_id" in columns else []
+        texts = [c.name for c in table.columns if c.type in ("varchar", "json")]
+        if texts:
+            shown = f"concat_ws(' ', {', '.join(texts)})"
+            conditions.append(f"exists (from words where contains({shown}, words.word))")
+        if "chat_id" in columns and conditions and table.name not in {*NOT_OF_CUSTOMERS, *HASHED}:
+            names = {"table": table.name, "condition": _of_chat(" or ".join(conditions))}
+            ((count,),) = transaction.execute(
+                "person_rows_count", traces.frames, names, chat_id=chat_id
+            )
+            if count:
+                counts[table.name] = count
+    return counts
+
+
+def _names(place: Place) -> dict[str, str]:
+    return {"table": place.table, "condition": _of_chat(place.condition)}
+
+
+def _of_chat(condition: str) -> str:
+    return f"chat_id = $chat_id and ({condition})"
+
+
+def _column(name: str, values: Sequence[int] | Sequence[str], kind: str) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(list(values), dtype=kind)})

@@ -1,0 +1,286 @@
+"""Rewriting what is stored of people, after the settings of `Privacy` have become stricter.
+
+It goes one way, from keep over hash to drop: what was hashed or dropped cannot be brought back, but
+only read from the API again (`refresh`).
+
+Rows are rewritten in short transactions, each of which stores how far it came, so a killed run
+loses nothing and the next one goes on. What was replaced before stays as it is, so visiting a row
+twice does no harm. At the end, the old values are removed from the database's free space, too.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pandas as pd
+
+from zipchat_dagster.warehouse import store
+from zipchat_dagster.warehouse.derive import replace_leads
+from zipchat_dagster.warehouse.plain_text import plain_text
+from zipchat_dagster.warehouse.privacy import (
+    EMAIL,
+    NAME,
+    PHONE_NUMBER,
+    WORD,
+    Field,
+    Kind,
+    Mode,
+    Privacy,
+)
+from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
+
+Log = logging.Logger | logging.LoggerAdapter[Any]
+
+ROWS_AT_ONCE = 5_000
+LEAST: Final = -(2**63)  # of chats and ids
+MOST: Final = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """A table with personal data.
+
+    Attributes:
+        id: a whole number, in whose order the rows of a chat are rewritten.
+        kind: of the records in the columns `payloads`.
+        texts: the columns with the text of one field of a record, and that field.
+        others: columns that follow from these.
+        former: the column whose former value counts.
+    """
+
+    id: str
+    kind: Kind = "conversation"
+    payloads: tuple[str, ...] = ()
+    texts: Mapping[str, Field] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+    former: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are read and written."""
+        return (*self.payloads, *self.texts, *self.others)
+
+
+PLACES: Final[Mapping[str, Place]] = {
+    "raw_conversations": Place(
+        "conversation_id",
+        payloads=("payload", "show_payload"),
+        texts={
+            "assignee_name": NAME,
+            "lead_full_name": NAME,
+            "lead_email": EMAIL,
+            "lead_phone_number": PHONE_NUMBER,
+            "share_url": NAME,
+            "channel": WORD,
+        },
+        former="channel",
+    ),
+    "conversation_history": Place(
+        "conversation_id", texts={"assignee_name": NAME, "channel": WORD}
+    ),
+    "raw_messages": Place(
+        "message_id",
+        "message",
+        ("payload",),
+        {"role": WORD, "status": WORD},
+        ("message", "message_text"),
+    ),
+    "users": Place(
+        "user_id",
+        "user",
+        ("payload",),
+        {"full_name": NAME, "email": EMAIL, "avatar_url": NAME, "role": WORD},
+    ),
+    "rejected_records": Place(
+        "epoch_us(observed_at)",
+        payloads=("payload",),
+        others=("kind", "conversation_id"),
+        former="payload",
+    ),
+    "leads": Place("lead_id"),
+}
+TABLES: Final = tuple(PLACES)
+
+
+@dataclass
+class Progress:
+    """How far a rewriting has come: through the rows of `table` up to the one with the id `after`
+    in the chat. `table` is None once only the old values in the free space are left.
+
+    `modes` are those that it began with, and `rows` how many have changed so far, by table.
+    """
+
+    modes: dict[str, Mode]
+    table: str | None = TABLES[0]
+    chat_id: int = LEAST
+    after: int = LEAST
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def next_table(self) -> None:
+        """Go on with the next one."""
+        number = TABLES.index(self.table) + 1 if self.table else len(TABLES)
+        self.table = TABLES[number] if number < len(TABLES) else None
+        self.chat_id = self.after = LEAST
+
+
+def rewrite_personal_data(warehouse: Warehouse, log: Log) -> dict[str, int]:
+    """Bring everything stored in line with `warehouse.privacy`, where that is stricter, or go on
+    where a killed run stopped. Returns how many rows have changed, by table, which is empty in
+    nearly every run.
+
+    Several programs may do this at the same time.
+    """
+    if not _begin(warehouse, log):
+        return {}
+    progress = _rewrite_all(warehouse, log)
+    if progress is None:  # another program has finished it
+        return {}
+    if progress.rows:
+        warehouse.scrub()
+        counts = ", ".join(f"{table}: {rows:,}" for table, rows in progress.rows.items())
+        log.info(
+            f"Rewrote rows of {counts}. Copies, exports and backups from before still hold the old"
+            " values."
+        )
+    with warehouse.transaction() as transaction:
+        state = store.privacy_state(transaction)
+        if "rewriting" in state and state["rewriting"]["table"] is None:  # not begun again since
+            del state["rewriting"]
+            store.set_privacy_state(transaction, state)
+    return progress.rows
+
+
+def _begin(warehouse: Warehouse, log: Log) -> bool:
+    """Whether there is something to rewrite."""
+    privacy = warehouse.privacy
+    with warehouse.transaction() as transaction:
+        state = store.privacy_state(transaction)
+        if stricter := privacy.modes_other_than(state, "stricter"):
+            progress = Progress(privacy.modes)
+            # From now on, a run with looser settings notes that its records are.
+            state = {**state, **stricter, "rewriting": vars(progress)}
+            store.set_privacy_state(transaction, state)
+            return True
+    if looser := privacy.modes_other_than(state, "looser"):
+        names = ", ".join(f"{name}: {mode}" for name, mode in looser.items())
+        log.warning(
+            f"The settings of personal data are looser than before ({names}). They hold for what is"
+            " stored from now on. What was hashed or dropped before stays so; to read it from the"
+            " API again, materialize its days with `refresh`."
+        )
+    return "rewriting" in state and state["rewriting"]["modes"] == privacy.modes
+
+
+def _rewrite_all(warehouse: Warehouse, log: Log) -> Progress | None:
+    """Rewrite all rows. Returns None if another program did the last part of it."""
+    has_begun = False
+    with warehouse.small_transactions():
+        while True:
+            with warehouse.transaction() as transaction:
+                progress = _advance(transaction)
+            if progress is None or progress.table is None:
+                return progress
+            if progress.rows and not has_begun:
+                has_begun = True
+                log.info("ZIPCHAT_PII is stricter than what is stored, which is being rewritten.")
+
+
+def _advance(transaction: Transaction) -> Progress | None:
+    """Rewrite the next rows. Returns how far that came; None if nothing is left."""
+    state = store.privacy_state(transaction)
+    if "rewriting" not in state:
+        return None
+    progress = Progress(**state["rewriting"])
+    through = _next_rows(transaction, progress)
+    if through is not None:
+        assert progress.table is not None
+        changed = _rewrite(transaction, progress.table, progress.chat_id, progress.after, through)
+        if changed:
+            progress.rows[progress.table] = progress.rows.get(progress.table, 0) + changed
+        progress.after = through
+    store.set_privacy_state(transaction, {**state, "rewriting": vars(progress)})
+    return progress
+
+
+def _next_rows(transaction: Transaction, progress: Progress) -> int | None:
+    """Move on to a chat and table with rows left. Returns the id up to which they are the next
+    `ROWS_AT_ONCE`, or all leads; None if no table has any."""
+    while progress.table is not None:
+        names = {"table": progress.table, "id": PLACES[progress.table].id}
+        at = {"chat_id": progress.chat_id, "after": progress.after}
+        most = MOST if progress.table == "leads" else ROWS_AT_ONCE
+        ((through,),) = transaction.execute("rewrite_through", None, names, **at, most=most)
+        if through is not None:
+            return int(through)
+        ((chat_id,),) = transaction.execute(
+            "rewrite_next_chat", None, names, after=progress.chat_id
+        )
+        if chat_id is None:
+            progress.next_table()
+        else:
+            progress.chat_id, progress.after = chat_id, LEAST
+    return None
+
+
+def _rewrite(transaction: Transaction, table: str, chat_id: int, after: int, through: int) -> int:
+    """Rewrite the chat's rows with `after` < id <= `through`. Returns how many have changed."""
+    if table == "leads":  # those of the whole chat, from its conversations
+        _, written = replace_leads(transaction, chat_id=chat_id)
+        return written
+    place = PLACES[table]
+    names = {"table": table, "id": place.id, "columns": ", ".join(place.columns)}
+    rows = transaction.execute(
+        "rewrite_read", None, names, chat_id=chat_id, after=after, through=through
+    )
+    changed = []
+    for row_id, seen, *values in rows:
+        old = dict(zip(place.columns, values, strict=True))
+        new = _masked(transaction.privacy, place, old)
+        if new != old:
+            changed.append({"id": row_id, "seen": seen, "former": old.get(place.former), **new})
+    if not changed:
+        return 0
+    batch = pd.DataFrame(changed).astype(dict.fromkeys((*place.columns, "former"), "str"))
+    if table == "rejected_records":
+        _replace_rejected(transaction, batch, chat_id=chat_id)
+    else:
+        changes = ", ".join(
+            f"{name} = batch.{name}{'::json' if name in place.payloads else ''}"
+            for name in place.columns
+        )
+        names = {**names, "changes": changes}
+        transaction.execute("rewrite_update", {"batch": batch}, names, chat_id=chat_id)
+    if table == "raw_conversations":
+        transaction.execute("rewrite_channels", {"batch": batch}, chat_id=chat_id)
+    return len(changed)
+
+
+def _masked(privacy: Privacy, place: Place, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a row as they may be stored."""
+    kind: Kind = values.get("kind", place.kind)
+    masked = {**values}
+    for name, column in place.texts.items():
+        masked[name] = privacy.replaced(column, values[name])
+    for name in place.payloads:
+        if values[name] is not None:
+            record = json.loads(values[name])
+            allowed = privacy.mask(kind, record)
+            if allowed != record:
+                masked[name] = store.encode(allowed)
+            if "message_text" in masked and privacy.content != "keep":
+                masked["message"] = allowed.get("message")
+                masked["message_text"] = store.storable(plain_text(allowed.get("message")))
+    return masked
+
+
+def _replace_rejected(transaction: Transaction, batch: pd.DataFrame, *, chat_id: int) -> None:
+    """Rejected records have no id, and those that have become alike are stored once."""
+    transaction.execute("rewrite_clear_rejected", {"batch": batch}, chat_id=chat_id)
+    seen = pd.to_datetime(batch["seen"], unit="us", utc=True)
+    batch = batch.assign(id=pd.array([None] * len(batch), dtype="Int64"), observed_at=seen)
+    for kind, records in batch.groupby("kind"):
+        transaction.execute("add_rejected_records", {"batch": records}, chat_id=chat_id, kind=kind)

@@ -1,0 +1,50 @@
+"""Which files hold one of some texts, whatever the files are."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from zipchat_dagster.warehouse.engine import in_memory
+from zipchat_dagster.warehouse.tables import sql
+
+
+def files_with(words: Sequence[str], paths: Iterable[Path]) -> list[Path]:
+    """Those of the files that hold one of the words: as bytes, or in a row of a Parquet file. A
+    folder counts for all files in it.
+
+    Bytes that are compressed are not recognized, which Parquet's always are. DuckDB compresses some
+    of its columns, too.
+    """
+    files = {file for path in paths for file in (path.rglob("*") if path.is_dir() else (path,))}
+    with in_memory("") as connection:
+        return [
+            file
+            for file in sorted(files)
+            if file.is_file()
+            and (
+                has_bytes(words, file)
+                or (file.suffix == ".parquet" and has_row(words, str(file), connection))
+            )
+        ]
+
+
+def has_bytes(words: Sequence[str], file: Path) -> bool:
+    """Whether the file holds one of the words."""
+    if not file.stat().st_size:
+        return False  # it cannot be mapped
+    with (
+        file.open("rb") as opened,
+        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return any(content.find(word.encode()) >= 0 for word in words)
+
+
+def has_row(words: Sequence[str], address: str, connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a row of the Parquet file at this path, or address of an object store, holds one."""
+    connection.register("words", pd.DataFrame({"word": pd.Series(list(words), dtype="str")}))
+    return bool(connection.execute(sql("parquet_rows"), {"address": address}).fetchall())

@@ -1,0 +1,122 @@
+"""Keeps erased people away: their records are recognized by keyed hashes and dropped at the door.
+
+Erasing a person stores the hashes of their leads' ids, e-mail addresses and phone numbers, and of
+their conversations' ids. The API cannot delete anything and goes on sending all of it. The hashes
+are keyed with ZIPCHAT_PII_KEY, so that nobody who has only the tables can find a number by trying.
+After a change of the key, nothing is recognized any more, which a check reports.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import pandas as pd
+
+from zipchat_dagster.warehouse.places import SCRUB_DUE, Traces, delete_rows
+from zipchat_dagster.warehouse.privacy import EMAIL, PHONE_NUMBER, Privacy
+
+if TYPE_CHECKING:
+    from zipchat_dagster.warehouse.warehouse import Transaction
+
+Kind: TypeAlias = Literal["lead_id", "conversation_id", "email", "phone_number"]
+
+# Others are fillers, such as “-” or “none”, which many leads can share.
+_USABLE: Final = {
+    "email": re.compile(r".+@.+|h\d+:.+"),
+    "phone_number": re.compile(r"(\D*\d){7}|h\d+:.+"),
+}
+
+
+class Hasher:
+    """Keyed hashes of what identifies a person. Equal ones are the same person.
+
+    Raises:
+        ValueError: there is no key.
+    """
+
+    def __init__(self, privacy: Privacy) -> None:
+        self._hashing = replace(privacy, identity="hash")
+
+    def __call__(self, kind: Kind, value: object) -> str | None:
+        """The hash of a value, normalised; None of one that identifies nobody. What is stored as a
+        hash is taken as it is."""
+        if value is None or value == "":
+            return None
+        text = str(value)
+        if kind in _USABLE:
+            field = EMAIL if kind == "email" else PHONE_NUMBER
+            return self._hashing.replaced(field, text) if _USABLE[kind].match(text) else None
+        return self._hashing.hashed(f"{kind} {text}")
+
+    def of(self, conversation: Mapping[str, Any]) -> list[str]:
+        """The hashes by which a conversation's record is recognized."""
+        lead = conversation.get("lead")
+        values: list[tuple[Kind, object]] = [("conversation_id", conversation.get("id"))]
+        if isinstance(lead, Mapping):
+            values += [
+                ("lead_id", lead.get("id")),
+                ("email", lead.get("email")),
+                ("phone_number", lead.get("phone_number")),
+            ]
+        return [found for kind, value in values if (found := self(kind, value))]
+
+
+def suppress(
+    transaction: Transaction,
+    hashes: Iterable[tuple[Kind, str]],
+    *,
+    chat_id: int,
+    erasure_id: str,
+    now: datetime,
+) -> None:
+    """Add to the list."""
+    frame = pd.DataFrame(list(hashes), columns=["kind", "value_hash"], dtype="str")
+    transaction.execute(
+        "add_suppressions", {"suppressed": frame}, chat_id=chat_id, erasure_id=erasure_id, now=now
+    )
+
+
+def admitted(
+    transaction: Transaction,
+    conversations: Sequence[Mapping[str, Any]],
+    observed_at: Sequence[datetime],
+    *,
+    chat_id: int,
+) -> list[bool]:
+    """Which of these records are not of an erased person. The others are counted in the list.
+
+    What is already stored of such a conversation, because the person was not recognized in it
+    before, is deleted.
+    """
+    listed = transaction.execute("suppressions", chat_id=chat_id)
+    if not listed or not transaction.privacy.has_key:
+        return [True] * len(conversations)
+    erasures = {value_hash: erasure_id for value_hash, _, erasure_id in listed}
+    hashes = Hasher(transaction.privacy)
+    is_admitted: list[bool] = []
+    hits: list[tuple[str, datetime]] = []
+    for record, at in zip(conversations, observed_at, strict=True):
+        found = [one for one in hashes.of(record) if one in erasures]
+        hits += [(value_hash, at) for value_hash in found]
+        is_admitted.append(not found)
+        name = hashes("conversation_id", record.get("id"))
+        if found and name and name not in erasures:
+            erasures[name] = erasures[found[0]]
+            own = {"chat_id": chat_id, "erasure_id": erasures[name], "now": at}
+            suppress(transaction, [("conversation_id", name)], **own)
+            _delete(transaction, record["id"], at, chat_id=chat_id)
+    if hits:
+        counted = pd.DataFrame(hits, columns=["value_hash", "read_at"])
+        transaction.execute("count_hits", {"found": counted}, chat_id=chat_id)
+    return is_admitted
+
+
+def _delete(transaction: Transaction, conversation_id: Any, at: datetime, *, chat_id: int) -> None:
+    if isinstance(conversation_id, int):
+        traces = Traces(conversation_ids=[conversation_id])
+        if any(delete_rows(transaction, traces, chat_id=chat_id).values()):
+            transaction.execute("store_setting", name=SCRUB_DUE, value=at.isoformat())

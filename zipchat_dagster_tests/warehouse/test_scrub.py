@@ -1,0 +1,109 @@
+"""`Warehouse.scrub`: what was deleted or overwritten is in no file and no catalog afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster_tests.conftest import Lakes, Open
+
+GONE, KEPT, TEXT = "A-gone@example.org", "b-kept@example.org", "Nothing personal"
+
+
+@contextmanager
+def filled(tables: Warehouse) -> Iterator[None]:
+    """Fill the tables, delete in several ways what is personal, and check what the end shows."""
+    with tables.transaction():
+        pass
+    for statement in (
+        f"""insert into zipchat.raw_messages (chat_id, message_id, partition_date, message, message_text, payload)
+        select 1, i, date '2026-01-01', '{GONE}' || i, '{GONE}', '{{"message": "{GONE}"}}' from range(100) r (i)""",
+        f"""insert into zipchat.raw_messages (chat_id, message_id, partition_date, message)
+        select 1, i, date '2026-02-01', '{KEPT}' from range(1000, 1010) r (i)""",
+        # a file of which nothing is left, one of which some is, and what is overwritten
+        "delete from zipchat.raw_messages where message_id < 50",
+        f"update zipchat.raw_messages set message = '{TEXT}', message_text = null, payload = null where message_id < 75",
+        "delete from zipchat.raw_messages where message_id between 75 and 99",
+    ):
+        with tables.connection() as connection:
+            connection.execute(statement)
+    yield
+    with tables.connection(read_only=True) as connection:
+        found = connection.execute(
+            "select message, count(*) from zipchat.raw_messages group by all order by all"
+        ).fetchall()
+        assert found == [(TEXT, 25), (KEPT, 10)]
+        query = "select count(*) from zipchat.raw_messages where message = ?"
+        assert connection.execute(query, [KEPT]).fetchall() == [(10,)]
+
+
+def holding(text: str, files: Iterable[Path]) -> list[Path]:
+    return [path for path in files if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def test_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "tables.duckdb"
+    tables = Warehouse(path)
+    with filled(tables):
+        spilled = tmp_path / "tables.duckdb.tmp" / "duckdb_temp_storage-0.tmp"
+        spilled.parent.mkdir()
+        for left in (spilled, tmp_path / "tables.duckdb.unfinished.wal"):
+            left.write_text(GONE)  # by a killed process
+        assert path in holding(GONE, tmp_path.rglob("*"))
+        counts = tables.scrub()
+        assert counts["bytes_after"] == path.stat().st_size
+        assert holding(GONE, tmp_path.rglob("*")) == []
+
+
+def test_a_lake(lakes: Lakes, tmp_path: Path) -> None:
+    import psycopg2
+
+    name = lakes.create(template="template1")
+    tables = Warehouse(lakes.address(name), data_path=str(tmp_path / "lake"))
+    server = lakes.server
+
+    def pages() -> list[Path]:
+        """PostgreSQL's files that hold it. Its log of changes is left out."""
+        lakes.run("checkpoint")
+        return holding(GONE, server.data.glob("base/**/*"))
+
+    with filled(tables):
+        lakes.run("analyze", database=name)
+        assert holding(GONE, tmp_path.rglob("*"))
+        assert len(pages()) > 1
+        counts = tables.scrub()
+        assert counts["snapshots_expired"] > 0
+        assert counts["files_deleted"] > 0
+        assert holding(GONE, tmp_path.rglob("*")) == []
+        assert pages() == []
+        with (
+            closing(
+                psycopg2.connect(host=server.host, port=server.port, user=server.user, dbname=name)
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(
+                "select min_value, max_value from ducklake_table_column_stats where min_value = %s",
+                [TEXT],
+            )
+            assert cursor.fetchall() == [(TEXT, KEPT)]
+    lakes.drop(name)
+
+
+@pytest.mark.parametrize("value", ["a", "m", "z"])
+def test_what_is_written_afterwards_is_found(place: Open, value: str) -> None:
+    """A lake looks only into the files whose range of values, in its catalog, holds what is asked."""
+    tables = place()
+    with filled(tables):
+        tables.scrub()
+    for at_work in (tables, place()):
+        with at_work.connection() as connection:
+            connection.execute("insert into zipchat.raw_messages (message) values (?)", [value])
+        with at_work.connection(read_only=True) as connection:
+            for asked in (value, KEPT, TEXT):
+                query = "select count(*) from zipchat.raw_messages where message = ?"
+                assert connection.execute(query, [asked]).fetchall() > [(0,)]
