@@ -115,6 +115,26 @@ def admitted(
     return is_admitted
 
 
+def let_in(transaction: Transaction, *, chat_id: int, days: int) -> list[int]:
+    """The stored conversations that `admitted` would keep out, of those that were read in so many
+    days before the newest one. Normally none."""
+    hashes = Hasher(transaction.privacy)
+    listed = {row[0] for row in transaction.execute("suppressions", chat_id=chat_id)}
+    rows = transaction.execute("seen_conversations", chat_id=chat_id, days=days) if listed else []
+    return [
+        conversation_id
+        for conversation_id, lead_id, email, phone_number in rows
+        if not listed.isdisjoint(
+            hashes.of(
+                {
+                    "id": conversation_id,
+                    "lead": {"id": lead_id, "email": email, "phone_number": phone_number},
+                }
+            )
+        )
+    ]
+
+
 def _delete(transaction: Transaction, conversation_id: Any, at: datetime, *, chat_id: int) -> None:
     if isinstance(conversation_id, int):
         traces = Traces(conversation_ids=[conversation_id])
