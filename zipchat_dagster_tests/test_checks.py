@@ -35,7 +35,9 @@ from zipchat_dagster.checks.rules import Verdict, judged
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Request, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW
+from zipchat_dagster.warehouse.privacy import KEEP, Privacy
+from zipchat_dagster.warehouse.rewriting import rewrite_personal_data
+from zipchat_dagster_tests.conftest import LOG, NOW
 from zipchat_dagster_tests.single import ASSETS, CHECKS, LANE, SYNC_JOB
 
 DAYS = 21
@@ -428,6 +430,23 @@ BREAKS: dict[str, tuple[list[str], dict[str, str]]] = {
         {"raw_messages.nulls_are_as_rare_as_before": "WARN"},
     ),
     **{
+        f"hashes in {table} that should be kept": (
+            [
+                f"update zipchat.{table} set {column} = 'h1:0123:' || sha256({column})",
+                "delete from zipchat.warehouse_settings where name = 'privacy'",
+                "insert into zipchat.warehouse_settings (name, value) values ('privacy',"
+                """ '{"identity": "keep", "content": "keep", "attributes": "keep"}')""",
+            ],
+            {f"{table}.personal_data_is_stored_as_set": "WARN"},
+        )
+        for table, column in (
+            ("users", "full_name"),
+            ("raw_conversations", "lead_email"),
+            ("raw_messages", "message_text"),
+            ("leads", "phone_number"),
+        )
+    },
+    **{
         f"a {kind} without an id": (
             [
                 "insert into zipchat.rejected_records"
@@ -444,12 +463,12 @@ BREAKS: dict[str, tuple[list[str], dict[str, str]]] = {
 }
 
 
-def failing(built: Built) -> dict[str, Verdict]:
+def failing(built: Built, privacy: Privacy = KEEP) -> dict[str, Verdict]:
     """The rules that fail, by `table.check`, without Dagster, as if all days were materialized."""
     today = NOW.date()
     span = frozenset(today - timedelta(days=n) for n in range(DAYS + 1))
     history = History(NOW, span, {today: NOW})
-    tables = Warehouse(built.path)
+    tables = Warehouse(built.path, privacy=privacy)
     found = {}
     for table, rules in RULES.values():
         for rule, verdict in zip(rules, judged(table, rules, tables, 1, history), strict=True):
@@ -469,6 +488,24 @@ def test_what_is_broken_fails_its_check_and_no_other(built: Built, broken: str) 
     }
     assert severities == expected
     assert all(verdict.metadata["offenders"] >= 1 for verdict in found.values())
+
+
+@pytest.mark.parametrize(
+    "privacy",
+    [Privacy("hash", "hash", "hash", key="x" * 32), Privacy("drop", "drop", "drop")],
+    ids=["hash", "drop"],
+)
+def test_all_pass_whatever_is_stored_of_people(built: Built, privacy: Privacy) -> None:
+    looser = {name: one.metadata["offenders"] for name, one in failing(built, privacy).items()}
+    assert {name.partition(".")[2] for name in looser} == {"personal_data_is_stored_as_set"}
+    assert len(looser) == 4
+    assert min(looser.values()) > 0
+    rewrite_personal_data(Warehouse(built.path, privacy=privacy), LOG)
+    assert failing(built, privacy) == {}
+    with_another_key = replace(privacy, key="y" * 32)
+    found = failing(built, with_another_key)
+    assert found.keys() == (looser.keys() if privacy.content == "hash" else set())
+    assert all("hashed with another key" in verdict.description for verdict in found.values())
 
 
 def test_through_dagster_all_fail_at_once(built: Built, instance: dg.DagsterInstance) -> None:

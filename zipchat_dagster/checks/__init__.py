@@ -24,6 +24,7 @@ RULES: dict[str, tuple[str, list[Rule]]] = {
         [
             content.KEYS_ARE_UNIQUE,
             content.every_record_has_an_id("user"),
+            content.PERSONAL_DATA_IS_STORED_AS_SET,
             fields.FIELDS_ARE_THE_KNOWN_ONES,
             fields.EVERY_VALUE_HAS_ITS_TYPE,
         ],
@@ -37,6 +38,7 @@ RULES: dict[str, tuple[str, list[Rule]]] = {
             content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
             content.LISTING_COUNT_IS_AS_THE_API_STATED,
             content.CONVERSATIONS_DO_NOT_VANISH_IN_MASSES,
+            content.PERSONAL_DATA_IS_STORED_AS_SET,
             content.NULLS_ARE_AS_RARE_AS_BEFORE,
             fields.FIELDS_ARE_THE_KNOWN_ONES,
             fields.EVERY_VALUE_HAS_ITS_TYPE,
@@ -53,6 +55,7 @@ RULES: dict[str, tuple[str, list[Rule]]] = {
             content.NO_CONVERSATION_WAS_SKIPPED,
             content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
             content.MESSAGE_COUNTS_ARE_AS_THE_API_STATED,
+            content.PERSONAL_DATA_IS_STORED_AS_SET,
             content.NULLS_ARE_AS_RARE_AS_BEFORE,
             fields.FIELDS_ARE_THE_KNOWN_ONES,
             fields.EVERY_VALUE_HAS_ITS_TYPE,
@@ -90,7 +93,10 @@ RULES: dict[str, tuple[str, list[Rule]]] = {
             content.EVERY_CONVERSATION_HAS_ITS_FACTS,
         ],
     ),
-    "leads_checks": ("leads", [content.KEYS_ARE_UNIQUE]),
+    "leads_checks": (
+        "leads",
+        [content.KEYS_ARE_UNIQUE, content.PERSONAL_DATA_IS_STORED_AS_SET],
+    ),
     "escalation_metrics_checks": (
         "escalation_metrics",
         [

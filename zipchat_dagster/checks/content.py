@@ -17,6 +17,7 @@ from zipchat_dagster.checks.rules import (
     no_rows_of,
     offenders,
 )
+from zipchat_dagster.warehouse.store import PRIVACY
 
 MOST_GONE: Final = 0.05  # share of the conversations read within a day that may be gone
 FEW_GONE: Final = 5  # this many may be gone anyway: in a small chat, one is a large share
@@ -249,4 +250,40 @@ NULLS_ARE_AS_RARE_AS_BEFORE = Rule(
     " it fails, look at the payloads of that day: the API may have renamed or dropped a field, or"
     " a setting of the chat changed.",
     _nulls,
+)
+
+
+def _as_set(evidence: Evidence) -> Verdict:
+    transaction = evidence.transaction
+    modes = transaction.privacy.modes
+    is_all_kept = set(modes.values()) == {"keep"}
+    if is_all_kept and not transaction.execute("stored_setting", name=PRIVACY):
+        return Verdict(True, "Nothing was ever hashed or dropped.")
+    fingerprint = transaction.privacy.fingerprint
+    rows = evidence.rows("check_personal", table=evidence.table, fingerprint=fingerprint)
+    as_set = {"keep": "plain", "hash": "hashed", "drop": ""}
+    wrong = {
+        f"{row['class']}: {form.replace('_', ' ')}": row[form]
+        for row in rows
+        for form in ("plain", "hashed", "hashed_with_another_key")
+        if row[form] and form != as_set[modes[row["class"]]]
+    }
+    found = ", ".join(f"{what} {count:,}" for what, count in wrong.items())
+    return Verdict(
+        passed=not wrong,
+        description=f"Values in another form: {found}."
+        if wrong
+        else "All values are in the form that is set.",
+        metadata={"offenders": sum(wrong.values()), "values": dg.MetadataValue.json(rows)},
+    )
+
+
+PERSONAL_DATA_IS_STORED_AS_SET = Rule(
+    "personal_data_is_stored_as_set",
+    WARN,
+    "Names, addresses and texts are stored in the form that ZIPCHAT_PII says: as received, hashed"
+    " with ZIPCHAT_PII_KEY, or not at all. If it fails with values that are too plain, the next run"
+    " rewrites them. If they are hashed although they should be kept, or with a former key, so that"
+    " they do not join, materialize the raw tables with `refresh`.",
+    _as_set,
 )

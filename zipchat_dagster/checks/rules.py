@@ -128,7 +128,7 @@ def looking_at(tables: Warehouse) -> Iterator[Transaction]:
         with tables.transaction():
             pass  # all tables exist from the first transaction on
     with tables.connection(read_only=True) as connection:
-        yield Transaction(connection)
+        yield Transaction(connection, tables.privacy)
 
 
 def no_rows_of(sql: str, *bound: str, what: str) -> Callable[[Evidence], Verdict]:
