@@ -142,14 +142,15 @@ def surviving_rows(transaction: Transaction, traces: Traces, *, chat_id: int) ->
     places = []
     for table in schema_tables().values():
         columns = {column.name for column in table.columns}
-        if "chat_id" not in columns or table.name in {*NOT_OF_CUSTOMERS, *HASHED}:
-            continue
         texts = [c.name for c in table.columns if c.type in ("varchar", "json")]
         conditions = [
             *([_CONVERSATION] if "conversation_id" in columns else []),
             *([_LEAD] if "lead_id" in columns else []),
             *([_shows_a_word(f"concat_ws(' ', {', '.join(texts)})")] if texts else []),
         ]
+        is_searched = "chat_id" in columns and table.name not in {*NOT_OF_CUSTOMERS, *HASHED}
+        if not conditions or not is_searched:
+            continue
         named = next((name for name in ("conversation_id", "lead_id") if name in columns), "null")
         names = {"table": table.name, "id": named, "condition": _of_chat(" or ".join(conditions))}
         ((count, ids),) = transaction.execute(
