@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from zipchat_dagster.sandbox.chat import Lead
-from zipchat_dagster.warehouse import places, schema_tables
+from zipchat_dagster.warehouse import places, schema_tables, store
 from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts, rebuild_metrics
 from zipchat_dagster.warehouse.erasure import (
     Erasure,
@@ -23,6 +23,7 @@ from zipchat_dagster.warehouse.erasure import (
 )
 from zipchat_dagster.warehouse.places import NOT_OF_CUSTOMERS, PLACES, SCRUB_DUE
 from zipchat_dagster.warehouse.privacy import Privacy
+from zipchat_dagster.warehouse.store import MessageWork
 from zipchat_dagster.warehouse.suppression import let_in
 from zipchat_dagster_tests.conftest import Open
 from zipchat_dagster_tests.warehouse.support import ADA, Story
@@ -176,6 +177,19 @@ def test_it_stays_away_and_costs_no_requests(story: Story) -> None:
     assert lift(story.warehouse, Subject(email=" ANNA.marked@example.org"), chat_id=1) > 4
     story.sync(refresh=True)
     story.assert_tables_agree()
+
+
+@pytest.mark.file
+def test_a_sync_that_was_under_way_brings_nothing_back(story: Story) -> None:
+    work = [MessageWork(number, None, "2026-03-01") for number in (1, 3)]
+    with story.client() as client:
+        reads = [(item, client.read_conversation(item.conversation_id)) for item in work]
+    erasure = erased(story, lead_id=11)
+    with story.warehouse.transaction() as transaction:
+        assert store.store_reads(transaction, reads, chat_id=1, timezone="UTC") == 0
+        failures = [(item, store.Failure("time-out", story.now)) for item in work]
+        store.store_failures(transaction, failures, chat_id=1)
+    assert left_in_tables(story.warehouse, erasure)[0] == []
 
 
 @pytest.mark.file
