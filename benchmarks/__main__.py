@@ -1,10 +1,11 @@
 """`make bench`: what the design promises, as figures and ratios. About eight minutes.
 
-`make bench SECTIONS="cost memory"` runs only these sections. Five run only when named:
+`make bench SECTIONS="cost memory"` runs only these sections. Six run only when named:
 `long_backfill`, 100,000 conversations in about ten minutes; `metrics`, of a year with ten million
 messages, and `metrics_lake`, the same on a lake; `peers`, this project beside dlt and a plain
-script; and `lake`, a lake beside a file. A lake needs PostgreSQL. All but the metrics read from a
-sandbox on this machine. Nothing here asserts anything.
+script; `lake`, a lake beside a file; and `personal_data`, of a million messages. A lake needs
+PostgreSQL. All but the metrics and personal data read from a sandbox on this machine. Nothing here
+asserts anything.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from benchmarks import budget
 from benchmarks.lake import lake
 from benchmarks.metrics import metrics, metrics_lake
 from benchmarks.peers import peers
+from benchmarks.privacy import personal_data
 from benchmarks.storage import file_lock, long_backfill, memory
 from benchmarks.sync import completeness, cost, faults, kill, live, windows
 
@@ -23,7 +25,7 @@ from benchmarks.sync import completeness, cost, faults, kill, live, windows
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     usual = (completeness, cost, windows, faults, live, kill, file_lock, memory, overhead)
-    named = (long_backfill, metrics, metrics_lake, peers, lake)
+    named = (long_backfill, metrics, metrics_lake, peers, lake, personal_data)
     known = {section.__name__: section for section in (*usual, *named)}
     if unknown := [name for name in sys.argv[1:] if name not in known]:
         sys.exit(f"There is no section {', '.join(unknown)}; there are {', '.join(known)}.")

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.privacy import is_hash
 from zipchat_dagster.warehouse.tables import sql
 
 # Escalations with a link, and conversations that can be listed: the newest. A big chat's page stays
@@ -118,6 +119,8 @@ def _used(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(frame: pd.DataFrame) -> dict[str, Any]:
+    for column in {"link", "name"}.intersection(frame):  # a hash is neither
+        frame[column] = [None if is_hash(str(value)) else value for value in frame[column]]
     rows = [[_plain(value) for value in row] for row in frame.itertuples(index=False, name=None)]
     return {"columns": list(frame.columns), "rows": rows}
 

@@ -10,6 +10,5 @@ full join (
     where chat_id = $chat_id and assignee_id is not null
     group by assignee_id
 ) as assignees on assignees.user_id = users.user_id
--- for a hashed name, as for none, the page shows the number
-where name is not null and not regexp_matches(name, '^h\d+:\w{4}:\w{64}$')
+where name is not null
 order by agent
