@@ -19,13 +19,8 @@ from benchmarks.chats import chats
 from benchmarks.lake import lake
 from benchmarks.metrics import metrics, metrics_lake
 from benchmarks.peers import peers
-`make bench SECTIONS="cost memory"` runs only these sections. Eight run only when named:
-`long_backfill`, 100,000 conversations in about ten minutes; `chats`, an hourly run of twenty chats
-in about five; `metrics`, of a year with ten million messages, and `metrics_lake`, the same on a
-lake; `peers`, this project beside dlt and a plain script; `lake`, a lake beside a file; `soak`,
-hundreds of runs with faults and kills, in about twenty minutes; and `personal_data`, of a million
-messages. A lake needs PostgreSQL. All but the metrics and personal data read from a sandbox on this
-machine. Nothing here asserts anything, except `soak`: that all tables are exact in the end.
+from benchmarks.privacy import personal_data
+from benchmarks.soak import soak
 from benchmarks.storage import file_lock, long_backfill, memory
 from benchmarks.sync import completeness, cost, faults, kill, live, windows
 

@@ -8,6 +8,7 @@ import dagster as dg
 from zipchat_dagster.assets import build_assets, chats_report
 from zipchat_dagster.chats import Chat
 from zipchat_dagster.checks import build_checks
+from zipchat_dagster.erase_jobs import erase_lead_job, unsuppress_lead_job
 from zipchat_dagster.export import export_job, export_sensor
 from zipchat_dagster.jobs import after_syncs, checks_job, estimate_job, sync_job
 from zipchat_dagster.lanes import PII_KEY, AssetJob, Lane
@@ -92,7 +93,12 @@ def build_lane(
     """
     assets = [asset.map_asset_specs(describe) for asset in build_assets(lane)]
     checks = build_checks(lane)
-    jobs = [estimate_job(lane), *write_back_jobs(lane)]
+    jobs = [
+        estimate_job(lane),
+        *write_back_jobs(lane),
+        erase_lead_job(lane),
+        unsuppress_lead_job(lane),
+    ]
     if bound:
         assets = list(dg.with_resources(assets, bound))
         checks = list(dg.with_resources(checks, bound))

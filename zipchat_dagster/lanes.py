@@ -114,9 +114,14 @@ class Lane:
         found: MetricSettings = getattr(context.resources, self.metric_settings_key)
         return found
 
+    def warehouse_resource(self, context: Any) -> DuckDBResource:
+        """The resource with the tables."""
+        found: DuckDBResource = getattr(context.resources, self.warehouse_key)
+        return found
+
     def warehouse(self, context: Any) -> Warehouse:
         """The tables."""
-        found: DuckDBResource = getattr(context.resources, self.warehouse_key)
+        found = self.warehouse_resource(context)
         if isinstance(found, WarehouseResource):
             return found.warehouse
         allowed = privacy(self.pii_modes, os.environ.get(self.pii_key_env, ""))

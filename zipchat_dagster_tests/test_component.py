@@ -21,8 +21,8 @@ from playwright.sync_api import expect
 from zipchat_dagster import ZipchatComponent
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.browser import chromium
 from zipchat_dagster.warehouse.privacy import Privacy
+from zipchat_dagster_tests.browser import chromium
 from zipchat_dagster_tests.conftest import NOW, Project, thorough
 from zipchat_dagster_tests.test_definitions import PROJECT, run
 from zipchat_dagster_tests.test_ui import (

@@ -55,14 +55,20 @@ def escalation_report(lane: Lane) -> dg.AssetsDefinition:
 
         Cost: no request.
         """
-        return _materialize(context, config, lane)
+        return write_report(context, config, lane)
 
     return escalation_report
 
 
-def _materialize(
-    context: dg.AssetExecutionContext, config: ReportConfig, lane: Lane
+def report_path(tables: Warehouse, lane: Lane) -> Path:
+    """Where a chat's report is by default: beside the database."""
+    return tables.path.with_name(f"{tables.path.stem}_{lane.named('report')}.html")
+
+
+def write_report(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext, config: ReportConfig, lane: Lane
 ) -> dg.MaterializeResult:
+    """Write the report of a chat. Returns its metadata."""
     # Imported here because it is slow, and every start of the code location would pay for it.
     from zipchat_dagster.report import build_report
 
@@ -98,11 +104,6 @@ def _materialize(
             **{name: value for name, value in report.summary.items() if value is not None},
         }
     )
-
-
-def report_path(tables: Warehouse, lane: Lane) -> Path:
-    """Where the report of one chat is by default."""
-    return tables.path.with_name(f"{tables.path.stem}_{lane.named('report')}.html")
 
 
 def replace_file(path: Path, text: str) -> None:
