@@ -70,7 +70,7 @@ def test_after_an_error_among_small_transactions_the_file_has_those_before_it(
     with pytest.raises(ValueError, match="stop"), warehouse.small_transactions():
         put(warehouse, conversation(id=2))
         with warehouse.transaction() as transaction:
-            transaction.execute("clear_leads", chat_id=1)
+            transaction.execute("store_setting", name="a", value="b")
             raise ValueError("stop")
     copy.write_bytes(warehouse.path.read_bytes())
     count = "select count(*) from zipchat.raw_conversations"

@@ -54,7 +54,7 @@ def test_a_reader_sees_what_is_committed_while_a_writer_has_its_turn(
     put(warehouse, conversation(id=1))
     reader = lakes.open(name)
     with warehouse.transaction() as transaction:
-        transaction.execute("clear_leads", chat_id=1)
+        transaction.execute("store_setting", name="a", value="b")
         for _ in range(20):
             assert read(reader, COUNT) == [(1,)]
     with reader.connection(read_only=True) as connection:

@@ -346,6 +346,7 @@ def test_a_rebuild_that_fails_leaves_the_table_as_it_was(warehouse: Warehouse) -
     put(warehouse, conversation(lead={"id": 5}))
     rebuild_leads(warehouse, chat_id=1)
     with pytest.raises(ValueError, match="stop"), warehouse.transaction() as transaction:
+        transaction.execute("new_leads", chat_id=2)  # none
         transaction.execute("clear_leads", chat_id=1)
         raise ValueError("stop")
     assert rows(warehouse, "select count(*) from zipchat.leads") == [(1,)]
