@@ -153,10 +153,12 @@ def after_syncs(
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         instance = context.instance
-        last = instance.get_run_records(dg.RunsFilter(job_name=job.name), limit=1)
-        if last and last[0].dagster_run.status in NOT_BEGUN:
+        # Another code location may have a job of the same name.
+        newest = instance.get_run_records(dg.RunsFilter(job_name=job.name), limit=100)
+        last = next((found for found in newest if is_ours(context, found.dagster_run)), None)
+        if last and last.dagster_run.status in NOT_BEGUN:
             return dg.SkipReason(f"A run of {job.name} is about to begin.")
-        began_at = (last[0].start_time or 0.0) if last else 0.0
+        began_at = (last.start_time if last else None) or 0.0
         ended = instance.get_run_records(
             dg.RunsFilter(
                 statuses=[dg.DagsterRunStatus.SUCCESS],
