@@ -25,8 +25,8 @@ def check_name(text: str) -> str:
     """Return a name that can be part of those of assets and jobs; SettingError if it cannot."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", text) or "__" in text:
         raise SettingError(
-            f"“{text}” is not a name. Write up to 40 small letters, digits and single underscores,"
-            " such as shop_de."
+            f"{shown(text)} is not a name. Write up to 40 small letters, digits and single"
+            " underscores, such as shop_de."
         )
     return text
 
@@ -100,13 +100,17 @@ class _Reader:
         try:
             root = yaml.compose(self.path.read_text("utf-8"), yaml.SafeLoader)
         except OSError as error:
-            raise SettingError(f"ZIPCHAT_CHATS: {self.path}: {error.strerror}.") from None
+            raise SettingError(
+                f"ZIPCHAT_CHATS: {shown(str(self.path))} cannot be read: {error.strerror}."
+            ) from None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
             raise SettingError(f"{self.path.name}, line {line}: {error.problem}.") from None
         except (yaml.YAMLError, UnicodeDecodeError):
-            raise SettingError(f"ZIPCHAT_CHATS: {self.path} is not a text in YAML.") from None
+            raise SettingError(
+                f"ZIPCHAT_CHATS: {shown(str(self.path))} is not a text in YAML."
+            ) from None
         if isinstance(root, yaml.MappingNode) and len(root.value) == 1:
             ((key, listed),) = root.value
             if key.value == "chats" and isinstance(listed, yaml.SequenceNode) and listed.value:
@@ -159,9 +163,7 @@ class _Reader:
         seen = set()
         for key, value in node.value:
             name = str(key.value)
-            if name in seen:
-                self._refuse(key, f"{name} is set twice.")
-            elif name == "timezone":
+            if name == "timezone":
                 self._refuse(
                     key,
                     "timezone: all chats of a database share one, ZIPCHAT_TIMEZONE, since the"
@@ -171,7 +173,9 @@ class _Reader:
                 self._refuse(key, f"{name}: all chats share it. Set ZIPCHAT_{name.upper()}.")
             elif name not in FIELDS.values():
                 known = ", ".join(sorted(FIELDS.values()))
-                self._refuse(key, f"{name} is not a setting of a chat. Those are: {known}.")
+                self._refuse(key, f"{shown(name)} is not a setting of a chat. Those are: {known}.")
+            elif name in seen:
+                self._refuse(key, f"{name} is set twice.")
             elif not isinstance(value, yaml.ScalarNode):
                 self._refuse(key, f"{name}: write one value, not a list.")
             elif value.value.strip():

@@ -7,6 +7,7 @@ so you can look around the project without them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -81,7 +82,12 @@ def check_database_name(path: Path) -> Path:
 
 
 def _in_project(path: Path) -> Path:
-    return PROJECT / path.expanduser()
+    try:
+        return PROJECT / path.expanduser()
+    except RuntimeError:
+        raise SettingError(
+            f"{shown(str(path))} begins with the name of a user that this machine does not have."
+        ) from None
 
 
 def _budget(value: Path | str) -> Path | str:
@@ -226,11 +232,18 @@ class Settings(ChatSettings):
         Raises:
             SettingError: some are malformed. A line for each names it and says what to write.
         """
-        values = {name: text.strip() for name, text in environment.items() if text.strip()}
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            lines = [_sentence(one) for one in error.errors()]
+        ours = {name: text for name, text in environment.items() if name.startswith("ZIPCHAT_")}
+        values = {name: text.strip() for name, text in ours.items() if text.strip()}
+        lines = [
+            f"{name}: it is not text in UTF-8."
+            for name, text in values.items()
+            if re.search("[\ud800-\udfff]", text)
+        ]
+        if not lines:
+            try:
+                return cls.model_validate(values)
+            except ValidationError as error:
+                lines = [_sentence(one) for one in error.errors()]
         if len(lines) > 1:
             lines.insert(0, f"{len(lines)} settings are malformed:")
         raise SettingError("\n".join(lines))

@@ -59,7 +59,10 @@ def other(name: str = "shop_fr", chat_id: int = 2) -> str:
         ("chats:\n- shop_de", "line 2: write an entry such as - name: shop_de."),
         (f"chats:\n{ENTRY}{other(chat_id=1)}", "line 5: chat_id: 1 is listed twice."),
         (f"chats:\n{ENTRY}{other('shop_de')}", "line 5: name: shop_de is listed twice."),
-        (f"chats:\n{ENTRY}  colour: red", "line 5: colour is not a setting of a chat. Those are:"),
+        (
+            f"chats:\n{ENTRY}  colour: red",
+            "line 5: “colour” is not a setting of a chat. Those are:",
+        ),
         (f"chats:\n{ENTRY}  reserve: 5", "line 5: reserve: 5 is not between 0 and 0.9."),
         (f"chats:\n{ENTRY}  reserve: [1]", "line 5: reserve: write one value, not a list."),
         (f"chats:\n{ENTRY}  name: again", "line 5: name is set twice."),
@@ -91,7 +94,9 @@ def test_a_missing_file_or_another_chat_in_the_environment_is_refused(tmp_path: 
     with pytest.raises(SettingError, match=r"^ZIPCHAT_CHAT_ID: ZIPCHAT_CHATS is set too"):
         chats_of(tmp_path, f"chats:\n{ENTRY}", ZIPCHAT_CHAT_ID="3")
     environment = {"ZIPCHAT_CHATS": str(tmp_path / "none.yaml")}
-    with pytest.raises(SettingError, match=r"^ZIPCHAT_CHATS: .*none\.yaml: No such file"):
+    with pytest.raises(
+        SettingError, match=r"^ZIPCHAT_CHATS: “.*none\.yaml” cannot be read: No such file"
+    ):
         load_chats(Settings.from_environment(environment), environment)
 
 

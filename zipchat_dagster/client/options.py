@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from zipchat_dagster.client.errors import SettingError
+from zipchat_dagster.client.errors import SettingError, printable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -150,9 +150,11 @@ def proxy_for(base_url: str) -> httpx.Proxy | None:
 
 
 def shown(text: str) -> str:
-    """A refused value in quotes, for its error, unless somebody may have put a secret there."""
-    is_secret = "zc-" in text or "@" in text
-    return "the value (not shown: it may be a secret)" if is_secret else f"“{text}”"
+    """A refused value in quotes, for its error, unless somebody may have put a secret there: a key,
+    a webhook's address, a password."""
+    if re.search("zc-|@|:/|=", text):
+        return "the value (not shown: it may be a secret)"
+    return f"“{printable(text)}”"
 
 
 def _is_loopback(host: str) -> bool:
