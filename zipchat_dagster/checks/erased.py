@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 import dagster as dg
@@ -10,6 +11,7 @@ from zipchat_dagster.checks.rules import ERROR, NAMED_AT_MOST, Evidence, Rule, V
 from zipchat_dagster.warehouse.suppression import let_in
 
 RECENT_DAYS: Final = 2
+GRACE: Final = timedelta(days=1)  # retention_job runs every night
 
 
 def _away(evidence: Evidence) -> Verdict:
@@ -61,4 +63,22 @@ ERASURES_ARE_FINISHED = Rule(
     " was left, and the same erase_lead_job again completes it. If it names the files, switch on"
     " maintain_schedule, or run maintain_job.",
     _finished,
+)
+
+
+def _removed(evidence: Evidence) -> Verdict:
+    days = evidence.transaction.privacy.retention_days
+    if days is None:
+        return Verdict(True, "Texts are kept for ever: ZIPCHAT_RETENTION_DAYS is not set.")
+    before = evidence.history.at - timedelta(days=days) - GRACE
+    rows = evidence.rows("check_old_texts", before=before, most=NAMED_AT_MOST)
+    return offenders(rows, what=f"messages older than {days:,} days have their text")
+
+
+OLD_TEXTS_ARE_REMOVED = Rule(
+    "old_texts_are_removed",
+    ERROR,
+    "No message has a text that is more than a day older than ZIPCHAT_RETENTION_DAYS. If it fails,"
+    " switch on retention_schedule, or run retention_job.",
+    _removed,
 )
