@@ -42,10 +42,10 @@ ERASED_PEOPLE_STAY_AWAY = Rule(
     "erased_people_stay_away",
     ERROR,
     "What the API sends of erased people is recognized by the hashes in zipchat.suppressions, and"
-    " dropped. If values are of another key, ZIPCHAT_PII_KEY was changed or removed, and those"
-    " people's data comes back with the next sync: set the former key again. If it is lost, erase"
-    " each of them again once they are stored, and delete the old rows of zipchat.suppressions. If"
-    " conversations are named, run erase_lead_job for their leads.",
+    " dropped. If it fails because of another key, ZIPCHAT_PII_KEY was changed or removed, and the"
+    " data of those people comes back with the next sync: set the former key again. If that is"
+    " lost, erase each of them again once they are stored, and delete the old rows of"
+    " zipchat.suppressions. If it names conversations, run erase_lead_job for their leads.",
     _away,
 )
 
@@ -59,9 +59,9 @@ ERASURES_ARE_FINISHED = Rule(
     "erasures_are_finished",
     ERROR,
     "Every erasure that began more than two days ago was verified, and what was deleted is removed"
-    " from the files. If it names an erasure, its id is the run that began it: that run shows what"
-    " was left, and the same erase_lead_job again completes it. If it names the files, switch on"
-    " maintain_schedule, or run maintain_job.",
+    " from the files. If it fails with an erasure, its id is the run that began it: that run shows"
+    " what was left, and running erase_lead_job for the same person completes it. If it names the"
+    " files, switch on maintain_schedule, or run maintain_job.",
     _finished,
 )
 
