@@ -22,6 +22,7 @@ from zipchat_dagster.resources import (
     WarehouseResource,
     ZipchatResource,
 )
+from zipchat_dagster.retention import retention_job, retention_schedule
 from zipchat_dagster.schedules import build_schedules
 from zipchat_dagster.sensors import SENSORS
 from zipchat_dagster.settings import Settings
@@ -63,6 +64,7 @@ def warehouse(settings: Settings, *, pii_key_env: str = PII_KEY) -> WarehouseRes
         pii_identity=modes["identity"],
         pii_content=modes["content"],
         pii_attributes=modes["attributes"],
+        retention_days=settings.retention_days,
         pii_key=dg.EnvVar(pii_key_env) if settings.has_pii_key else "",
     )
 
@@ -142,6 +144,7 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
             start_date=chat.start_date,
             timezone=settings.timezone,
             pii_modes=settings.pii_modes,
+            retention_days=settings.retention_days,
             relist_days=chat.relist_days,
             database_resource=f"warehouse_{chat.name}" if chat.name else "warehouse",
         )
@@ -165,8 +168,11 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
     if len(chats) > 1:
         built.append(build_chats_report(reported, syncs))
     shared = dg.Definitions(
-        jobs=[publish_job, export_job, maintain_job],
-        schedules=[maintain_schedule(settings.timezone)],
+        jobs=[publish_job, export_job, maintain_job, retention_job],
+        schedules=[
+            maintain_schedule(settings.timezone),
+            retention_schedule(settings.timezone, is_on=settings.retention_days is not None),
+        ],
         sensors=[*SENSORS, publish_sensor(syncs), export_sensor(syncs)],
         resources={
             "notifier": Notifier(

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from zipchat_dagster.assets.common import URGENT
 from zipchat_dagster.assets.escalation_report import ReportConfig, report_path, write_report
+from zipchat_dagster.copies import replace_copies
 from zipchat_dagster.lanes import Lane
-from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.run_storage import delete_runs, runs_about, storage_with
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.engine import WarehouseError
@@ -29,7 +29,6 @@ from zipchat_dagster.warehouse.erasure import (
     recognizer,
     settle,
 )
-from zipchat_dagster.warehouse.export import default_folder, export_tables
 from zipchat_dagster.warehouse.search import files_with
 
 ERASE_JOB: Final = "erase_lead_job"
@@ -111,7 +110,8 @@ def _carry_out(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> 
         f"Deleted {sum(erasure.deleted.values()):,} rows. Removing them from the disk."
     )
     tables.scrub()
-    _replace_copies(context, lane)
+    replace_copies(lane.warehouse_resource(context))
+    _replace_report(context, lane)
     runs = _runs(context, erasure.person, lane)
     places = delete_runs(context.instance, runs)
     left, other_chats, traces = left_in_tables(tables, erasure)
@@ -143,14 +143,9 @@ def _runs(context: dg.OpExecutionContext, person: Person, lane: Lane) -> list[dg
     return [run for run in found if run.run_id != context.run_id]
 
 
-def _replace_copies(context: dg.OpExecutionContext, lane: Lane) -> None:
-    """Write again what was copied from the tables, where it is by default, if it exists."""
-    tables, resource = lane.warehouse(context), lane.warehouse_resource(context)
-    if isinstance(resource, WarehouseResource) and resource.published.exists():
-        tables.publish(resource.published)
-    if default_folder(tables).exists():
-        export_tables(tables, default_folder(tables).absolute(), keep_former=False)
-    if report_path(tables, lane).exists():
+def _replace_report(context: dg.OpExecutionContext, lane: Lane) -> None:
+    """Write the report again, where it is by default, if it exists."""
+    if report_path(lane.warehouse(context), lane).exists():
         write_report(context, ReportConfig(), lane)
 
 

@@ -37,6 +37,7 @@ from zipchat_dagster.sandbox import DEFAULT_KEY, Request, Sandbox, generate, ser
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.privacy import KEEP, Privacy
 from zipchat_dagster.warehouse.rewriting import rewrite_personal_data
+from zipchat_dagster.warehouse.suppression import Hasher
 from zipchat_dagster_tests.conftest import LOG, NOW
 from zipchat_dagster_tests.single import ASSETS, CHECKS, LANE, SYNC_JOB
 
@@ -44,6 +45,7 @@ DAYS = 21
 # Drawing the report takes longer than all the rest, and nothing here looks at it.
 TABLES = [asset for asset in ASSETS if asset.op.name != "escalation_report"]
 DAILY = [dg.AssetKey(name) for name in ("raw_conversations", "raw_messages", "escalation_metrics")]
+RETENTION_DAYS = 3650
 PERSONAL = ("full_name", "email", "phone_number")
 
 
@@ -92,6 +94,7 @@ class Built:
     url: str
     instance: dg.DagsterInstance
     key: str = DEFAULT_KEY
+    pii_key: str = ""
 
     def sql(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements; returns the rows of the last one."""
@@ -122,7 +125,9 @@ class Built:
                     base_url=self.url,
                     budget_database=str(self.path.with_suffix(".sqlite")),
                 ),
-                "warehouse": WarehouseResource(database=str(self.path)),
+                "warehouse": WarehouseResource(
+                    database=str(self.path), retention_days=RETENTION_DAYS, pii_key=self.pii_key
+                ),
                 "metric_settings": MetricSettings(),
             },
             tags=tags,
@@ -446,10 +451,32 @@ BREAKS: dict[str, tuple[list[str], dict[str, str]]] = {
             ("leads", "phone_number"),
         )
     },
+    "people erased with another key": (
+        [
+            "insert into zipchat.suppressions (chat_id, value_hash, kind, erasure_id, hits)"
+            " values (1, 'h1:0000:1', 'email', 'run', 0)"
+        ],
+        {"raw_conversations.erased_people_stay_away": "ERROR"},
+    ),
+    "an erasure that was interrupted": (
+        [
+            "insert into zipchat.erasures (chat_id, erasure_id, begun_at)"
+            " values (1, 'run', now() - interval 3 day)"
+        ],
+        {"raw_conversations.erasures_are_finished": "ERROR"},
+    ),
+    "a text that is older than texts may be": (
+        [
+            "update zipchat.raw_messages set partition_date = '2010-01-01',"
+            " created_at = '2010-01-01 12:00:00+00'"
+            " where message_id = (select max(message_id) from zipchat.raw_messages)"
+        ],
+        {"raw_messages.old_texts_are_removed": "ERROR"},
+    ),
     **{
         f"a {kind} without an id": (
             [
-                "insert into zipchat.rejected_records"
+                "insert into zipchat.rejected_records (chat_id, kind, payload, observed_at)"
                 f" select 1, '{kind}', '{{\"id\": null}}'::json, now()"
             ],
             {f"{table}.every_record_has_an_id": "ERROR"},
@@ -464,6 +491,7 @@ BREAKS: dict[str, tuple[list[str], dict[str, str]]] = {
 
 
 def failing(built: Built, privacy: Privacy = KEEP) -> dict[str, Verdict]:
+    privacy = replace(privacy, retention_days=RETENTION_DAYS)
     """The rules that fail, by `table.check`, without Dagster, as if all days were materialized."""
     today = NOW.date()
     span = frozenset(today - timedelta(days=n) for n in range(DAYS + 1))
@@ -506,6 +534,27 @@ def test_all_pass_whatever_is_stored_of_people(built: Built, privacy: Privacy) -
     found = failing(built, with_another_key)
     assert found.keys() == (looser.keys() if privacy.content == "hash" else set())
     assert all("hashed with another key" in verdict.description for verdict in found.values())
+
+
+def test_people_who_were_erased_are_not_missed_and_must_not_come_back(built: Built) -> None:
+    key = "k" * 32
+    privacy, built = Privacy(key=key), replace(built, pii_key=key)
+    active = "last_message_at >= now() - interval 1 day"
+    erased = built.sql(f"select conversation_id from zipchat.raw_conversations where {active}")
+    hashes = Hasher(privacy)
+    values = [f"(1, '{hashes('conversation_id', i)}', 'run', 0)" for (i,) in erased]
+    built.sql(
+        "insert into zipchat.suppressions (chat_id, value_hash, erasure_id, hits) values "
+        + ", ".join(values)
+    )
+    found = failing(built, privacy)["raw_conversations.erased_people_stay_away"]
+    assert sorted(told(found)) == sorted(i for (i,) in erased)
+    built.sql(f"delete from zipchat.raw_conversations where {active}")
+    assert "raw_conversations.erased_people_stay_away" not in failing(built, privacy)
+    asset, _, name = ACTIVITY.partition(".")
+    check = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(asset), name))
+    assert built.run(check).failed == {}
+    assert replace(built, pii_key="").run(check).failed == {ACTIVITY: "WARN"}
 
 
 def test_through_dagster_all_fail_at_once(built: Built, instance: dg.DagsterInstance) -> None:

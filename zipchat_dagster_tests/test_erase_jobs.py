@@ -135,7 +135,8 @@ def test_what_is_left_out_fails_the_job(tmp_path: Path, monkeypatch: pytest.Monk
     shop.copy()
     with monkeypatch.context() as patch:
         patch.setattr(Warehouse, "scrub", lambda tables: {})
-        patch.setattr(erase_jobs, "_replace_copies", lambda context, lane: None)
+        patch.setattr(erase_jobs, "replace_copies", lambda resource: None)
+        patch.setattr(erase_jobs, "_replace_report", lambda context, lane: None)
         patch.setattr(erase_jobs, "delete_runs", lambda instance, runs: [])
         text = shop.failure(lead_id=11, dry_run=False).replace(f"{tmp_path}/", "")
     for place in (

@@ -168,7 +168,7 @@ def test_missing_conversations_and_unusable_records_are_left_out_and_counted(
     project.sync(since=SINCE, until=UNTIL, refresh=True)
     with project.warehouse.connection() as connection:
         connection.execute(
-            "insert into zipchat.rejected_records values (1, 'message', '{}', now())"
+            "insert into zipchat.rejected_records values (1, 'message', '{}', now(), null)"
         )
     with caplog.at_level("INFO", "zipchat_dagster"):
         replay.sync(since=SINCE, until=UNTIL)

@@ -57,6 +57,7 @@ RULES: dict[str, tuple[str, list[Rule]]] = {
             content.NO_CONVERSATION_WAS_SKIPPED,
             content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
             content.MESSAGE_COUNTS_ARE_AS_THE_API_STATED,
+            erased.OLD_TEXTS_ARE_REMOVED,
             content.PERSONAL_DATA_IS_STORED_AS_SET,
             content.NULLS_ARE_AS_RARE_AS_BEFORE,
             fields.FIELDS_ARE_THE_KNOWN_ONES,

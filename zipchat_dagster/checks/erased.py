@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 import dagster as dg
@@ -10,6 +11,7 @@ from zipchat_dagster.checks.rules import ERROR, NAMED_AT_MOST, Evidence, Rule, V
 from zipchat_dagster.warehouse.suppression import let_in
 
 RECENT_DAYS: Final = 2
+GRACE: Final = timedelta(days=1)  # retention_job runs every night
 
 
 def _away(evidence: Evidence) -> Verdict:
@@ -40,10 +42,10 @@ ERASED_PEOPLE_STAY_AWAY = Rule(
     "erased_people_stay_away",
     ERROR,
     "What the API sends of erased people is recognized by the hashes in zipchat.suppressions, and"
-    " dropped. If values are of another key, ZIPCHAT_PII_KEY was changed or removed, and those"
-    " people's data comes back with the next sync: set the former key again. If it is lost, erase"
-    " each of them again once they are stored, and delete the old rows of zipchat.suppressions. If"
-    " conversations are named, run erase_lead_job for their leads.",
+    " dropped. If it fails because of another key, ZIPCHAT_PII_KEY was changed or removed, and the"
+    " data of those people comes back with the next sync: set the former key again. If that is"
+    " lost, erase each of them again once they are stored, and delete the old rows of"
+    " zipchat.suppressions. If it names conversations, run erase_lead_job for their leads.",
     _away,
 )
 
@@ -57,8 +59,26 @@ ERASURES_ARE_FINISHED = Rule(
     "erasures_are_finished",
     ERROR,
     "Every erasure that began more than two days ago was verified, and what was deleted is removed"
-    " from the files. If it names an erasure, its id is the run that began it: that run shows what"
-    " was left, and the same erase_lead_job again completes it. If it names the files, switch on"
-    " maintain_schedule, or run maintain_job.",
+    " from the files. If it fails with an erasure, its id is the run that began it: that run shows"
+    " what was left, and running erase_lead_job for the same person completes it. If it names the"
+    " files, switch on maintain_schedule, or run maintain_job.",
     _finished,
+)
+
+
+def _removed(evidence: Evidence) -> Verdict:
+    days = evidence.transaction.privacy.retention_days
+    if days is None:
+        return Verdict(True, "Texts are kept for ever: ZIPCHAT_RETENTION_DAYS is not set.")
+    before = evidence.history.at - timedelta(days=days) - GRACE
+    rows = evidence.rows("check_old_texts", before=before, most=NAMED_AT_MOST)
+    return offenders(rows, what=f"messages older than {days:,} days have their text")
+
+
+OLD_TEXTS_ARE_REMOVED = Rule(
+    "old_texts_are_removed",
+    ERROR,
+    "No message has a text that is more than a day older than ZIPCHAT_RETENTION_DAYS. If it fails,"
+    " switch on retention_schedule, or run retention_job.",
+    _removed,
 )
