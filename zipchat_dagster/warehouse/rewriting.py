@@ -48,7 +48,7 @@ class Place:
         kind: of the records in the columns `payloads`.
         texts: the columns with the text of one field of a record, and that field.
         others: columns that follow from these.
-        former: the column whose former value counts.
+        former: the column whose old value the statements need.
     """
 
     id: str
