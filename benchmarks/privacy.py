@@ -22,8 +22,7 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def personal_data() -> None:
-    """A million messages of 300 characters: masking them, and rewriting them when stored, in seconds
-    of processor time"""
+    """Processor time for a million messages of 300 characters: masking them, rewriting them"""
     hashing, dropping = (_privacy("hash"), _privacy("drop"))
     for mode, privacy in (("keep", KEEP), ("hash", hashing), ("drop", dropping)):
         seconds = 0.0
