@@ -8,6 +8,7 @@ import dagster as dg
 from zipchat_dagster.assets import build_assets
 from zipchat_dagster.chats import Chat
 from zipchat_dagster.checks import build_checks
+from zipchat_dagster.erase_jobs import erase_lead_job, unsuppress_lead_job
 from zipchat_dagster.export import export_job, export_sensor
 from zipchat_dagster.jobs import checks_job, estimate_job, sync_job
 from zipchat_dagster.lanes import PII_KEY, AssetJob, Lane
@@ -21,6 +22,7 @@ from zipchat_dagster.resources import (
     WarehouseResource,
     ZipchatResource,
 )
+from zipchat_dagster.retention import retention_job, retention_schedule
 from zipchat_dagster.schedules import build_schedules
 from zipchat_dagster.sensors import SENSORS
 from zipchat_dagster.settings import Settings
@@ -62,6 +64,7 @@ def warehouse(settings: Settings, *, pii_key_env: str = PII_KEY) -> WarehouseRes
         pii_identity=modes["identity"],
         pii_content=modes["content"],
         pii_attributes=modes["attributes"],
+        retention_days=settings.retention_days,
         pii_key=dg.EnvVar(pii_key_env) if settings.has_pii_key else "",
     )
 
@@ -92,7 +95,12 @@ def build_lane(
     """
     assets = [asset.map_asset_specs(describe) for asset in build_assets(lane)]
     checks = build_checks(lane)
-    jobs = [estimate_job(lane), *write_back_jobs(lane)]
+    jobs = [
+        estimate_job(lane),
+        *write_back_jobs(lane),
+        erase_lead_job(lane),
+        unsuppress_lead_job(lane),
+    ]
     if bound:
         assets = list(dg.with_resources(assets, bound))
         checks = list(dg.with_resources(checks, bound))
@@ -120,6 +128,7 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
             start_date=chat.start_date,
             timezone=settings.timezone,
             pii_modes=settings.pii_modes,
+            retention_days=settings.retention_days,
             relist_days=chat.relist_days,
             database_resource=f"warehouse_{chat.name}" if chat.name else "warehouse",
         )
@@ -139,8 +148,11 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
         built.append(own)
         syncs += [job for job in own.jobs or [] if job.name == lane.named("sync_job")]
     shared = dg.Definitions(
-        jobs=[publish_job, export_job, maintain_job],
-        schedules=[maintain_schedule(settings.timezone)],
+        jobs=[publish_job, export_job, maintain_job, retention_job],
+        schedules=[
+            maintain_schedule(settings.timezone),
+            retention_schedule(settings.timezone, is_on=settings.retention_days is not None),
+        ],
         sensors=[*SENSORS, publish_sensor(syncs), export_sensor(syncs)],
         resources={
             "notifier": Notifier(

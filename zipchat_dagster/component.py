@@ -30,6 +30,7 @@ SETTINGS: Final = (
     "pii_identity",
     "pii_content",
     "pii_attributes",
+    "retention_days",
     "budget_database",
     "concurrency",
     "reserve",
@@ -121,6 +122,9 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
     pii_identity: str | None = _setting("The same for names, addresses and links to people only.")
     pii_content: str | None = _setting("The same for the texts of messages only.")
     pii_attributes: str | None = _setting("The same for the shop's attributes of leads only.")
+    retention_days: int | None = _setting(
+        "Days after which the text of a message is removed. Default: never."
+    )
     pii_key: Annotated[
         str | None, dg.Resolver(_variable, model_field_type=str | None, inject_before_resolve=False)
     ] = _setting('The key of the hashes, as "{{ env.NAME }}". It is read by each run.')
@@ -155,6 +159,7 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
             hourly=self.schedule,
             database_resource=self.database_resource or f"warehouse_{chat.name}",
             pii_modes=settings.pii_modes,
+            retention_days=settings.retention_days,
             pii_key_env=self.pii_key or PII_KEY,
         )
         resources: dict[str, Any] = {

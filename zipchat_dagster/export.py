@@ -10,7 +10,7 @@ from pydantic import Field
 from zipchat_dagster.jobs import after_each_run
 from zipchat_dagster.lanes import AssetJob
 from zipchat_dagster.resources import WarehouseResource
-from zipchat_dagster.warehouse.export import export_tables
+from zipchat_dagster.warehouse.export import default_folder, export_tables
 
 
 class ExportConfig(dg.Config):
@@ -31,7 +31,7 @@ def export(
     """Replace the exported files with those of the current database."""
     began_at = time.monotonic()
     tables = warehouse.warehouse
-    folder = Path(config.folder or tables.path.with_name(f"{tables.path.stem}_export")).absolute()
+    folder = Path(config.folder or default_folder(tables)).absolute()
     rows = export_tables(tables, folder)
     size = sum(path.stat().st_size for path in folder.iterdir())
     context.add_output_metadata(

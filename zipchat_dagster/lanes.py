@@ -47,6 +47,7 @@ class Lane:
             DuckDBResource of its file.
         pii_modes, pii_key_env: what that other resource may store of people, by class, and the
             environment variable that holds the key of the hashes.
+        retention_days: after which the text of a message is removed, for that other resource.
         chats: the names of all chats that share its database, if they are known, by chat id.
     """
 
@@ -60,6 +61,7 @@ class Lane:
     database_resource: str = "warehouse"
     pii_modes: Mapping[str, Mode] = field(default_factory=dict)
     pii_key_env: str = PII_KEY
+    retention_days: int | None = None
 
     @cached_property
     def daily(self) -> dg.DailyPartitionsDefinition:
@@ -114,10 +116,16 @@ class Lane:
         found: MetricSettings = getattr(context.resources, self.metric_settings_key)
         return found
 
+    def warehouse_resource(self, context: Any) -> DuckDBResource:
+        """The resource with the tables."""
+        found: DuckDBResource = getattr(context.resources, self.warehouse_key)
+        return found
+
     def warehouse(self, context: Any) -> Warehouse:
         """The tables."""
-        found: DuckDBResource = getattr(context.resources, self.warehouse_key)
+        found = self.warehouse_resource(context)
         if isinstance(found, WarehouseResource):
             return found.warehouse
-        allowed = privacy(self.pii_modes, os.environ.get(self.pii_key_env, ""))
+        key = os.environ.get(self.pii_key_env, "")
+        allowed = privacy(self.pii_modes, key, self.retention_days)
         return Warehouse(found.database, timezone=self.timezone, privacy=allowed)

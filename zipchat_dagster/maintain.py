@@ -5,6 +5,7 @@ import time
 import dagster as dg
 from pydantic import Field
 
+from zipchat_dagster.copies import replace_copies
 from zipchat_dagster.resources import WarehouseResource
 
 
@@ -18,9 +19,16 @@ class MaintainConfig(dg.Config):
 def maintain(
     context: dg.OpExecutionContext, config: MaintainConfig, warehouse: WarehouseResource
 ) -> None:
-    """Compact the file, or maintain the lake. The counts are in the metadata."""
+    """Compact the file, or maintain the lake. The counts are in the metadata.
+
+    Where the sync has deleted something of an erased person, remove that from the disk, too.
+    """
     began_at = time.monotonic()
-    counts = warehouse.warehouse.maintain(dry_run=config.dry_run)
+    tables = warehouse.warehouse
+    if not config.dry_run and tables.scrub_if_due():
+        context.log.info("Removed from the disk what was deleted of erased people.")
+        replace_copies(warehouse)
+    counts = tables.maintain(dry_run=config.dry_run)
     context.log.info(", ".join(f"{name}: {count:,}" for name, count in counts.items()))
     context.add_output_metadata({**counts, "seconds": round(time.monotonic() - began_at, 2)})
 

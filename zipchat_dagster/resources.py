@@ -293,6 +293,10 @@ class WarehouseResource(DuckDBResource):
         repr=False,  # repr() of a resource would print it
         description="Key of the hashes, at least 32 characters.",
     )
+    retention_days: int | None = Field(
+        default=None,
+        description="Days after which the text of a message is removed. Without it, never.",
+    )
     _warehouse: Warehouse | None = PrivateAttr(default=None)
 
     @property
@@ -308,7 +312,9 @@ class WarehouseResource(DuckDBResource):
                 data_path=self.data_path,
                 timezone=self.timezone,
                 privacy=privacy(
-                    {name: getattr(self, f"pii_{name}") for name in CLASSES}, self.pii_key
+                    {name: getattr(self, f"pii_{name}") for name in CLASSES},
+                    self.pii_key,
+                    self.retention_days,
                 ),
             )
         return self._warehouse
@@ -327,11 +333,11 @@ class WarehouseResource(DuckDBResource):
             yield connection
 
 
-def privacy(modes: Mapping[str, Any], key: str) -> Privacy:
+def privacy(modes: Mapping[str, Any], key: str, retention_days: int | None) -> Privacy:
     """What may be stored of people, from the modes by class of personal data. Fails the step if the
     key is too short, or a mode is not one."""
     try:
-        return Privacy(**modes, key=key.strip())
+        return Privacy(**modes, key=key.strip(), retention_days=retention_days)
     except ValueError as error:
         raise _failure(f"ZIPCHAT_PII: {error}.") from None
 

@@ -201,6 +201,9 @@ class Settings(ChatSettings):
     pii_content: Mode | None = Field(default=None, description=MODE)
     pii_attributes: Mode | None = Field(default=None, description=MODE)
     has_pii_key: bool = Field(default=False, alias="ZIPCHAT_PII_KEY", validate_default=True)
+    retention_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="a whole number of days from 1 to 36500"
+    )
 
     chats: File | None = None
     # The default of each depends on those above.

@@ -55,14 +55,20 @@ def escalation_report(lane: Lane) -> dg.AssetsDefinition:
 
         Cost: no request.
         """
-        return _materialize(context, config, lane)
+        return write_report(context, config, lane)
 
     return escalation_report
 
 
-def _materialize(
-    context: dg.AssetExecutionContext, config: ReportConfig, lane: Lane
+def report_path(tables: Warehouse, lane: Lane) -> Path:
+    """Where a chat's report is by default: beside the database."""
+    return tables.path.with_name(f"{tables.path.stem}_{lane.named('report')}.html")
+
+
+def write_report(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext, config: ReportConfig, lane: Lane
 ) -> dg.MaterializeResult:
+    """Write the report of a chat. Returns its metadata."""
     # Imported here because it is slow, and every start of the code location would pay for it.
     from zipchat_dagster.report import build_report
 
@@ -82,9 +88,7 @@ def _materialize(
         # Plain http is for this machine only, and replay and the sandbox name themselves.
         source="" if zipchat.source.startswith("https://") else zipchat.source,
     )
-    path = Path(
-        config.path or tables.path.with_name(f"{tables.path.stem}_{lane.named('report')}.html")
-    )
+    path = Path(config.path) if config.path else report_path(tables, lane)
     replace_file(path, report.html)
     context.log.info(f"The report of {first} to {last} is in {path}.")
     image = base64.b64encode(report.png).decode()

@@ -12,7 +12,7 @@ blocks the raw tables: data that does not arrive cannot be checked.
 
 import dagster as dg
 
-from zipchat_dagster.checks import content, fields, recency
+from zipchat_dagster.checks import content, erased, fields, recency
 from zipchat_dagster.checks.activity import newest_activity_is_stored
 from zipchat_dagster.checks.rules import Rule, checks_of
 from zipchat_dagster.lanes import Lane
@@ -38,6 +38,8 @@ RULES: dict[str, tuple[str, list[Rule]]] = {
             content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
             content.LISTING_COUNT_IS_AS_THE_API_STATED,
             content.CONVERSATIONS_DO_NOT_VANISH_IN_MASSES,
+            erased.ERASED_PEOPLE_STAY_AWAY,
+            erased.ERASURES_ARE_FINISHED,
             content.PERSONAL_DATA_IS_STORED_AS_SET,
             content.NULLS_ARE_AS_RARE_AS_BEFORE,
             fields.FIELDS_ARE_THE_KNOWN_ONES,
@@ -55,6 +57,7 @@ RULES: dict[str, tuple[str, list[Rule]]] = {
             content.NO_CONVERSATION_WAS_SKIPPED,
             content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
             content.MESSAGE_COUNTS_ARE_AS_THE_API_STATED,
+            erased.OLD_TEXTS_ARE_REMOVED,
             content.PERSONAL_DATA_IS_STORED_AS_SET,
             content.NULLS_ARE_AS_RARE_AS_BEFORE,
             fields.FIELDS_ARE_THE_KNOWN_ONES,

@@ -1,5 +1,6 @@
 """The check that calls the API: is its newest activity stored?"""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from zipchat_dagster.checks.rules import NAMED_AT_MOST, WARN, Verdict, looking_a
 from zipchat_dagster.client.client import LARGEST_PAGE
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse.store import time_of
+from zipchat_dagster.warehouse.suppression import Suppressions
 
 LONGEST_LAG: Final = timedelta(hours=2)
 
@@ -36,12 +38,19 @@ def newest_activity_is_stored(lane: Lane) -> dg.AssetChecksDefinition:
         zipchat, tables = lane.zipchat(context), lane.warehouse(context)
         with looking_at(tables) as transaction:
             ((newest_at, listed_since),) = transaction.execute("check_newest", chat_id=zipchat.chat)
+            suppressed = Suppressions(transaction, chat_id=zipchat.chat)
         since = newest_at or listed_since
         try:
             with zipchat.client(context) as client:
                 listing = client.list_conversations(since=since)
                 rows, observed_at = next(iter(listing))
-                verdict = judge(rows, newest_at=since, observed_at=observed_at, total=listing.total)
+                verdict = judge(
+                    rows,
+                    newest_at=since,
+                    observed_at=observed_at,
+                    total=listing.total,
+                    is_dropped=lambda row: bool(suppressed.found_in(row)),
+                )
         except dg.Failure as failure:
             # The run itself brought data and should not fail.
             verdict = Verdict(False, f"The API could not be reached: {failure.description}")
@@ -56,8 +65,10 @@ def judge(
     newest_at: datetime | None,
     observed_at: datetime,
     total: int | None,
+    is_dropped: Callable[[dict[str, Any]], bool] = lambda row: False,
 ) -> Verdict:
-    """What one page, in any order, shows of the activity after `newest_at`.
+    """What one page, in any order, shows of the activity after `newest_at`, except for what is not
+    stored on purpose.
 
     The lag is how long the oldest of it has been waiting. The newest alone would look like hours of
     delay after a quiet night. If the page does not hold all of it, the oldest may be on another
@@ -70,6 +81,7 @@ def judge(
             isinstance(row.get("id"), int)
             and at is not None
             and (newest_at is None or at > newest_at)
+            and not is_dropped(row)
         ):
             newer[row["id"]] = at
     is_whole = len(rows) < LARGEST_PAGE if total is None else len(rows) >= total

@@ -10,21 +10,30 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, get_args
 
 import pandas as pd
 
-from zipchat_dagster.warehouse.places import SCRUB_DUE, Traces, count_rows, delete_rows
+from zipchat_dagster.warehouse.places import (
+    SCRUB_DUE,
+    Traces,
+    count_rows,
+    delete_rows,
+    surviving_rows,
+)
 from zipchat_dagster.warehouse.privacy import is_hash
-from zipchat_dagster.warehouse.suppression import Hasher, Kind, suppress
+from zipchat_dagster.warehouse.suppression import Hasher, Kind, let_in, suppress
 from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
 
 MOST_TEXTS: Final = 20  # of the person's messages that are searched for, the longest ones
 SHORTEST: Final = 8  # characters of what is searched for: less is found by chance
 MOST_LEADS: Final = 10  # more leads with one e-mail address or phone number are not one person
+
+
+ALL_DAYS: Final = 100_000
 
 
 class ErasureError(Exception):
@@ -67,11 +76,14 @@ class Person:
         traces: what shows that something is theirs.
         counts: how many rows of each table are theirs.
         hashes: by which their records are recognized in future. The first is of the subject.
+        mentioned_in: conversations of others that hold one of the traces, such as the person's
+            e-mail address. They are not erased, and have to be looked at.
     """
 
     traces: Traces
     counts: Mapping[str, int]
     hashes: Sequence[tuple[Kind, str]] = field(repr=False)
+    mentioned_in: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -123,10 +135,12 @@ def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> 
         for value in values
         if (value_hash := hashes(kind, value))
     }
+    mentions = transaction.execute("person_mentions", traces.frames, chat_id=chat_id)
     return Person(
         traces,
         count_rows(transaction, traces, chat_id=chat_id),
         [(kind, given), *sorted(recognized - {(kind, given)})],
+        [conversation_id for (conversation_id,) in mentions],
     )
 
 
@@ -196,6 +210,36 @@ def erase(
         _settle(transaction, erasure, "not verified yet", finished_at=None)
         transaction.execute("store_setting", name=SCRUB_DUE, value=now.isoformat())
     return erasure
+
+
+def left_in_tables(warehouse: Warehouse, erasure: Erasure) -> tuple[list[str], list[int], Traces]:
+    """What the tables still hold of an erased person. Returns the tables; the other chats that hold
+    something, for which the same erasure has to run; and the traces that no other chat shows."""
+    traces, own = erasure.person.traces, {"chat_id": erasure.chat_id}
+    with warehouse.transaction() as transaction:
+        places = surviving_rows(transaction, traces, **own)
+        if back := let_in(transaction, **own, days=ALL_DAYS):
+            places.append(f"zipchat.raw_conversations ({len(back):,} rows of suppressed people)")
+        elsewhere = transaction.execute("person_elsewhere", traces.frames, **own)
+    shared = {word for _, word in elsewhere}
+    words = [word for word in traces.words if word not in shared]
+    return places, sorted({chat_id for chat_id, _ in elsewhere}), replace(traces, words=words)
+
+
+def recognizer(warehouse: Warehouse, person: Person, *, chat_id: int) -> Callable[..., bool]:
+    """A function that tells of a run's config whether it names the person: by the id of a lead or
+    of a conversation, an e-mail address or a phone number."""
+    with warehouse.transaction() as transaction:
+        hashes = _hasher(transaction)
+        listed = transaction.execute("suppressions", chat_id=chat_id)
+    known = {value_hash for _, value_hash in person.hashes}
+    erasures = {erasure_id for value_hash, _, erasure_id in listed if value_hash in known}
+    known |= {value_hash for value_hash, _, erasure_id in listed if erasure_id in erasures}
+
+    def names_the_person(config: Mapping[str, Any]) -> bool:
+        return any(hashes(kind, config.get(kind)) in known for kind in get_args(Kind))
+
+    return names_the_person
 
 
 def settle(

@@ -14,12 +14,22 @@ from zipchat_dagster.warehouse.tables import schema_tables
 from zipchat_dagster.warehouse.warehouse import Warehouse
 
 
-def export_tables(warehouse: Warehouse, folder: Path) -> dict[str, int]:
+def default_folder(warehouse: Warehouse) -> Path:
+    """Where the files are unless another folder is given: beside the database."""
+    return warehouse.path.with_name(f"{warehouse.path.stem}_export")
+
+
+def export_tables(
+    warehouse: Warehouse, folder: Path, *, keep_former: bool = True
+) -> dict[str, int]:
     """Write every table to `<folder>/<table>.parquet`. Returns the number of rows by table.
 
     All files show the same state of the database. `folder` is a symbolic link, which is replaced
-    once all are written; the files that it showed before are kept until the next time, for readers
-    who have them open. Syncs wait only while a file is copied, as in `Warehouse.publish`.
+    once all are written. Syncs wait only while a file is copied, as in `Warehouse.publish`.
+
+    Args:
+        keep_former: keep the files that it showed before until the next time, for readers who have
+            them open.
 
     Raises:
         WarehouseError: `folder` is something else, or cannot be written. The former files are
@@ -32,7 +42,7 @@ def export_tables(warehouse: Warehouse, folder: Path) -> dict[str, int]:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder, "export_job"):
-            return _replace(warehouse, folder)
+            return _replace(warehouse, folder, keep_former=keep_former)
     except (OSError, duckdb.IOException) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise WarehouseError(
@@ -42,7 +52,7 @@ def export_tables(warehouse: Warehouse, folder: Path) -> dict[str, int]:
         raise WarehouseError(str(error)) from None
 
 
-def _replace(warehouse: Warehouse, folder: Path) -> dict[str, int]:
+def _replace(warehouse: Warehouse, folder: Path, *, keep_former: bool) -> dict[str, int]:
     former = {path for path in folder.parent.glob(f"{folder.name}.*") if path.is_dir()}
     shown = folder.resolve()
     fresh = folder.with_name(f"{folder.name}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
@@ -55,7 +65,7 @@ def _replace(warehouse: Warehouse, folder: Path) -> dict[str, int]:
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    for path in former - {shown}:
+    for path in former - {shown} if keep_former else former:
         shutil.rmtree(path)
     return rows
 

@@ -24,6 +24,13 @@ _CONVERSATION: Final = "conversation_id in (select conversation_id from erased)"
 _LEAD: Final = "lead_id in (select lead_id from erased_leads)"
 
 
+NAMED_AT_MOST: Final = 20  # ids of rows that are left
+
+
+def _shows_a_word(text: str) -> str:
+    return f"exists (from words where contains({text}, words.word))"
+
+
 @dataclass(frozen=True)
 class Place:
     """A table, its personal columns, and the condition that a row is of the person."""
@@ -74,7 +81,7 @@ PLACES: Final = (
         "rejected_records",
         ("payload",),
         f"{_CONVERSATION} or try_cast(payload ->> '$.lead.id' as bigint) in (select lead_id from"
-        " erased_leads) or exists (from words where contains(payload::varchar, words.word))",
+        f" erased_leads) or {_shows_a_word('payload::varchar')}",
     ),
 )
 # Of the shop's own people, who may share an e-mail address with a customer when they test the chat.
@@ -129,26 +136,30 @@ def delete_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> di
     return counts
 
 
-def surviving_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> dict[str, int]:
-    """How many rows of each table still show a trace of the person. Looks at all tables of the
-    schema and all their columns, whatever `PLACES` says."""
-    counts = {}
+def surviving_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> list[str]:
+    """The tables in which a row still shows a trace of the person, with the ids of conversations or
+    leads. Looks at all tables of the schema and all their columns, whatever `PLACES` says."""
+    places = []
     for table in schema_tables().values():
         columns = {column.name for column in table.columns}
-        conditions = [_CONVERSATION] if "conversation_id" in columns else []
-        conditions += [_LEAD] if "lead_id" in columns else []
         texts = [c.name for c in table.columns if c.type in ("varchar", "json")]
-        if texts:
-            shown = f"concat_ws(' ', {', '.join(texts)})"
-            conditions.append(f"exists (from words where contains({shown}, words.word))")
-        if "chat_id" in columns and conditions and table.name not in {*NOT_OF_CUSTOMERS, *HASHED}:
-            names = {"table": table.name, "condition": _of_chat(" or ".join(conditions))}
-            ((count,),) = transaction.execute(
-                "person_rows_count", traces.frames, names, chat_id=chat_id
-            )
-            if count:
-                counts[table.name] = count
-    return counts
+        conditions = [
+            *([_CONVERSATION] if "conversation_id" in columns else []),
+            *([_LEAD] if "lead_id" in columns else []),
+            *([_shows_a_word(f"concat_ws(' ', {', '.join(texts)})")] if texts else []),
+        ]
+        is_searched = "chat_id" in columns and table.name not in {*NOT_OF_CUSTOMERS, *HASHED}
+        if not conditions or not is_searched:
+            continue
+        named = next((name for name in ("conversation_id", "lead_id") if name in columns), "null")
+        names = {"table": table.name, "id": named, "condition": _of_chat(" or ".join(conditions))}
+        ((count, ids),) = transaction.execute(
+            "person_rows_left", traces.frames, names, chat_id=chat_id, most=NAMED_AT_MOST
+        )
+        if count:
+            known = f": {named} {', '.join(map(str, ids))}" if ids else ""
+            places.append(f"zipchat.{table.name} ({count:,} rows{known})")
+    return places
 
 
 def _names(place: Place) -> dict[str, str]:

@@ -14,7 +14,8 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias, Union, get_args
 
@@ -123,6 +124,7 @@ class Privacy:
         content: for the texts of messages.
         attributes: for what the shop attached to a lead.
         key: for the hashes. Needed if a mode is `hash`, and for erasing a lead.
+        retention_days: for how long the text of a message is kept. None: for ever.
 
     Raises:
         ValueError: a mode is not one, or is `hash` without a key of `SHORTEST_KEY` characters.
@@ -132,6 +134,7 @@ class Privacy:
     content: Mode = "keep"
     attributes: Mode = "keep"
     key: str = field(default="", repr=False)
+    retention_days: int | None = None
 
     def __post_init__(self) -> None:
         for mode in self.modes.values():
@@ -144,6 +147,16 @@ class Privacy:
     def has_key(self) -> bool:
         """Whether there is a key, and it is long enough."""
         return len(self.key) >= SHORTEST_KEY
+
+    @cached_property
+    def without_texts(self) -> Privacy:
+        """For messages that are older than `retention_days`: the text and what may hold it go."""
+        return replace(self, content="drop")
+
+    def is_too_old(self, written_at: datetime, now: datetime) -> bool:
+        """Whether the text of a message is no longer kept."""
+        days = self.retention_days
+        return days is not None and now - written_at > timedelta(days=days)
 
     @cached_property
     def strictest(self) -> Mode:

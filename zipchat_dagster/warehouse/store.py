@@ -449,13 +449,21 @@ def _batch(
     observed_at: datetime | Sequence[datetime],
 ) -> pd.DataFrame:
     """Records as they may be stored, as a frame: id (NULL if there is no usable one), payload (JSON
-    text), observed_at, position, and of messages message_text.
+    text), observed_at, position, and of messages message_text and redacted_at.
 
     The only way for records into the database: nothing else of them may be given to it.
     """
     _note_privacy(transaction)
     moments = [observed_at] * len(rows) if isinstance(observed_at, datetime) else list(observed_at)
-    masked = [transaction.privacy.mask(kind, row) for row in rows]
+    privacy = transaction.privacy
+    is_old = [
+        kind == "message" and privacy.is_too_old(time_of(row.get("created_at")) or at, at)
+        for row, at in zip(rows, moments, strict=True)
+    ]
+    masked = [
+        (privacy.without_texts if old else privacy).mask(kind, row)
+        for row, old in zip(rows, is_old, strict=True)
+    ]
     batch = pd.DataFrame(
         {
             "id": pd.array([_id(row) for row in masked], dtype="Int64"),
@@ -467,6 +475,8 @@ def _batch(
     if kind == "message":
         texts = [storable(plain_text(row.get("message"))) for row in masked]
         batch["message_text"] = pd.Series(texts, dtype="str")
+        redacted = [at if old else None for at, old in zip(moments, is_old, strict=True)]
+        batch["redacted_at"] = _times_column(redacted)
     return batch
 
 

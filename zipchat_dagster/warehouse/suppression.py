@@ -65,6 +65,22 @@ class Hasher:
         return [found for kind, value in values if (found := self(kind, value))]
 
 
+class Suppressions:
+    """The list of one chat, as it is now. Recognizes nobody without the key."""
+
+    def __init__(self, transaction: Transaction, *, chat_id: int) -> None:
+        rows = transaction.execute("suppressions", chat_id=chat_id)
+        self.erasures = {value_hash: erasure_id for value_hash, _, erasure_id in rows}
+        can_recognize = self.erasures and transaction.privacy.has_key
+        self.hashes = Hasher(transaction.privacy) if can_recognize else None
+
+    def found_in(self, conversation: Mapping[str, Any]) -> list[str]:
+        """The hashes by which the record is recognized; empty if it may be stored."""
+        if self.hashes is None:
+            return []
+        return [one for one in self.hashes.of(conversation) if one in self.erasures]
+
+
 def suppress(
     transaction: Transaction,
     hashes: Iterable[tuple[Kind, str]],
@@ -92,27 +108,40 @@ def admitted(
     What is already stored of such a conversation, because the person was not recognized in it
     before, is deleted.
     """
-    listed = transaction.execute("suppressions", chat_id=chat_id)
-    if not listed or not transaction.privacy.has_key:
-        return [True] * len(conversations)
-    erasures = {value_hash: erasure_id for value_hash, _, erasure_id in listed}
-    hashes = Hasher(transaction.privacy)
+    listed = Suppressions(transaction, chat_id=chat_id)
     is_admitted: list[bool] = []
     hits: list[tuple[str, datetime]] = []
     for record, at in zip(conversations, observed_at, strict=True):
-        found = [one for one in hashes.of(record) if one in erasures]
-        hits += [(value_hash, at) for value_hash in found]
+        found = listed.found_in(record)
         is_admitted.append(not found)
-        name = hashes("conversation_id", record.get("id"))
-        if found and name and name not in erasures:
-            erasures[name] = erasures[found[0]]
-            own = {"chat_id": chat_id, "erasure_id": erasures[name], "now": at}
-            suppress(transaction, [("conversation_id", name)], **own)
+        hits += [(value_hash, at) for value_hash in found]
+        name = listed.hashes("conversation_id", record.get("id")) if listed.hashes else None
+        if found and name and name not in listed.erasures:
+            erasure_id = listed.erasures[name] = listed.erasures[found[0]]
+            new: list[tuple[Kind, str]] = [("conversation_id", name)]
+            suppress(transaction, new, chat_id=chat_id, erasure_id=erasure_id, now=at)
             _delete(transaction, record["id"], at, chat_id=chat_id)
     if hits:
         counted = pd.DataFrame(hits, columns=["value_hash", "read_at"])
         transaction.execute("count_hits", {"found": counted}, chat_id=chat_id)
     return is_admitted
+
+
+def let_in(transaction: Transaction, *, chat_id: int, days: int) -> list[int]:
+    """The stored conversations that `admitted` would keep out, of those that were read in so many
+    days before the newest one. Normally none."""
+    listed = Suppressions(transaction, chat_id=chat_id)
+    rows = transaction.execute("seen_conversations", chat_id=chat_id, days=days)
+    return [
+        conversation_id
+        for conversation_id, lead_id, email, phone_number in rows
+        if listed.found_in(
+            {
+                "id": conversation_id,
+                "lead": {"id": lead_id, "email": email, "phone_number": phone_number},
+            }
+        )
+    ]
 
 
 def _delete(transaction: Transaction, conversation_id: Any, at: datetime, *, chat_id: int) -> None:

@@ -166,15 +166,14 @@ class Warehouse:
         return self._engine.small_transactions()
 
     def maintain(self, *, dry_run: bool = False) -> dict[str, int]:
-        """Free what is no longer used, and scrub if that is due. Returns counts by name.
+        """Free what is no longer used. Returns counts by name.
 
         Args:
             dry_run: whether to only count.
         """
-        with self.transaction() as transaction:  # creates the tables, if nothing was ever stored
-            is_due = transaction.execute("stored_setting", name=SCRUB_DUE)
-        scrubbed = self.scrub() if is_due and not dry_run else {}
-        return scrubbed | self._engine.maintain(dry_run=dry_run)
+        with self.transaction():
+            pass  # creates the tables, if nothing was ever stored
+        return self._engine.maintain(dry_run=dry_run)
 
     def scrub(self) -> dict[str, int]:
         """Physically remove all that was deleted or overwritten: no file of the database and no row
@@ -191,6 +190,12 @@ class Warehouse:
             with self.transaction() as transaction:
                 transaction.execute("clear_setting", name=SCRUB_DUE, value=since)
         return counts
+
+    def scrub_if_due(self) -> dict[str, int]:
+        """Scrub if something personal was deleted and is still in the files. Empty if not."""
+        with self.transaction() as transaction:
+            is_due = transaction.execute("stored_setting", name=SCRUB_DUE)
+        return self.scrub() if is_due else {}
 
     def places_with(self, words: Sequence[str]) -> list[str]:
         """Where one of the words is, apart from the rows of the tables: the names of files, or of a

@@ -14,7 +14,8 @@ using (
         record.status as status,
         try_cast(regexp_extract(record.sender_id, '^-?\d+$') as bigint) as sender_id,
         payload::json as payload,
-        observed_at
+        observed_at,
+        redacted_at
     from (
         select
             *,
@@ -40,12 +41,13 @@ when matched and observed.observed_at >= known.observed_at then update set
     sender_id = observed.sender_id,
     created_at = observed.created_at,
     payload = observed.payload,
-    observed_at = observed.observed_at
+    observed_at = observed.observed_at,
+    redacted_at = observed.redacted_at
 when not matched then insert (
     chat_id, message_id, partition_date, conversation_id, role, message, message_text,
-    manual_reply, status, sender_id, created_at, payload, observed_at
+    manual_reply, status, sender_id, created_at, payload, observed_at, redacted_at
 ) values (
     observed.chat_id, observed.message_id, observed.partition_date, observed.conversation_id, observed.role,
     observed.message, observed.message_text, observed.manual_reply, observed.status, observed.sender_id,
-    observed.created_at, observed.payload, observed.observed_at
+    observed.created_at, observed.payload, observed.observed_at, observed.redacted_at
 )

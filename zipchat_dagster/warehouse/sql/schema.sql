@@ -338,7 +338,7 @@ create table if not exists zipchat.rejected_records (
 -- grain: one row per setting that the stored rows depend on
 -- key: name
 create table if not exists zipchat.warehouse_settings (
-    name varchar, -- schema_version; timezone, whose days partition_date holds; privacy, the loosest mode of each class of personal data in which values are stored; moving_from, during a move; or what is computed with further settings
+    name varchar, -- schema_version; timezone, whose days partition_date holds; privacy, the loosest mode of ZIPCHAT_PII in which values of each class are stored; moving_from, during a move; or what is computed with further settings
     value varchar -- what the stored rows are in line with
 );
 

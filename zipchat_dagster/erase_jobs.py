@@ -1,0 +1,250 @@
+"""The jobs that erase a person's data and prove that it is gone, and that allow it again.
+
+What is erased in the tables, and what a person is, is in `warehouse/erasure.py`.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+from pydantic import Field
+
+from zipchat_dagster.assets.common import URGENT
+from zipchat_dagster.assets.escalation_report import ReportConfig, report_path, write_report
+from zipchat_dagster.copies import replace_copies
+from zipchat_dagster.lanes import Lane
+from zipchat_dagster.run_storage import delete_runs, runs_about, storage_with
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.engine import WarehouseError
+from zipchat_dagster.warehouse.erasure import (
+    Erasure,
+    ErasureError,
+    Person,
+    Subject,
+    erase,
+    find_person,
+    left_in_tables,
+    lift,
+    recognizer,
+    settle,
+)
+from zipchat_dagster.warehouse.search import files_with
+
+ERASE_JOB: Final = "erase_lead_job"
+WRITE_BACK_JOBS: Final = (
+    "take_over_job",
+    "hand_back_job",
+    "send_reply_job",
+    "take_over_reply_hand_back_job",
+)
+ASK_ZIPCHAT: Final = (
+    "Zipchat still has the data, and its API cannot delete: ask Zipchat to erase the person, too."
+)
+
+
+class PersonConfig(dg.Config):
+    """Who: exactly one of these."""
+
+    lead_id: int | None = Field(default=None, description="The lead: leads.lead_id.")
+    conversation_id: int | None = Field(
+        default=None,
+        description="A conversation alone, such as an anonymous visitor's.",
+    )
+    email: str = Field(default="", description="An e-mail address of the lead.")
+    phone_number: str = Field(default="", description="A phone number of the lead.")
+
+    @property
+    def subject(self) -> Subject:
+        """The same without Dagster."""
+        return Subject(self.lead_id, self.conversation_id, self.email, self.phone_number)
+
+
+class EraseConfig(PersonConfig):
+    """Who, and whether anything is changed."""
+
+    dry_run: bool = Field(default=True, description="Only show what would be erased.")
+
+
+def _preview(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> None:
+    tables, chat_id = lane.warehouse(context), lane.zipchat(context).chat
+    with tables.transaction() as transaction:
+        person = find_person(transaction, subject, chat_id=chat_id)
+    traces = person.traces
+    runs = _runs(context, person, lane)
+    context.log.info(
+        f"Would erase {len(traces.conversation_ids):,} conversations of {len(traces.lead_ids):,}"
+        f" leads. Nothing was changed. {ASK_ZIPCHAT}"
+    )
+    if person.mentioned_in:
+        context.log.warning(
+            f"{len(person.mentioned_in):,} conversations of others mention the person, see"
+            " mentioned_in. Erasing the person will fail until they are erased by their ids, too."
+        )
+    if subject.email or subject.phone_number:
+        context.log.warning(
+            "Dagster keeps this run's config, and with it the address. The erasure by lead_id"
+            " deletes this run. If there is none to erase, delete it on its page."
+        )
+    context.add_output_metadata(
+        {
+            "lead_ids": dg.MetadataValue.json(traces.lead_ids),
+            "conversation_ids": dg.MetadataValue.json(traces.conversation_ids),
+            "mentioned_in": dg.MetadataValue.json(person.mentioned_in),
+            "runs": dg.MetadataValue.json([run.run_id for run in runs]),
+            **{f"rows of {table}": count for table, count in person.counts.items()},
+        }
+    )
+
+
+def _carry_out(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> None:
+    if subject.email or subject.phone_number:
+        raise ErasureError(
+            "Dagster keeps the config of this run, and with it the address. Look up the lead's id"
+            " with dry_run, and erase it by that: this deletes the runs with its address, too."
+            " Nothing was changed."
+        )
+    tables, chat_id = lane.warehouse(context), lane.zipchat(context).chat
+    erasure = erase(tables, subject, chat_id=chat_id, run_id=context.run_id, now=datetime.now(UTC))
+    context.log.info(
+        f"Deleted {sum(erasure.deleted.values()):,} rows. Removing them from the disk."
+    )
+    tables.scrub()
+    replace_copies(lane.warehouse_resource(context))
+    _replace_report(context, lane)
+    runs = _runs(context, erasure.person, lane)
+    places = delete_runs(context.instance, runs)
+    left, other_chats, traces = left_in_tables(tables, erasure)
+    places += left
+    places += tables.places_with(traces.words)
+    places += map(str, files_with(traces.words, _beside(tables)))
+    places += storage_with(context.instance, traces.words)
+    verification = _summary(erasure, sorted(set(places)), other_chats)
+    finished_at = None if places else datetime.now(UTC)
+    settle(tables, erasure, verification, finished_at=finished_at)
+    if places:
+        raise ErasureError(verification)
+    context.log.info(f"{verification} {ASK_ZIPCHAT}")
+    context.add_output_metadata(
+        {
+            "erasure_id": erasure.id,
+            "verification": verification,
+            "runs_deleted": len(runs),
+            **{f"rows of {table}": count for table, count in erasure.deleted.items()},
+        }
+    )
+
+
+def _runs(context: dg.OpExecutionContext, person: Person, lane: Lane) -> list[dg.DagsterRun]:
+    """The runs whose config names the person, and with it what was written to them."""
+    is_about = recognizer(lane.warehouse(context), person, chat_id=lane.zipchat(context).chat)
+    jobs = [lane.named(name) for name in (*WRITE_BACK_JOBS, ERASE_JOB)]
+    found = runs_about(context.instance, jobs, is_about)
+    return [run for run in found if run.run_id != context.run_id]
+
+
+def _replace_report(context: dg.OpExecutionContext, lane: Lane) -> None:
+    """Write the report again, where it is by default, if it exists."""
+    if report_path(lane.warehouse(context), lane).exists():
+        write_report(context, ReportConfig(), lane)
+
+
+def _beside(tables: Warehouse) -> list[Path]:
+    """The files and folders named after the database: copies, exports, reports, backups."""
+    return list(tables.path.parent.glob(f"{tables.path.stem}*"))
+
+
+def _summary(erasure: Erasure, places: list[str], other_chats: list[int]) -> str:
+    """What was searched and found, without the person's data."""
+    texts = (
+        "An earlier run was interrupted after it had deleted the rows. So their texts are unknown,"
+        " and only ids, e-mail addresses and phone numbers were searched for, in the tables."
+        if erasure.is_resumed
+        else "Searched the tables, the database's files, those beside it, and Dagster's storage."
+    )
+    elsewhere = (
+        " Other chats hold data of the person, too; erase it there as well:"
+        f" {', '.join(map(str, other_chats))}."
+        if other_chats
+        else ""
+    )
+    if places:
+        return f"{texts} Something of the person is left in: {'; '.join(places)}.{elsewhere}"
+    return f"{texts} Nothing of the person is left.{elsewhere}"
+
+
+def erase_lead_job(lane: Lane) -> dg.JobDefinition:
+    """The job that erases a person from one chat."""
+
+    @dg.op(
+        name=lane.step("erase_lead"),
+        out=dg.Out(dg.Nothing),
+        required_resource_keys=lane.resource_keys,
+    )
+    def erase_lead(context: dg.OpExecutionContext, config: EraseConfig) -> None:
+        """Erase a person's data, and search for what is left of it."""
+        try:
+            if config.dry_run:
+                _preview(context, config.subject, lane)
+            else:
+                _carry_out(context, config.subject, lane)
+        except (ErasureError, WarehouseError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+
+    @dg.job(
+        name=lane.named(ERASE_JOB),
+        executor_def=dg.in_process_executor,
+        tags={"dagster/priority": URGENT},
+        description=(
+            "Erases a lead, or one conversation: its rows and everything derived from them, their"
+            " bytes in the database's files, copies and exports, and the runs whose config holds"
+            " texts for it. Then searches for what is left, and fails if there is something. From"
+            " then on, what the API sends of the lead is dropped. dry_run, which is the default,"
+            f" only counts. {ASK_ZIPCHAT}"
+        ),
+    )
+    def job() -> None:
+        erase_lead()
+
+    return job
+
+
+def unsuppress_lead_job(lane: Lane) -> dg.JobDefinition:
+    """The job that lets an erased person's data in again."""
+
+    @dg.op(
+        name=lane.step("unsuppress_lead"),
+        out=dg.Out(dg.Nothing),
+        required_resource_keys={lane.zipchat_key, lane.warehouse_key},
+    )
+    def unsuppress_lead(context: dg.OpExecutionContext, config: PersonConfig) -> None:
+        """Drop what the API sends of the person no longer."""
+        try:
+            count = lift(
+                lane.warehouse(context), config.subject, chat_id=lane.zipchat(context).chat
+            )
+        except (ErasureError, WarehouseError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        context.log.info(
+            f"{count:,} values are no longer suppressed."
+            + (
+                " Materialize raw_conversations and raw_messages for the person's days with"
+                " `refresh` to bring the data back."
+                if count
+                else ""
+            )
+        )
+        context.add_output_metadata({"values": count})
+
+    @dg.job(
+        name=lane.named("unsuppress_lead_job"),
+        executor_def=dg.in_process_executor,
+        description=(
+            "Lifts an erasure: what the API sends of the person is stored again. Nothing that was"
+            " erased comes back by itself."
+        ),
+    )
+    def job() -> None:
+        unsuppress_lead()
+
+    return job

@@ -1,0 +1,103 @@
+"""What Dagster stores of runs: their config, events and output. Finding and deleting it there."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+import sqlalchemy
+from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster._core.storage.runs import SqlRunStorage
+
+from zipchat_dagster.warehouse.search import files_with, has_bytes
+
+RUNS_AT_ONCE: Final = 1_000
+
+
+def runs_about(
+    instance: dg.DagsterInstance,
+    job_names: Sequence[str],
+    is_about: Callable[[Mapping[str, Any]], bool],
+) -> list[dg.DagsterRun]:
+    """The runs of these jobs whose op has a config for which `is_about` is true."""
+    return [
+        run
+        for job_name in job_names
+        for run in _runs(instance, job_name)
+        if any(is_about(config) for config in _configs(run.run_config))
+    ]
+
+
+def delete_runs(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun]) -> list[str]:
+    """Delete runs with their events and what they printed. Returns the places of what is left: runs
+    that are not finished."""
+    for run in runs:
+        if run.is_finished:
+            instance.compute_log_manager.delete_logs(prefix=[run.run_id])
+            instance.delete_run(run.run_id)
+    _vacuum(instance, [run.run_id for run in runs if run.is_finished])
+    return [
+        f"Dagster's run {run.run_id}, which has not ended" for run in runs if not run.is_finished
+    ]
+
+
+def storage_with(instance: dg.DagsterInstance, words: Sequence[str]) -> list[str]:
+    """Where Dagster stores one of the words: files under DAGSTER_HOME, and the rows of its database
+    if that is elsewhere."""
+    if not words:
+        return []
+    found = [str(path) for path in files_with(words, [Path(instance.root_directory)])]
+    runs, events = instance.run_storage, instance.event_log_storage
+    if isinstance(runs, SqlRunStorage):
+        with runs.connect() as connection:
+            found += _rows_with(connection, "runs", "run_body", words)
+    if isinstance(events, SqlEventLogStorage):
+        with events.index_connection() as connection:
+            found += _rows_with(connection, "event_logs", "event", words)
+    return found
+
+
+def _rows_with(
+    connection: sqlalchemy.engine.Connection, table: str, text: str, words: Sequence[str]
+) -> list[str]:
+    run_id: sqlalchemy.ColumnClause[str] = sqlalchemy.column("run_id")
+    stored: sqlalchemy.ColumnClause[str] = sqlalchemy.column(text)
+    query = (
+        sqlalchemy.select(run_id)
+        .select_from(sqlalchemy.table(table))
+        .where(sqlalchemy.or_(*(stored.contains(word, autoescape=True) for word in words)))
+        .distinct()
+    )
+    return [f"Dagster's {table} (run {found})" for (found,) in connection.execute(query)]
+
+
+def _vacuum(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
+    """SQLite may leave deleted rows in the free space of its files."""
+    for file in Path(instance.root_directory).rglob("*.db"):
+        if run_ids and has_bytes(run_ids, file):
+            with closing(sqlite3.connect(file)) as connection:
+                connection.execute("vacuum")
+                connection.execute("pragma wal_checkpoint(truncate)")
+
+
+def _runs(instance: dg.DagsterInstance, job_name: str) -> Iterator[dg.DagsterRun]:
+    cursor = None
+    while True:
+        some = instance.get_runs(
+            dg.RunsFilter(job_name=job_name), cursor=cursor, limit=RUNS_AT_ONCE
+        )
+        yield from some
+        if len(some) < RUNS_AT_ONCE:
+            return
+        cursor = some[-1].run_id
+
+
+def _configs(run_config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The configs of a run's ops."""
+    for op in run_config.get("ops", {}).values():
+        if isinstance(op, Mapping) and isinstance(op.get("config"), Mapping):
+            yield op["config"]

@@ -1,0 +1,124 @@
+"""Old texts are removed, and nothing that is counted changes."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+
+from zipchat_dagster.resources import WarehouseResource
+from zipchat_dagster.retention import retention_job
+from zipchat_dagster.warehouse import Warehouse, retention
+from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts, rebuild_metrics
+from zipchat_dagster.warehouse.privacy import Privacy
+from zipchat_dagster.warehouse.retention import redact_old_texts
+from zipchat_dagster_tests.conftest import Open
+from zipchat_dagster_tests.warehouse.support import ADA, Story
+
+DAYS: Final = 30
+DERIVED: Final = (*FACTS, "escalation_metrics", "activity_by_hour", "leads")
+LEFT: Final = "select count(*) from zipchat.raw_messages where message is not null"
+OLD: Final = "a text of long ago, marked-8812"
+
+
+def lived(place: Open, **options: Any) -> Story:
+    """Eight conversations in forty days; two of them are older than DAYS at the end."""
+    story = Story(lambda **given: place(**options, **given), begins="2026-01-01")
+    for day in range(0, 40, 5):
+        story.at("2026-01-01")
+        story.later(days=day, hours=10)
+        begun = story.start(message=OLD if day < 10 else "a new one")
+        story.ai(begun)
+        story.escalate(begun)
+        story.later(minutes=7)
+        story.assign(begun, ADA)
+        story.human(begun, ADA)
+        story.resolve(begun)
+    story.later(hours=1)
+    story.run()
+    return story
+
+
+def derived(story: Story) -> dict[str, list[tuple[Any, ...]]]:
+    columns = {table: "*" if table == "leads" else "* exclude (computed_at)" for table in DERIVED}
+    return {
+        table: story.rows(f"select {names} from zipchat.{table} order by all")
+        for table, names in columns.items()
+    }
+
+
+def from_scratch(story: Story) -> dict[str, list[tuple[Any, ...]]]:
+    everything: dict[str, Any] = {"chat_id": 1, "now": story.now, "rules": Rules()}
+    rebuild_facts(story.warehouse, **everything, from_scratch=True)
+    rebuild_metrics(story.warehouse, **everything, days=[], from_scratch=True)
+    return derived(story)
+
+
+def test_texts_go_when_they_are_old_and_metrics_stay(
+    place: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = lived(place)
+    before = from_scratch(story)
+    ((payload,),) = story.rows("select payload from zipchat.raw_messages where message_id = 1")
+    tables = place(privacy=Privacy(retention_days=DAYS))
+    assert story.value(LEFT) == 24
+    # A run that is killed has removed some, and the next one goes on.
+    monkeypatch.setattr(retention, "MESSAGES_AT_ONCE", 2)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        steps = iter(range(2))
+        redact = retention._redact
+
+        def killed(*given: Any, **named: Any) -> int:
+            if next(steps, None) is None:
+                raise KeyboardInterrupt
+            return redact(*given, **named)
+
+        patch.setattr(retention, "_redact", killed)
+        redact_old_texts(tables, now=story.now)
+    assert story.value(LEFT) == 20
+    assert redact_old_texts(tables, now=story.now) == 2
+    assert tables.scrub_if_due()
+    assert redact_old_texts(tables, now=story.now) == 0
+    assert not tables.scrub_if_due()
+
+    cutoff = f"timestamptz '{story.now - timedelta(days=DAYS)}'"
+    assert story.value(LEFT) == 18
+    gone = "message is null and message_text is null and redacted_at is not null"
+    assert story.value(
+        f"select bool_and(({gone}) = (created_at < {cutoff})) from zipchat.raw_messages"
+    )
+    ((redacted,),) = story.rows("select payload from zipchat.raw_messages where message_id = 1")
+    assert json.loads(redacted) == {**json.loads(payload), "message": None}
+    assert from_scratch(story) == before
+
+
+def test_what_is_read_too_late_is_stored_without_its_text(place: Open) -> None:
+    kept, story = (
+        lived(place),
+        lived(lambda **given: place("other", **given), privacy=Privacy(retention_days=DAYS)),
+    )
+    for _ in range(2):
+        assert story.value(LEFT) == 18
+        assert story.value("select count(redacted_at) from zipchat.raw_messages") == 6
+        assert derived(story) == derived(kept)
+        story.sync(refresh=True)
+    # Without the setting, reading it again brings it back.
+    story.warehouse = place("other")
+    story.sync(refresh=True)
+    story.assert_tables_agree()
+    assert story.value("select count(redacted_at) from zipchat.raw_messages") == 0
+
+
+@pytest.mark.file
+def test_the_job_removes_it_from_the_disk_and_the_copies(tmp_path: Any) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    lived(lambda **given: Warehouse(path, **given))
+    published = tmp_path / "warehouse_published.duckdb"
+    resource = WarehouseResource(database=str(path), retention_days=DAYS)
+    for days, is_there in ((None, True), (DAYS, False)):
+        resource = WarehouseResource(database=str(path), retention_days=days)
+        resource.warehouse.publish(published)
+        assert retention_job.execute_in_process(resources={"warehouse": resource}).success
+        assert [OLD.encode() in file.read_bytes() for file in (path, published)] == [is_there] * 2
