@@ -180,12 +180,15 @@ def test_the_tables_can_be_in_a_database_of_the_project(
 DEFINITIONS = """
 from pathlib import Path
 
-from dagster import definitions, load_from_defs_folder
+from dagster import Definitions, definitions, in_process_executor, load_from_defs_folder
 
 
 @definitions
 def defs():
-    return load_from_defs_folder(path_within_project=Path(__file__).parent)
+    return Definitions.merge(
+        load_from_defs_folder(path_within_project=Path(__file__).parent),
+        Definitions(executor=in_process_executor),  # as docs/chats.md says
+    )
 """
 PYPROJECT = """
 [project]

@@ -83,6 +83,7 @@ def sql(name: str) -> str:
     return (SQL / f"{name}.sql").read_text(encoding="utf-8")
 
 
+@cache
 def sql_version(*patterns: str) -> str:
     """A hash of the statements whose names match, for Dagster's `code_version`: it changes when one
     of them does."""
