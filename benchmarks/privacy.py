@@ -22,33 +22,33 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def personal_data() -> None:
-    """A million messages of 300 characters: masking them, and rewriting them when stored"""
+    """Processor time for a million messages of 300 characters: masking them, rewriting them"""
     hashing, dropping = (_privacy("hash"), _privacy("drop"))
     for mode, privacy in (("keep", KEEP), ("hash", hashing), ("drop", dropping)):
         seconds = 0.0
         for reads in _batches():
             messages = [message for _, read in reads for message in read.messages]
-            began_at = time.perf_counter()
+            began_at = time.process_time()
             for message in messages:
                 privacy.mask("message", message)
-            seconds += time.perf_counter() - began_at
+            seconds += time.process_time() - began_at
         print(f"masking, {mode}: {seconds:.1f} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         tables = Warehouse(Path(folder) / "warehouse.duckdb")
-        began_at = time.perf_counter()
+        began_at = time.process_time()
         with tables.small_transactions():
             for reads in _batches():
                 with tables.transaction() as transaction:
                     store.store_reads(transaction, reads, chat_id=1, timezone="UTC")
-        print(f"storing, keep: {time.perf_counter() - began_at:.0f} s", flush=True)
+        print(f"storing, keep: {time.process_time() - began_at:.0f} s", flush=True)
         for mode, privacy in (("hash", hashing), ("drop", dropping)):
             size = tables.path.stat().st_size // 2**20
-            began_at = time.perf_counter()
+            began_at = time.process_time()
             rows = rewrite_personal_data(
                 Warehouse(tables.path, privacy=privacy), logging.getLogger(__name__)
             )
             print(
-                f"rewriting to {mode}: {rows}, {time.perf_counter() - began_at:.0f} s, file {size}"
+                f"rewriting to {mode}: {rows}, {time.process_time() - began_at:.0f} s, file {size}"
                 f" MB before, {tables.path.stat().st_size // 2**20} MB after, peak memory"
                 f" {peak_megabytes()} MB",
                 flush=True,

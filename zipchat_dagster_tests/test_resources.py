@@ -14,6 +14,7 @@ from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Fault, Sandbox, generate, serve
 from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.privacy import Privacy
 from zipchat_dagster_tests.conftest import NOW, Clock
 from zipchat_dagster_tests.single import ASSETS
 
@@ -127,3 +128,14 @@ def test_a_database_with_the_schemas_name_is_refused(tmp_path: Path) -> None:
     fine = str(tmp_path / "warehouse.duckdb")
     with pytest.raises(dg.Failure, match="use another file name"):
         _ = WarehouseResource(database=fine, published_database=refused).published
+
+
+def test_hashes_without_a_key_fail_the_step_before_anything_is_stored(tmp_path: Path) -> None:
+    database = str(tmp_path / "warehouse.duckdb")
+    with pytest.raises(dg.Failure, match=r"^ZIPCHAT_PII: hashes need a key of at least 32"):
+        _ = WarehouseResource(database=database, pii_content="hash", pii_key="short").warehouse
+    with pytest.raises(dg.Failure, match=r"^ZIPCHAT_PII: hide is not one of keep, hash, drop"):
+        _ = WarehouseResource(database=database, pii_content="hide").warehouse
+    found = WarehouseResource(database=database, pii_content="hash", pii_key="k" * 32)
+    assert "kkk" not in repr(found)
+    assert found.warehouse.privacy == Privacy(content="hash", key="k" * 32)

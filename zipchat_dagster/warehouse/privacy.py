@@ -207,22 +207,24 @@ class Privacy:
             record = _with_one_name(record)
         masked = {}
         for name, value in record.items():
-            shown = name if _NAME.fullmatch(name) else self._replacement(name, self.strictest)
+            shown = name
+            if name not in fields and not _NAME.fullmatch(name):
+                shown = self._replacement(name, self.strictest)
             if shown is not None:
-                masked[shown] = self._value(fields.get(name), value)
+                masked[shown] = None if value is None else self._value(fields.get(name), value)
         return masked
 
     def _value(self, field: Field | None, value: Any) -> Any:
-        if isinstance(field, dict) and isinstance(value, dict):
-            return self._masked(field, value)
-        if isinstance(field, re.Pattern) and (
-            isinstance(value, int | float) or (isinstance(value, str) and field.fullmatch(value))
-        ):
-            return value
-        if field is ATTRIBUTES or (
-            isinstance(field, Personal) and not isinstance(value, dict | list)
-        ):
-            return self._replacement(value, getattr(self, field.of), field.normalised)
+        match field:
+            case re.Pattern():
+                is_text = isinstance(value, str)
+                if isinstance(value, int | float) or (is_text and field.fullmatch(value)):
+                    return value
+            case Personal():
+                if field is ATTRIBUTES or not isinstance(value, dict | list):
+                    return self._replacement(value, getattr(self, field.of), field.normalised)
+            case dict() if isinstance(value, dict):
+                return self._masked(field, value)
         return self._replacement(value, self.strictest)
 
     def _replacement(
@@ -233,7 +235,7 @@ class Privacy:
         if mode == "drop":
             return None
         text = value if isinstance(value, str) else _canonical(value)
-        if _HASH.fullmatch(text):
+        if is_hash(text):
             return text
         text = normalised(text)
         return self.hashed(text) if text else text  # a blank is the same for everybody
@@ -258,6 +260,6 @@ def _with_one_name(person: Mapping[str, Any]) -> Mapping[str, Any]:
     if person.get("full_name") is not None or person.get("name") is not None:
         return person
     first, last = person.get("first_name"), person.get("last_name")
-    if not isinstance(first, str) or not isinstance(last, str):
+    if not isinstance(first, str) or not isinstance(last, str) or is_hash(first) or is_hash(last):
         return person
     return {**person, "first_name": f"{first} {last}", "last_name": None}

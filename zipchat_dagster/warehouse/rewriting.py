@@ -40,15 +40,15 @@ MOST: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Place:
-    """A table with personal data.
+class Columns:
+    """What is rewritten of a table.
 
     Attributes:
         id: a whole number, in whose order the rows of a chat are rewritten.
         kind: of the records in the columns `payloads`.
         texts: the columns with the text of one field of a record, and that field.
         others: columns that follow from these.
-        former: the column whose former value counts.
+        former: the column whose old value the statements need.
     """
 
     id: str
@@ -59,13 +59,13 @@ class Place:
     former: str = ""
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """All columns that are read and written."""
+    def all(self) -> tuple[str, ...]:
+        """Those that are read and written."""
         return (*self.payloads, *self.texts, *self.others)
 
 
-PLACES: Final[Mapping[str, Place]] = {
-    "raw_conversations": Place(
+REWRITTEN: Final[Mapping[str, Columns]] = {
+    "raw_conversations": Columns(
         "conversation_id",
         payloads=("payload", "show_payload"),
         texts={
@@ -78,31 +78,31 @@ PLACES: Final[Mapping[str, Place]] = {
         },
         former="channel",
     ),
-    "conversation_history": Place(
+    "conversation_history": Columns(
         "conversation_id", texts={"assignee_name": NAME, "channel": WORD}
     ),
-    "raw_messages": Place(
+    "raw_messages": Columns(
         "message_id",
         "message",
         ("payload",),
         {"role": WORD, "status": WORD},
         ("message", "message_text"),
     ),
-    "users": Place(
+    "users": Columns(
         "user_id",
         "user",
         ("payload",),
         {"full_name": NAME, "email": EMAIL, "avatar_url": NAME, "role": WORD},
     ),
-    "rejected_records": Place(
+    "rejected_records": Columns(
         "epoch_us(observed_at)",
         payloads=("payload",),
         others=("kind", "conversation_id"),
         former="payload",
     ),
-    "leads": Place("lead_id"),
+    "leads": Columns("lead_id"),
 }
-TABLES: Final = tuple(PLACES)
+TABLES: Final = tuple(REWRITTEN)
 
 
 @dataclass
@@ -209,7 +209,7 @@ def _next_rows(transaction: Transaction, progress: Progress) -> int | None:
     """Move on to a chat and table with rows left. Returns the id up to which they are the next
     `ROWS_AT_ONCE`, or all leads; None if no table has any."""
     while progress.table is not None:
-        names = {"table": progress.table, "id": PLACES[progress.table].id}
+        names = {"table": progress.table, "id": REWRITTEN[progress.table].id}
         at = {"chat_id": progress.chat_id, "after": progress.after}
         most = MOST if progress.table == "leads" else ROWS_AT_ONCE
         ((through,),) = transaction.execute("rewrite_through", None, names, **at, most=most)
@@ -230,26 +230,26 @@ def _rewrite(transaction: Transaction, table: str, chat_id: int, after: int, thr
     if table == "leads":  # those of the whole chat, from its conversations
         transaction.execute("clear_leads", chat_id=chat_id)
         return int(transaction.execute("rebuild_leads", chat_id=chat_id)[0][0])
-    place = PLACES[table]
-    names = {"table": table, "id": place.id, "columns": ", ".join(place.columns)}
+    columns = REWRITTEN[table]
+    names = {"table": table, "id": columns.id, "columns": ", ".join(columns.all)}
     rows = transaction.execute(
         "rewrite_read", None, names, chat_id=chat_id, after=after, through=through
     )
     changed = []
     for row_id, seen, *values in rows:
-        old = dict(zip(place.columns, values, strict=True))
-        new = _masked(transaction.privacy, place, old)
+        old = dict(zip(columns.all, values, strict=True))
+        new = _masked(transaction.privacy, columns, old)
         if new != old:
-            changed.append({"id": row_id, "seen": seen, "former": old.get(place.former), **new})
+            changed.append({"id": row_id, "seen": seen, "former": old.get(columns.former), **new})
     if not changed:
         return 0
-    batch = pd.DataFrame(changed).astype(dict.fromkeys((*place.columns, "former"), "str"))
+    batch = pd.DataFrame(changed).astype(dict.fromkeys((*columns.all, "former"), "str"))
     if table == "rejected_records":
         _replace_rejected(transaction, batch, chat_id=chat_id)
     else:
         changes = ", ".join(
-            f"{name} = batch.{name}{'::json' if name in place.payloads else ''}"
-            for name in place.columns
+            f"{name} = batch.{name}{'::json' if name in columns.payloads else ''}"
+            for name in columns.all
         )
         names = {**names, "changes": changes}
         transaction.execute("rewrite_update", {"batch": batch}, names, chat_id=chat_id)
@@ -258,13 +258,13 @@ def _rewrite(transaction: Transaction, table: str, chat_id: int, after: int, thr
     return len(changed)
 
 
-def _masked(privacy: Privacy, place: Place, values: Mapping[str, Any]) -> dict[str, Any]:
+def _masked(privacy: Privacy, columns: Columns, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a row as they may be stored."""
-    kind: Kind = values.get("kind", place.kind)
+    kind: Kind = values.get("kind", columns.kind)
     masked = {**values}
-    for name, column in place.texts.items():
+    for name, column in columns.texts.items():
         masked[name] = privacy.replaced(column, values[name])
-    for name in place.payloads:
+    for name in columns.payloads:
         if values[name] is not None:
             record = json.loads(values[name])
             allowed = privacy.mask(kind, record)

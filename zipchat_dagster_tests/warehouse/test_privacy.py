@@ -195,7 +195,7 @@ values = st.recursive(
 records = st.dictionaries(st.sampled_from(NAMES), values, max_size=8)
 
 
-@settings(max_examples=effort(60, 1500), deadline=None)
+@settings(max_examples=effort(150, 1000), deadline=None)
 @given(
     st.sampled_from(list(FIELDS)),
     records,
