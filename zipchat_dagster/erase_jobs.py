@@ -26,6 +26,7 @@ from zipchat_dagster.warehouse.erasure import (
     find_person,
     left_in_tables,
     lift,
+    mentions,
     recognizer,
     settle,
 )
@@ -70,15 +71,16 @@ def _preview(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> No
     tables, chat_id = lane.warehouse(context), lane.zipchat(context).chat
     with tables.transaction() as transaction:
         person = find_person(transaction, subject, chat_id=chat_id)
+        mentioned_in = mentions(transaction, person, chat_id=chat_id)
     traces = person.traces
     runs = _runs(context, person, lane)
     context.log.info(
         f"Would erase {len(traces.conversation_ids):,} conversations of {len(traces.lead_ids):,}"
         f" leads. Nothing was changed. {ASK_ZIPCHAT}"
     )
-    if person.mentioned_in:
+    if mentioned_in:
         context.log.warning(
-            f"{len(person.mentioned_in):,} conversations of others mention the person, see"
+            f"{len(mentioned_in):,} conversations of others mention the person, see"
             " mentioned_in. Erasing the person will fail until they are erased by their ids, too."
         )
     if subject.email or subject.phone_number:
@@ -90,7 +92,7 @@ def _preview(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> No
         {
             "lead_ids": dg.MetadataValue.json(traces.lead_ids),
             "conversation_ids": dg.MetadataValue.json(traces.conversation_ids),
-            "mentioned_in": dg.MetadataValue.json(person.mentioned_in),
+            "mentioned_in": dg.MetadataValue.json(mentioned_in),
             "runs": dg.MetadataValue.json([run.run_id for run in runs]),
             **{f"rows of {table}": count for table, count in person.counts.items()},
         }

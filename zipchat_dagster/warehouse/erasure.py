@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, get_args
@@ -22,6 +23,7 @@ from zipchat_dagster.warehouse.places import (
     Traces,
     count_rows,
     delete_rows,
+    searched_tables,
     surviving_rows,
 )
 from zipchat_dagster.warehouse.privacy import is_hash
@@ -76,14 +78,11 @@ class Person:
         traces: what shows that something is theirs.
         counts: how many rows of each table are theirs.
         hashes: by which their records are recognized in future. The first is of the subject.
-        mentioned_in: conversations of others that hold one of the traces, such as the person's
-            e-mail address. They are not erased, and have to be looked at.
     """
 
     traces: Traces
     counts: Mapping[str, int]
     hashes: Sequence[tuple[Kind, str]] = field(repr=False)
-    mentioned_in: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -135,13 +134,18 @@ def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> 
         for value in values
         if (value_hash := hashes(kind, value))
     }
-    mentions = transaction.execute("person_mentions", traces.frames, chat_id=chat_id)
     return Person(
         traces,
         count_rows(transaction, traces, chat_id=chat_id),
         [(kind, given), *sorted(recognized - {(kind, given)})],
-        [conversation_id for (conversation_id,) in mentions],
     )
+
+
+def mentions(transaction: Transaction, person: Person, *, chat_id: int) -> list[int]:
+    """The conversations of others that hold one of the traces, such as the person's e-mail address.
+    They are not erased with the person, and have to be looked at."""
+    rows = transaction.execute("person_mentions", person.traces.frames, chat_id=chat_id)
+    return [conversation_id for (conversation_id,) in rows]
 
 
 def _closure(
@@ -216,14 +220,26 @@ def left_in_tables(warehouse: Warehouse, erasure: Erasure) -> tuple[list[str], l
     """What the tables still hold of an erased person. Returns the tables; the other chats that hold
     something, for which the same erasure has to run; and the traces that no other chat shows."""
     traces, own = erasure.person.traces, {"chat_id": erasure.chat_id}
-    with warehouse.transaction() as transaction:
-        places = surviving_rows(transaction, traces, **own)
+    found = []
+    for table in searched_tables():
+        # One at a time, so that others get at a file in between.
+        with _reading(warehouse) as transaction:
+            found.append(surviving_rows(transaction, table, traces, **own))
+    places = [place for place in found if place]
+    with _reading(warehouse) as transaction:
         if back := let_in(transaction, **own, days=ALL_DAYS):
             places.append(f"zipchat.raw_conversations ({len(back):,} rows of suppressed people)")
+    with _reading(warehouse) as transaction:
         elsewhere = transaction.execute("person_elsewhere", traces.frames, **own)
     shared = {word for _, word in elsewhere}
     words = [word for word in traces.words if word not in shared]
     return places, sorted({chat_id for chat_id, _ in elsewhere}), replace(traces, words=words)
+
+
+@contextmanager
+def _reading(warehouse: Warehouse) -> Iterator[Transaction]:
+    with warehouse.connection(read_only=True, purpose="erase_lead_job") as connection:
+        yield Transaction(connection, warehouse.privacy)
 
 
 def recognizer(warehouse: Warehouse, person: Person, *, chat_id: int) -> Callable[..., bool]:

@@ -85,8 +85,8 @@ def test_a_lake(lakes: Lakes, tmp_path: Path) -> None:
         }
         assert set(tables.places_with([GONE])) == catalog
         orphan = tmp_path / "lake" / "by_a_killed_process.parquet"
-        with tables.connection() as connection:
-            connection.execute(f"copy (select '{GONE}' as text) to '{orphan}' (format parquet)")
+        with tables.connection() as writer:
+            writer.execute(f"copy (select '{GONE}' as text) to '{orphan}' (format parquet)")
         counts = tables.scrub()
         assert tables.places_with([GONE]) == [str(orphan)]
         orphan.unlink()
