@@ -92,7 +92,7 @@ HASHED: Final = ("erasures", "suppressions")
 
 @dataclass(frozen=True)
 class Traces:
-    """What shows that something is of a person. Only ever in memory.
+    """What shows that something is of a person.
 
     Attributes:
         words: their e-mail addresses, phone numbers, links, names and some of their messages, as
@@ -137,8 +137,8 @@ def delete_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> di
 
 
 def searched_tables() -> list[Table]:
-    """The tables in which something of a person could be left, whatever `PLACES` says: all but those
-    of the shop's own people and of hashes."""
+    """The tables in which something of a person could be left, whatever `PLACES` says: all but
+    those of the shop's own people and of hashes."""
     return [
         table
         for table in schema_tables().values()

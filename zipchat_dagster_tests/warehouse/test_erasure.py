@@ -266,8 +266,17 @@ def test_others_who_mention_the_person_are_named(story: Story) -> None:
 
 def test_an_interrupted_erasure_goes_on(story: Story) -> None:
     first = erased(story, lead_id=11)
+    assert first.notes.stat().st_mode & 0o077 == 0
     again = erase(story.warehouse, Subject(lead_id=11), chat_id=1, run_id="2", now=story.now)
-    assert (again.id, again.deleted, again.is_resumed) == ("run", first.deleted, True)
+    assert (again.id, again.traces, again.deleted, again.is_known) == (
+        "run",
+        first.traces,
+        first.deleted,
+        True,
+    )
+    first.notes.unlink()  # another machine
+    again = erase(story.warehouse, Subject(lead_id=11), chat_id=1, run_id="2", now=story.now)
+    assert (again.id, again.deleted, again.is_known) == ("run", first.deleted, False)
     with story.warehouse.connection() as connection:  # as if something had come back
         connection.execute(
             "insert into zipchat.raw_conversations (chat_id, conversation_id, lead_email, observed_at)"
@@ -278,7 +287,8 @@ def test_an_interrupted_erasure_goes_on(story: Story) -> None:
     ]
     settle(story.warehouse, again, "done", finished_at=story.now)
     third = erase(story.warehouse, Subject(lead_id=11), chat_id=1, run_id="3", now=story.now)
-    assert (third.id, third.is_resumed) == ("3", False)
+    assert (third.id, third.is_known) == ("3", True)
+    assert not again.notes.exists()
     receipts = story.rows("select * exclude (begun_at) from zipchat.erasures order by erasure_id")
     assert [row[1] for row in receipts] == ["3", "run"]
     assert "nna" not in repr(receipts)
