@@ -3,6 +3,7 @@
 What is erased in the tables, and what a person is, is in `warehouse/erasure.py`.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -14,22 +15,23 @@ from zipchat_dagster.assets.common import URGENT
 from zipchat_dagster.assets.escalation_report import ReportConfig, report_path, write_report
 from zipchat_dagster.copies import replace_copies
 from zipchat_dagster.lanes import Lane
+from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.run_storage import delete_runs, runs_about, storage_with
-from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.erasure import (
     Erasure,
     ErasureError,
-    Person,
     Subject,
     erase,
     find_person,
     left_in_tables,
     lift,
+    mentions,
     recognizer,
     settle,
 )
 from zipchat_dagster.warehouse.search import files_with
+from zipchat_dagster.warehouse.suppression import Kind
 
 ERASE_JOB: Final = "erase_lead_job"
 WRITE_BACK_JOBS: Final = (
@@ -70,15 +72,16 @@ def _preview(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> No
     tables, chat_id = lane.warehouse(context), lane.zipchat(context).chat
     with tables.transaction() as transaction:
         person = find_person(transaction, subject, chat_id=chat_id)
+        mentioned_in = mentions(transaction, person, chat_id=chat_id)
     traces = person.traces
-    runs = _runs(context, person, lane)
+    runs = _runs(context, person.hashes, lane)
     context.log.info(
         f"Would erase {len(traces.conversation_ids):,} conversations of {len(traces.lead_ids):,}"
         f" leads. Nothing was changed. {ASK_ZIPCHAT}"
     )
-    if person.mentioned_in:
+    if mentioned_in:
         context.log.warning(
-            f"{len(person.mentioned_in):,} conversations of others mention the person, see"
+            f"{len(mentioned_in):,} conversations of others mention the person, see"
             " mentioned_in. Erasing the person will fail until they are erased by their ids, too."
         )
     if subject.email or subject.phone_number:
@@ -90,7 +93,7 @@ def _preview(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> No
         {
             "lead_ids": dg.MetadataValue.json(traces.lead_ids),
             "conversation_ids": dg.MetadataValue.json(traces.conversation_ids),
-            "mentioned_in": dg.MetadataValue.json(person.mentioned_in),
+            "mentioned_in": dg.MetadataValue.json(mentioned_in),
             "runs": dg.MetadataValue.json([run.run_id for run in runs]),
             **{f"rows of {table}": count for table, count in person.counts.items()},
         }
@@ -112,12 +115,12 @@ def _carry_out(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> 
     tables.scrub()
     replace_copies(lane.warehouse_resource(context))
     _replace_report(context, lane)
-    runs = _runs(context, erasure.person, lane)
+    runs = _runs(context, erasure.hashes, lane)
     places = delete_runs(context.instance, runs)
     left, other_chats, traces = left_in_tables(tables, erasure)
     places += left
     places += tables.places_with(traces.words)
-    places += map(str, files_with(traces.words, _beside(tables)))
+    places += map(str, files_with(traces.words, _beside(context, lane)))
     places += storage_with(context.instance, traces.words)
     verification = _summary(erasure, sorted(set(places)), other_chats)
     finished_at = None if places else datetime.now(UTC)
@@ -135,9 +138,11 @@ def _carry_out(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> 
     )
 
 
-def _runs(context: dg.OpExecutionContext, person: Person, lane: Lane) -> list[dg.DagsterRun]:
+def _runs(
+    context: dg.OpExecutionContext, hashes: Sequence[tuple[Kind, str]], lane: Lane
+) -> list[dg.DagsterRun]:
     """The runs whose config names the person, and with it what was written to them."""
-    is_about = recognizer(lane.warehouse(context), person, chat_id=lane.zipchat(context).chat)
+    is_about = recognizer(lane.warehouse(context), hashes, chat_id=lane.zipchat(context).chat)
     jobs = [lane.named(name) for name in (*WRITE_BACK_JOBS, ERASE_JOB)]
     found = runs_about(context.instance, jobs, is_about)
     return [run for run in found if run.run_id != context.run_id]
@@ -149,18 +154,22 @@ def _replace_report(context: dg.OpExecutionContext, lane: Lane) -> None:
         write_report(context, ReportConfig(), lane)
 
 
-def _beside(tables: Warehouse) -> list[Path]:
-    """The files and folders named after the database: copies, exports, reports, backups."""
-    return list(tables.path.parent.glob(f"{tables.path.stem}*"))
+def _beside(context: dg.OpExecutionContext, lane: Lane) -> list[Path]:
+    """The files and folders named after the database, such as copies, exports, reports and backups,
+    and the published copy wherever it is."""
+    tables, resource = lane.warehouse(context), lane.warehouse_resource(context)
+    published = [resource.published] if isinstance(resource, WarehouseResource) else []
+    return [*tables.path.parent.glob(f"{tables.path.stem}*"), *published]
 
 
 def _summary(erasure: Erasure, places: list[str], other_chats: list[int]) -> str:
     """What was searched and found, without the person's data."""
     texts = (
-        "An earlier run was interrupted after it had deleted the rows. So their texts are unknown,"
-        " and only ids, e-mail addresses and phone numbers were searched for, in the tables."
-        if erasure.is_resumed
-        else "Searched the tables, the database's files, those beside it, and Dagster's storage."
+        "Searched the tables, the database's files, those beside it, and Dagster's storage."
+        if erasure.is_known
+        else "An earlier run was interrupted after it had deleted the rows, and its notes are not"
+        " on this machine. So only ids, e-mail addresses and phone numbers were searched for, in"
+        " the tables."
     )
     elsewhere = (
         " Other chats hold data of the person, too; erase it there as well:"

@@ -50,7 +50,7 @@ def storage_with(instance: dg.DagsterInstance, words: Sequence[str]) -> list[str
     if that is elsewhere."""
     if not words:
         return []
-    found = [str(path) for path in files_with(words, [Path(instance.root_directory)])]
+    found = [str(path) for path in files_with(words, _folders(instance))]
     runs, events = instance.run_storage, instance.event_log_storage
     if isinstance(runs, SqlRunStorage):
         with runs.connect() as connection:
@@ -77,11 +77,17 @@ def _rows_with(
 
 def _vacuum(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
     """SQLite may leave deleted rows in the free space of its files."""
-    for file in Path(instance.root_directory).rglob("*.db"):
-        if run_ids and has_bytes(run_ids, file):
-            with closing(sqlite3.connect(file)) as connection:
-                connection.execute("vacuum")
-                connection.execute("pragma wal_checkpoint(truncate)")
+    for folder in _folders(instance):
+        for file in folder.rglob("*.db"):
+            if run_ids and has_bytes(run_ids, file):
+                with closing(sqlite3.connect(file)) as connection:
+                    connection.execute("vacuum")
+                    connection.execute("pragma wal_checkpoint(truncate)")
+
+
+def _folders(instance: dg.DagsterInstance) -> list[Path]:
+    """Those that Dagster writes to. DAGSTER_HOME may be a project with much else in it."""
+    return [Path(instance.root_directory, name) for name in ("history", "schedules", "storage")]
 
 
 def _runs(instance: dg.DagsterInstance, job_name: str) -> Iterator[dg.DagsterRun]:

@@ -151,5 +151,11 @@ def test_what_is_left_out_fails_the_job(tmp_path: Path, monkeypatch: pytest.Monk
         assert place in text
     assert not any(mark in text for mark in MARKS)
     assert shop.story.value("select finished_at from zipchat.erasures") is None
-    assert shop.erase(lead_id=11, dry_run=False)["verification"].startswith("An earlier run")
+    # The next run knows what to look for, though the rows are gone.
+    backup = tmp_path / "warehouse.duckdb.bak"
+    backup.write_text(TEXT)
+    assert f"left in: {backup}." in shop.failure(lead_id=11, dry_run=False)
+    backup.unlink()
+    done = shop.erase(lead_id=11, dry_run=False)
+    assert done["rows of raw_messages"] == 2
     assert shop.marked() == []

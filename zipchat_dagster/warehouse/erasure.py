@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, get_args
 
 import pandas as pd
 
+from zipchat_dagster.warehouse.file import OWNER_ONLY
 from zipchat_dagster.warehouse.places import (
     SCRUB_DUE,
     Traces,
     count_rows,
     delete_rows,
+    searched_tables,
     surviving_rows,
 )
 from zipchat_dagster.warehouse.privacy import is_hash
@@ -31,8 +35,6 @@ from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
 MOST_TEXTS: Final = 20  # of the person's messages that are searched for, the longest ones
 SHORTEST: Final = 8  # characters of what is searched for: less is found by chance
 MOST_LEADS: Final = 10  # more leads with one e-mail address or phone number are not one person
-
-
 ALL_DAYS: Final = 100_000
 
 
@@ -76,14 +78,11 @@ class Person:
         traces: what shows that something is theirs.
         counts: how many rows of each table are theirs.
         hashes: by which their records are recognized in future. The first is of the subject.
-        mentioned_in: conversations of others that hold one of the traces, such as the person's
-            e-mail address. They are not erased, and have to be looked at.
     """
 
     traces: Traces
     counts: Mapping[str, int]
     hashes: Sequence[tuple[Kind, str]] = field(repr=False)
-    mentioned_in: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -91,16 +90,21 @@ class Erasure:
     """An erasure whose rows are deleted.
 
     Attributes:
+        traces: what must not be found any more.
         deleted: how many there were of each table.
-        is_resumed: whether an earlier run deleted rows, and was interrupted before it had verified
-            that nothing is left. The texts that they contained are not known any more.
+        notes: the file that keeps the traces until nothing is left of them, so that a run after one
+            that failed or was killed can search for them.
+        is_known: whether the traces are complete. They are not if an earlier run deleted rows, and
+            its notes are not here, such as on another machine.
     """
 
     id: str
     chat_id: int
-    person: Person
+    traces: Traces
+    hashes: Sequence[tuple[Kind, str]] = field(repr=False)
     deleted: Mapping[str, int]
-    is_resumed: bool
+    notes: Path
+    is_known: bool
 
 
 def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> Person:
@@ -135,13 +139,18 @@ def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> 
         for value in values
         if (value_hash := hashes(kind, value))
     }
-    mentions = transaction.execute("person_mentions", traces.frames, chat_id=chat_id)
     return Person(
         traces,
         count_rows(transaction, traces, chat_id=chat_id),
         [(kind, given), *sorted(recognized - {(kind, given)})],
-        [conversation_id for (conversation_id,) in mentions],
     )
+
+
+def mentions(transaction: Transaction, person: Person, *, chat_id: int) -> list[int]:
+    """The conversations of others that hold one of the traces, such as the person's e-mail address.
+    They are not erased with the person, and have to be looked at."""
+    rows = transaction.execute("person_mentions", person.traces.frames, chat_id=chat_id)
+    return [conversation_id for (conversation_id,) in rows]
 
 
 def _closure(
@@ -201,38 +210,77 @@ def erase(
         own = {"chat_id": chat_id, "subject_hash": subject_hash}
         begun = transaction.execute("unfinished_erasure", **own)
         erasure_id, earlier = begun[0] if begun else (run_id, None)
-        deleted = Counter(json.loads(earlier or "{}"))
         if not begun:
             transaction.execute("add_erasure", **own, erasure_id=erasure_id, now=now)
         suppress(transaction, person.hashes, chat_id=chat_id, erasure_id=erasure_id, now=now)
+        deleted = Counter(json.loads(earlier or "{}"))
         deleted.update(delete_rows(transaction, person.traces, chat_id=chat_id))
-        erasure = Erasure(erasure_id, chat_id, person, deleted, is_resumed=bool(begun))
+        notes = warehouse.path.with_name(f".{warehouse.path.stem}.erasing.{erasure_id}")
+        erasure = Erasure(
+            erasure_id,
+            chat_id,
+            _noted(notes, person.traces),
+            person.hashes,
+            deleted,
+            notes,
+            is_known=not begun or notes.exists(),
+        )
         _settle(transaction, erasure, "not verified yet", finished_at=None)
         transaction.execute("store_setting", name=SCRUB_DUE, value=now.isoformat())
+        # Before the rows are gone; and if they stay, it does no harm.
+        notes.parent.mkdir(parents=True, exist_ok=True)
+        notes.touch(OWNER_ONLY)
+        notes.write_text(json.dumps(vars(erasure.traces)), "utf-8")
     return erasure
+
+
+def _noted(notes: Path, traces: Traces) -> Traces:
+    """The traces, and those that an earlier run has noted."""
+    if not notes.exists():
+        return traces
+    earlier = json.loads(notes.read_text("utf-8"))
+    return Traces(*(sorted({*earlier[name], *found}) for name, found in vars(traces).items()))
 
 
 def left_in_tables(warehouse: Warehouse, erasure: Erasure) -> tuple[list[str], list[int], Traces]:
     """What the tables still hold of an erased person. Returns the tables; the other chats that hold
     something, for which the same erasure has to run; and the traces that no other chat shows."""
-    traces, own = erasure.person.traces, {"chat_id": erasure.chat_id}
-    with warehouse.transaction() as transaction:
-        places = surviving_rows(transaction, traces, **own)
+    traces, own = erasure.traces, {"chat_id": erasure.chat_id}
+    found = []
+    for table in searched_tables():
+        # One at a time, so that others get at a file in between.
+        with _reading(warehouse) as transaction:
+            found.append(surviving_rows(transaction, table, traces, **own))
+    places = [place for place in found if place]
+    with _reading(warehouse) as transaction:
         if back := let_in(transaction, **own, days=ALL_DAYS):
             places.append(f"zipchat.raw_conversations ({len(back):,} rows of suppressed people)")
+    with _reading(warehouse) as transaction:
         elsewhere = transaction.execute("person_elsewhere", traces.frames, **own)
     shared = {word for _, word in elsewhere}
     words = [word for word in traces.words if word not in shared]
     return places, sorted({chat_id for chat_id, _ in elsewhere}), replace(traces, words=words)
 
 
-def recognizer(warehouse: Warehouse, person: Person, *, chat_id: int) -> Callable[..., bool]:
+@contextmanager
+def _reading(warehouse: Warehouse) -> Iterator[Transaction]:
+    with warehouse.connection(read_only=True, purpose="erase_lead_job") as connection:
+        yield Transaction(connection, warehouse.privacy)
+
+
+def recognizer(
+    warehouse: Warehouse, of_person: Sequence[tuple[Kind, str]], *, chat_id: int
+) -> Callable[[Mapping[str, Any]], bool]:
     """A function that tells of a run's config whether it names the person: by the id of a lead or
-    of a conversation, an e-mail address or a phone number."""
+    of a conversation, an e-mail address or a phone number.
+
+    Args:
+        of_person: `Person.hashes`.
+    """
     with warehouse.transaction() as transaction:
         hashes = _hasher(transaction)
         listed = transaction.execute("suppressions", chat_id=chat_id)
-    known = {value_hash for _, value_hash in person.hashes}
+    known = {value_hash for _, value_hash in of_person}
     erasures = {erasure_id for value_hash, _, erasure_id in listed if value_hash in known}
     known |= {value_hash for value_hash, _, erasure_id in listed if erasure_id in erasures}
 
@@ -245,9 +293,11 @@ def recognizer(warehouse: Warehouse, person: Person, *, chat_id: int) -> Callabl
 def settle(
     warehouse: Warehouse, erasure: Erasure, verification: str, *, finished_at: datetime | None
 ) -> None:
-    """Record in the receipt what was searched and found."""
+    """Record in the receipt what was searched and found, and if that is all, forget the traces."""
     with warehouse.transaction() as transaction:
         _settle(transaction, erasure, verification, finished_at=finished_at)
+    if finished_at:
+        erasure.notes.unlink(missing_ok=True)
 
 
 def lift(warehouse: Warehouse, subject: Subject, *, chat_id: int) -> int:

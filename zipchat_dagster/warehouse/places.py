@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from zipchat_dagster.warehouse.tables import schema_tables
+from zipchat_dagster.warehouse.tables import Table, schema_tables
 
 if TYPE_CHECKING:
     from zipchat_dagster.warehouse.warehouse import Transaction
@@ -92,7 +92,7 @@ HASHED: Final = ("erasures", "suppressions")
 
 @dataclass(frozen=True)
 class Traces:
-    """What shows that something is of a person. Only ever in memory.
+    """What shows that something is of a person.
 
     Attributes:
         words: their e-mail addresses, phone numbers, links, names and some of their messages, as
@@ -136,30 +136,44 @@ def delete_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> di
     return counts
 
 
-def surviving_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> list[str]:
-    """The tables in which a row still shows a trace of the person, with the ids of conversations or
-    leads. Looks at all tables of the schema and all their columns, whatever `PLACES` says."""
-    places = []
-    for table in schema_tables().values():
-        columns = {column.name for column in table.columns}
-        texts = [c.name for c in table.columns if c.type in ("varchar", "json")]
-        conditions = [
-            *([_CONVERSATION] if "conversation_id" in columns else []),
-            *([_LEAD] if "lead_id" in columns else []),
-            *([_shows_a_word(f"concat_ws(' ', {', '.join(texts)})")] if texts else []),
-        ]
-        is_searched = "chat_id" in columns and table.name not in {*NOT_OF_CUSTOMERS, *HASHED}
-        if not conditions or not is_searched:
-            continue
-        named = next((name for name in ("conversation_id", "lead_id") if name in columns), "null")
-        names = {"table": table.name, "id": named, "condition": _of_chat(" or ".join(conditions))}
-        ((count, ids),) = transaction.execute(
-            "person_rows_left", traces.frames, names, chat_id=chat_id, most=NAMED_AT_MOST
+def searched_tables() -> list[Table]:
+    """The tables in which something of a person could be left, whatever `PLACES` says: all but
+    those of the shop's own people and of hashes."""
+    return [
+        table
+        for table in schema_tables().values()
+        if table.name not in {*NOT_OF_CUSTOMERS, *HASHED} and _conditions(table)
+    ]
+
+
+def surviving_rows(
+    transaction: Transaction, table: Table, traces: Traces, *, chat_id: int
+) -> str | None:
+    """The table's name, with how many rows still show a trace of the person in any column, and the
+    ids of their conversations or leads. None if no row does."""
+    ids = {column.name for column in table.columns} & {"conversation_id", "lead_id"}
+    named = min(ids, default="null")  # conversation_id, if there are both
+    names = {"table": table.name, "id": named, "condition": _of_chat(_conditions(table))}
+    ((count, found),) = transaction.execute(
+        "person_rows_left", traces.frames, names, chat_id=chat_id, most=NAMED_AT_MOST
+    )
+    known = f": {named} {', '.join(map(str, found))}" if found else ""
+    return f"zipchat.{table.name} ({count:,} rows{known})" if count else None
+
+
+def _conditions(table: Table) -> str:
+    """That a row of the table shows a trace of the person. Empty if none can."""
+    columns = {column.name for column in table.columns}
+    texts = [column.name for column in table.columns if column.type in ("varchar", "json")]
+    return " or ".join(
+        condition
+        for condition, is_possible in (
+            (_CONVERSATION, "conversation_id" in columns),
+            (_LEAD, "lead_id" in columns),
+            (_shows_a_word(f"concat_ws(' ', {', '.join(texts)})"), texts),
         )
-        if count:
-            known = f": {named} {', '.join(map(str, ids))}" if ids else ""
-            places.append(f"zipchat.{table.name} ({count:,} rows{known})")
-    return places
+        if is_possible and "chat_id" in columns
+    )
 
 
 def _names(place: Place) -> dict[str, str]:

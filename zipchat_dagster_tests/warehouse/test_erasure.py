@@ -19,6 +19,7 @@ from zipchat_dagster.warehouse.erasure import (
     find_person,
     left_in_tables,
     lift,
+    mentions,
     settle,
 )
 from zipchat_dagster.warehouse.places import NOT_OF_CUSTOMERS, PLACES, SCRUB_DUE
@@ -88,7 +89,6 @@ def test_every_table_and_personal_column_is_in_the_registry() -> None:
 def test_what_is_erased_is_gone_and_the_rest_is_as_if_it_had_never_been(story: Story) -> None:
     person = find(story, lead_id=11)
     assert (person.traces.conversation_ids, person.traces.lead_ids) == ([1, 3], [11])
-    assert person.mentioned_in == []
     assert "ANNA" not in repr(person).upper()
     others = {
         table: story.rows(f"from zipchat.{table} where conversation_id in (2, 4, 5) order by all")
@@ -132,9 +132,14 @@ def test_a_place_that_is_left_out_is_found(story: Story, monkeypatch: pytest.Mon
         monkeypatch.setattr(places, "PLACES", rest)
         with pytest.raises(ZeroDivisionError), story.warehouse.transaction() as transaction:
             places.delete_rows(transaction, traces, chat_id=1)
-            (found,) = places.surviving_rows(transaction, traces, chat_id=1)
-            assert found.startswith(f"zipchat.{left_out.table} (")
-            assert "nna" not in found
+            searched = {
+                table.name: places.surviving_rows(transaction, table, traces, chat_id=1)
+                for table in places.searched_tables()
+            }
+            found = {name: text for name, text in searched.items() if text}
+            assert list(found) == [left_out.table]
+            assert found[left_out.table].startswith(f"zipchat.{left_out.table} (")
+            assert "nna" not in repr(found)
             raise ZeroDivisionError  # rolls back
 
 
@@ -248,7 +253,9 @@ def test_others_who_mention_the_person_are_named(story: Story) -> None:
     story.at("2026-03-06 12:00")
     story.customer(2, message=f"Please write to {ANNA.email}, too")
     story.sync()
-    assert find(story, lead_id=11).mentioned_in == [2]
+    with story.warehouse.transaction() as transaction:
+        person = find_person(transaction, Subject(lead_id=11), chat_id=1)
+        assert mentions(transaction, person, chat_id=1) == [2]
     erasure = erased(story, lead_id=11)
     assert left_in_tables(story.warehouse, erasure)[0] == [
         "zipchat.raw_messages (1 rows: conversation_id 2)"
@@ -259,8 +266,17 @@ def test_others_who_mention_the_person_are_named(story: Story) -> None:
 
 def test_an_interrupted_erasure_goes_on(story: Story) -> None:
     first = erased(story, lead_id=11)
+    assert first.notes.stat().st_mode & 0o077 == 0
     again = erase(story.warehouse, Subject(lead_id=11), chat_id=1, run_id="2", now=story.now)
-    assert (again.id, again.deleted, again.is_resumed) == ("run", first.deleted, True)
+    assert (again.id, again.traces, again.deleted, again.is_known) == (
+        "run",
+        first.traces,
+        first.deleted,
+        True,
+    )
+    first.notes.unlink()  # another machine
+    again = erase(story.warehouse, Subject(lead_id=11), chat_id=1, run_id="2", now=story.now)
+    assert (again.id, again.deleted, again.is_known) == ("run", first.deleted, False)
     with story.warehouse.connection() as connection:  # as if something had come back
         connection.execute(
             "insert into zipchat.raw_conversations (chat_id, conversation_id, lead_email, observed_at)"
@@ -271,7 +287,8 @@ def test_an_interrupted_erasure_goes_on(story: Story) -> None:
     ]
     settle(story.warehouse, again, "done", finished_at=story.now)
     third = erase(story.warehouse, Subject(lead_id=11), chat_id=1, run_id="3", now=story.now)
-    assert (third.id, third.is_resumed) == ("3", False)
+    assert (third.id, third.is_known) == ("3", True)
+    assert not again.notes.exists()
     receipts = story.rows("select * exclude (begun_at) from zipchat.erasures order by erasure_id")
     assert [row[1] for row in receipts] == ["3", "run"]
     assert "nna" not in repr(receipts)

@@ -54,6 +54,11 @@ def test_a_file(tmp_path: Path) -> None:
         for left in (spilled, tmp_path / "tables.duckdb.unfinished.wal"):
             left.write_text(GONE)  # by a killed process
         assert path in holding(GONE, tmp_path.rglob("*"))
+        assert tables.places_with([GONE]) == [
+            str(path),
+            f"{path}.tmp/{spilled.name}",
+            f"{path}.unfinished.wal",
+        ]
         counts = tables.scrub()
         assert counts["bytes_after"] == path.stat().st_size
         assert holding(GONE, tmp_path.rglob("*")) == []
@@ -75,7 +80,16 @@ def test_a_lake(lakes: Lakes, tmp_path: Path) -> None:
         lakes.run("analyze", database=name)
         assert holding(GONE, tmp_path.rglob("*"))
         assert len(pages()) > 1
+        catalog = {
+            f"the lake's catalog (ducklake_{kind}_column_stats)" for kind in ("file", "table")
+        }
+        assert set(tables.places_with([GONE])) == catalog
+        orphan = tmp_path / "lake" / "by_a_killed_process.parquet"
+        with tables.connection() as writer:
+            writer.execute(f"copy (select '{GONE}' as text) to '{orphan}' (format parquet)")
         counts = tables.scrub()
+        assert tables.places_with([GONE]) == [str(orphan)]
+        orphan.unlink()
         assert counts["snapshots_expired"] > 0
         assert counts["files_deleted"] > 0
         assert holding(GONE, tmp_path.rglob("*")) == []
