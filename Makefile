@@ -52,11 +52,12 @@ screenshots: .venv/ready ## take the pictures in docs/ again, by running the bro
 	THOROUGH=1 UI_SCREENSHOTS=docs $(BIN)/python -m pytest zipchat_dagster_tests/test_ui.py \
 		zipchat_dagster_tests/report/test_page.py zipchat_dagster_tests/report/test_chats_page.py
 
-# requirements.lock is for working on the project, the other two for the container image.
-LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	--no-annotate --no-header pyproject.toml
+# requirements.lock is for working on the project, the other two for the container image. What they
+# pin stays as it is, so that they come out the same, byte for byte, unless UPGRADE is set.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	$(if $(UPGRADE),--upgrade) --no-annotate --no-header pyproject.toml
 
-lock: .venv/ready ## update the lock files from pyproject.toml
+lock: .venv/ready ## write the lock files from pyproject.toml; UPGRADE=1 takes the newest versions
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) --extra dev --extra deploy --extra lake -o requirements.lock
 	$(LOCK) --extra deploy --extra lake -c requirements.lock -o deploy/requirements.lock

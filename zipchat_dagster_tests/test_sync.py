@@ -471,3 +471,22 @@ def test_all_runs_around_a_kill_cost_a_batch_more_than_one(
     # The batch being stored, those waiting, and the two calls in flight.
     assert more <= (1 + gather.MOST_BATCHES) * in_a_batch + 2
     project.assert_tables_agree()
+
+
+@pytest.mark.parametrize("seconds", [-100_000, 100_000])
+def test_our_clock_may_be_set_in_the_middle_of_a_sync(project: Project, seconds: int) -> None:
+    sandbox = project.sandbox
+
+    def before_request(_sandbox: Sandbox, _request: Request) -> None:
+        if sandbox.stats()["requests"] == 20:
+            project.clock.now += seconds
+            sandbox.clock_offset -= seconds  # the server's clock goes on
+
+    sandbox.before_request = before_request
+    project.sync()
+    project.assert_tables_agree()
+    for conversation_id in list(sandbox.chat.conversations)[::7]:
+        sandbox.chat.add_message(conversation_id, at=sandbox.now())
+    project.clock.sleep(60)
+    project.sync()
+    project.assert_tables_agree()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import resource
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -351,6 +352,19 @@ def test_a_file_that_is_damaged_later_is_a_setting_error_too(bench: Bench) -> No
         connection.execute("drop table zipchat_budget")
     with pytest.raises(SettingError, match=r"^the budget file .* cannot be used"):
         call(client)
+
+
+def test_a_full_disk_is_a_setting_error_until_there_is_room(bench: Bench) -> None:
+    client, _ = bench.client()
+    call(client)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        with pytest.raises(SettingError, match=r"^the budget file .* cannot be used"):
+            call(client)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert call(client) == [404]
 
 
 def test_a_folder_that_cannot_be_created_is_a_setting_error(tmp_path: Path) -> None:
