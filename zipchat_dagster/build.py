@@ -157,7 +157,7 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
         reported.append((lane, api, rules))
         if settings.chats:
             # Bound, since every job carries the resources of its definitions: with a hundred chats,
-            # those would be three hundred in each of seven hundred jobs.
+            # those would be three hundred in each of nine hundred jobs.
             bound = {key: found.get_resource_definition() for key, found in own_resources.items()}
             own = build_lane(lane, bound=bound)
         else:

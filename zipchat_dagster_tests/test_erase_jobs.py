@@ -128,6 +128,13 @@ def test_nothing_of_her_is_left_anywhere(shop: Shop) -> None:
     assert (finished, deleted) == (True, "2")
     assert shop.story.value("select count(*) from zipchat.raw_messages") == 2
     assert shop.erase(lead_id=11, dry_run=False)["rows of raw_messages"] == 0
+    assert shop.run("unsuppress_lead_job", "unsuppress_lead", lead_id=11).success
+    assert shop.story.value("select count(*) from zipchat.suppressions") == 0
+    assert "erase it by that" in shop.failure(email=ANNA.email, dry_run=False)
+
+
+def not_here(instance: dg.DagsterInstance, run_id: str) -> None:
+    raise NotImplementedError
 
 
 def test_what_is_left_out_fails_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +144,7 @@ def test_what_is_left_out_fails_the_job(tmp_path: Path, monkeypatch: pytest.Monk
         patch.setattr(Warehouse, "scrub", lambda tables: {})
         patch.setattr(erase_jobs, "replace_copies", lambda resource: None)
         patch.setattr(erase_jobs, "_replace_report", lambda context, lane: None)
-        patch.setattr(erase_jobs, "delete_runs", lambda instance, runs: [])
+        patch.setattr(dg.DagsterInstance, "delete_run", not_here)
         text = shop.failure(lead_id=11, dry_run=False).replace(f"{tmp_path}/", "")
     for place in (
         "warehouse.duckdb; ",
@@ -147,6 +154,7 @@ def test_what_is_left_out_fails_the_job(tmp_path: Path, monkeypatch: pytest.Monk
         "warehouse_report.html",
         "dagster/history/runs.db",
         "Dagster's runs (run ",
+        "(delete it on its page, once it has ended)",
     ):
         assert place in text
     assert not any(mark in text for mark in MARKS)

@@ -28,7 +28,7 @@ from zipchat_dagster.warehouse.places import (
     searched_tables,
     surviving_rows,
 )
-from zipchat_dagster.warehouse.privacy import is_hash
+from zipchat_dagster.warehouse.privacy import EMAIL, PHONE_NUMBER, is_hash
 from zipchat_dagster.warehouse.suppression import Hasher, Kind, let_in, suppress
 from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
 
@@ -122,7 +122,9 @@ def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> 
         known: dict[Kind, set[str]] = {"conversation_id": {str(value)}}
     else:
         known = _closure(transaction, hashes, kind, str(value), chat_id=chat_id)
-    contacts = known.get("email", set()) | known.get("phone_number", set())
+    emails, numbers = known.get("email", set()), known.get("phone_number", set())
+    contacts = {*emails, *numbers, *map(EMAIL.normalised, emails)}
+    contacts |= set(map(PHONE_NUMBER.normalised, numbers))
     traces = Traces(
         sorted(map(int, known["conversation_id"])), sorted(map(int, known.get("lead_id", ())))
     )

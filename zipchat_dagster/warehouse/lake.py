@@ -236,13 +236,19 @@ class Lake(_Shared):
                 self._call("ducklake_cleanup_old_files('warehouse', cleanup_all => true)")
             ),
         }
-        with self._turn("scrub"):
-            self._ask(sql("lake_statistics"))
-            tables = ", ".join(name for (name,) in self._ask(sql("lake_catalog_tables")))
-            # A plain vacuum would leave the bytes of deleted rows on their pages.
-            for rewritten in (tables, "pg_catalog.pg_statistic"):
-                self._ask(f"vacuum (full, analyze) {rewritten}")
-        self._close()  # the connection remembers the statistics
+        self._close()  # it would remember the statistics
+        try:
+            with self._turn("scrub"):
+                self._ask(sql("lake_statistics"))
+                tables = ", ".join(name for (name,) in self._ask(sql("lake_catalog_tables")))
+                # A plain vacuum would leave the bytes of deleted rows on their pages.
+                for rewritten in (tables, "pg_catalog.pg_statistic"):
+                    self._ask(f"vacuum (full, analyze) {rewritten}")
+        except _InUseError:
+            raise WarehouseError(
+                f"{self._database}: somebody has read the catalog for {LOCK_TIMEOUT:.0f} s, so it"
+                " still holds what was deleted. Run this again."
+            ) from None
         return counts
 
     def places_with(self, words: Sequence[str]) -> list[str]:
