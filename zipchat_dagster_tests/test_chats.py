@@ -197,7 +197,8 @@ def test_each_chat_has_its_own_lane_in_shared_tables(
         assert_stored(shops, chat_id, sandbox)
     targets = "select chat_id, max(target_seconds) from zipchat.sla_events group by all order by 1"
     assert shops.rows(targets) == [(1, None), (2, 60.0)]
-    assert (shops.folder / "warehouse_shop_fr_report.html").exists()
+    page = (shops.folder / "warehouse_shop_fr_report.html").read_text("utf-8")
+    assert "<title>shop_fr · Escalations</title>" in page
     done = shops.instance.get_materialized_partitions(dg.AssetKey(["shop_fr", "raw_messages"]))
     assert (FIRST in done, len(done)) == (True, 7)
 

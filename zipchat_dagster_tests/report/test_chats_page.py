@@ -22,7 +22,7 @@ from zipchat_dagster_tests.report.conftest import CHAT_ID, HISTORY, LAST, NOW, W
 
 pytestmark = pytest.mark.browser
 
-DAYS = 7
+DAYS = 10  # a conversation began in the hour of NOW, ten days before
 NAME = "</script><b onclick='x'>&amp;"
 CHATS = [
     ListedChat(CHAT_ID, "shop_de", "de.html", 3600.0, "the sandbox"),
@@ -171,7 +171,7 @@ def test_picture_for_the_docs(browser: Browser, tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path / "warehouse.duckdb")
     listed = []
     names = ("shop_at", "shop_de", "shop_es", "shop_fr", "shop_it", "shop_uk")
-    days = [f"{TODAY - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(2 * DAYS))]
+    days = [f"{TODAY - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(14))]
     for chat_id, name in enumerate(names, 1):
         target = 3600.0 if chat_id % 3 else 1800.0
         rules = Rules(response_target_seconds=target)
@@ -183,7 +183,7 @@ def test_picture_for_the_docs(browser: Browser, tmp_path: Path) -> None:
         rebuild_metrics(warehouse, chat_id=chat_id, days=days, now=TODAY, rules=rules)
         listed.append(ListedChat(chat_id, name, f"{name}.html", target, "the sandbox"))
     file = tmp_path / "report.html"
-    file.write_text(chats_page(read_chats(warehouse, listed, days=DAYS, now=TODAY)), "utf-8")
+    file.write_text(chats_page(read_chats(warehouse, listed, days=7, now=TODAY)), "utf-8")
     with browser.new_context(viewport={"width": 1280, "height": 820}) as context:
         page = context.new_page()
         page.goto(file.as_uri())
