@@ -2,7 +2,7 @@
 
 Each run is a process's sync of what has changed, from users to metrics, as the assets do it. Some
 runs are made by a process of their own, which is killed at some moment. Between runs, minutes or
-hours pass for the chat and the processes, but not for whoever waits.
+hours pass by the clocks of the chat and of the processes, without any waiting.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ FAULTS: Final[dict[str, Any]] = {
 }
 TIMEOUT: Final = 1.0  # seconds
 
-_Processes = multiprocessing.get_context("forkserver")
-_Processes.set_forkserver_preload(["zipchat_dagster_tests.soak"])
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["zipchat_dagster_tests.soak"])
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,9 @@ class Soak(AbstractContextManager["Soak"]):
     def _run_and_kill(self, order: Order, *, after: float) -> None:
         victim = Process(self._url, self._folder)
         victim.start(order)
-        if not victim.has_ended(within=after):
+        if victim.has_ended(within=after):
+            victim.result()
+        else:
             self.figures.killed += 1
         victim.kill()
 
@@ -177,21 +179,29 @@ class Process:
     """A process that syncs when it is told to."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        self._pipe, theirs = _Processes.Pipe()
-        self._process = _Processes.Process(target=_serve_orders, args=(theirs, url, folder))
+        self._pipe, theirs = _context.Pipe()
+        self._process = _context.Process(
+            target=_serve_orders, args=(theirs, url, folder), daemon=True
+        )
         self._process.start()
+        theirs.close()
 
     def start(self, order: Order) -> None:
         self._pipe.send(order)
 
     def has_ended(self, *, within: float) -> bool:
+        """Whether the sync ends in so many seconds."""
         return self._pipe.poll(within)
 
-    def run(self, order: Order) -> tuple[int, str]:
-        """(its memory in bytes, why the sync failed)."""
-        self.start(order)
+    def result(self) -> tuple[int, str]:
+        """(its memory in bytes, why the sync failed). EOFError: something unexpected ended it."""
         memory, error = self._pipe.recv()
         return memory, error
+
+    def run(self, order: Order) -> tuple[int, str]:
+        """Sync, and return its result."""
+        self.start(order)
+        return self.result()
 
     def kill(self) -> None:
         """With SIGKILL."""

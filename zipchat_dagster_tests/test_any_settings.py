@@ -6,7 +6,7 @@ import json
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zipchat_dagster.chats import FIELDS as CHAT_FIELDS
@@ -62,6 +62,10 @@ def complaint(environment: dict[str, str], *, where: tuple[str, ...]) -> str:
 
 @settings(max_examples=effort(150, 2_000), deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), texts(), max_size=4))
+@example({"ZIPCHAT_DATABASE": "~no_such_user/w.duckdb"})
+@example({"ZIPCHAT_TIMEZONE": "\udcff"})
+@example({"ZIPCHAT_CHATS": f"https://hooks.example.com/{MARK}"})
+@example({"ZIPCHAT_BASE_URL": "1234\r0"})
 def test_any_environment_is_accepted_or_each_malformed_setting_is_named(
     environment: dict[str, str],
 ) -> None:
@@ -97,6 +101,7 @@ def files(draw: st.DrawFn) -> str:
 
 @settings(max_examples=effort(100, 2_000), deadline=None)
 @given(files())
+@example(f"{PLAIN}- zc-{MARK}: 1\n")
 def test_any_file_of_chats_is_accepted_or_each_mistake_has_its_line(
     tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:

@@ -143,7 +143,7 @@ def _judge_types(evidence: Evidence) -> Verdict:
     wrong = [f"{row['field']} ({row['records']:,})" for row in rows]
     return Verdict(
         passed=not rows,
-        description=f"Records with a wrong type, by field: {', '.join(wrong)}."
+        description=f"Values of a wrong type, by field: {', '.join(wrong)}."
         if rows
         else "Every value fits its column.",
         metadata={

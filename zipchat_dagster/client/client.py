@@ -71,8 +71,9 @@ class ZipchatClient:
     """The Zipchat Backend API of one chat. Thread-safe; a context manager.
 
     Reads are retried when that may help (time-outs, broken connections, 5xx, bodies that are not
-    JSON), writes only if they certainly never arrived. Every call waits for room in the rate limit
-    (`budget.py`). Ids are numbers in all records, even if the API writes them as strings of digits.
+    the documented JSON), writes only if they certainly never arrived. Every call waits for room in
+    the rate limit (`budget.py`). Ids are numbers in all records, even if the API writes them as
+    strings of digits.
 
     Args:
         api_key: the key, `zc-…`. It appears in no message, log or `repr`.

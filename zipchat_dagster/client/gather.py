@@ -24,7 +24,7 @@ class Gathering(Generic[T, R]):
 
     Yields lists of (item, result or the exception it raised), in the order of completion.
     Abandoning the iteration starts no further calls, and does not wait for those under way. Nor
-    does the end of the process: a call without an answer would keep a terminated run for minutes.
+    does the process when it ends, or a call without an answer would hold up a terminated run.
 
     Args:
         function: one call. An Exception it raises becomes the outcome of its item; any other

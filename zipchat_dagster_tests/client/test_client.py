@@ -106,9 +106,11 @@ def test_the_server_s_clock_is_taken_from_its_answers() -> None:
 @pytest.mark.parametrize("body", [{}, {"conversations": None}, {"conversations": [1]}, 7, None])
 def test_a_page_of_another_form_is_malformed_and_read_again(body: object) -> None:
     script = Script(body)
+    client = a_client(script)
     with pytest.raises(MalformedAnswerError, match=r"GET /chats/1/conversations: .* list “conv"):
-        list(a_client(script).iter_conversations())
+        list(client.iter_conversations())
     assert len(script.requests) == ATTEMPTS
+    assert not client.has_answered  # it may be another API, under a wrong address
 
 
 @pytest.mark.parametrize(
