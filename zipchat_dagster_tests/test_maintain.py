@@ -12,6 +12,7 @@ from zipchat_dagster.maintain import maintain_job
 from zipchat_dagster.publish import publish_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.places import SCRUB_DUE
 from zipchat_dagster_tests.conftest import Lakes, Open
 
 TABLES = "select table_name, column_name, data_type from duckdb_columns() where schema_name = 'zipchat' order by all"
@@ -63,6 +64,25 @@ def test_a_file_of_which_much_is_unused_is_compacted(tmp_path: Path) -> None:
     assert read(tables, COMPLETENESS) == [(0,)]
     assert read(tables, "select count(*), max(message_id) from zipchat.raw_messages") == [(10, 9)]
     assert sorted(file.name for file in tmp_path.iterdir()) == [path.name, f"{path.name}.lock"]
+
+
+def test_what_a_sync_deleted_of_erased_people_is_removed_from_the_disk(tmp_path: Path) -> None:
+    gone = b"of-somebody-who-was-erased"
+    resource = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"))
+    files = (resource.warehouse.path, resource.published)
+    with resource.warehouse.transaction() as transaction:
+        transaction.execute("store_setting", name=SCRUB_DUE, value="2026-01-01")
+    for statement in (
+        f"insert into zipchat.raw_messages (chat_id, message) values (1, '{gone.decode()}')",
+        "delete from zipchat.raw_messages",
+    ):
+        with resource.warehouse.connection() as connection:
+            connection.execute(statement)
+    resource.warehouse.publish(resource.published)
+    for dry_run, is_there in ((True, True), (False, False)):
+        maintain(resource, dry_run=dry_run)
+        assert [gone in file.read_bytes() for file in files] == [is_there, is_there]
+    assert not resource.warehouse.scrub_if_due()
 
 
 def test_a_run_that_is_killed_while_compacting_leaves_the_file(

@@ -67,6 +67,7 @@ def test_all_malformed_settings_are_reported_together_a_line_each() -> None:
         ("ZIPCHAT_RESERVE", "nan"),
         ("ZIPCHAT_RESERVE", "a third"),
         ("ZIPCHAT_RELIST_DAYS", "0.5"),
+        ("ZIPCHAT_RETENTION_DAYS", "0"),
         ("ZIPCHAT_RESPONSE_TARGET_SECONDS", "inf"),
         ("ZIPCHAT_RESERVE", SECRET),  # in the wrong line of .env
     ],

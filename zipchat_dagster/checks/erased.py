@@ -59,9 +59,9 @@ ERASURES_ARE_FINISHED = Rule(
     "erasures_are_finished",
     ERROR,
     "Every erasure that began more than two days ago was verified, and what was deleted is removed"
-    " from the files. If it fails with the id of an erasure, zipchat.erasures.verification says what"
-    " was left, and running erase_lead_job for the same person completes it. If it names the files,"
-    " switch on maintain_schedule, or run maintain_job.",
+    " from the files. If it fails with the id of an erasure, zipchat.erasures.verification says"
+    " what was left, and running erase_lead_job for the same person completes it. If it names the"
+    " files, switch on maintain_schedule, or run maintain_job.",
     _finished,
 )
 

@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -232,7 +232,7 @@ def erase(
         # Before the rows are gone; and if they stay, it does no harm.
         notes.parent.mkdir(parents=True, exist_ok=True)
         notes.touch(OWNER_ONLY)
-        notes.write_text(json.dumps(vars(erasure.traces)), "utf-8")
+        notes.write_text(json.dumps(asdict(erasure.traces)), "utf-8")
     return erasure
 
 
@@ -241,7 +241,7 @@ def _noted(notes: Path, traces: Traces) -> Traces:
     if not notes.exists():
         return traces
     earlier = json.loads(notes.read_text("utf-8"))
-    return Traces(*(sorted({*earlier[name], *found}) for name, found in vars(traces).items()))
+    return Traces(*(sorted({*earlier[name], *found}) for name, found in asdict(traces).items()))
 
 
 def left_in_tables(warehouse: Warehouse, erasure: Erasure) -> tuple[list[str], list[int], Traces]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
@@ -103,7 +104,7 @@ class Traces:
     lead_ids: Sequence[int] = ()
     words: Sequence[str] = field(default=(), repr=False)
 
-    @property
+    @cached_property
     def frames(self) -> Mapping[str, pd.DataFrame]:
         """The tables that the conditions of places name."""
         return {

@@ -249,6 +249,20 @@ def test_an_anonymous_visitor_is_erased_by_the_conversation(story: Story) -> Non
 
 
 @pytest.mark.file
+def test_other_chats_that_know_the_person_are_named_and_left_alone(story: Story) -> None:
+    with story.warehouse.connection() as connection:
+        connection.execute(
+            "insert into zipchat.raw_conversations (chat_id, conversation_id, payload)"
+            f" select 2, 1, json_object('email', '{ANNA.email}')"
+        )
+    erasure = erased(story, lead_id=11)
+    places, other_chats, traces = left_in_tables(story.warehouse, erasure)
+    assert (places, other_chats) == ([], [2])
+    # The file still holds it, rightly, so it is not searched for.
+    assert set(erasure.traces.words) - set(traces.words) == {ANNA.email}
+
+
+@pytest.mark.file
 def test_others_who_mention_the_person_are_named(story: Story) -> None:
     story.at("2026-03-06 12:00")
     story.customer(2, message=f"Please write to {ANNA.email}, too")

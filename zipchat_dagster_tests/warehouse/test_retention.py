@@ -8,8 +8,11 @@ from typing import Any, Final
 
 import pytest
 
+from zipchat_dagster.build import build_definitions
+from zipchat_dagster.build import warehouse as build_warehouse
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.retention import retention_job
+from zipchat_dagster.settings import Settings
 from zipchat_dagster.warehouse import Warehouse, retention
 from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts, rebuild_metrics
 from zipchat_dagster.warehouse.privacy import Privacy
@@ -122,3 +125,11 @@ def test_the_job_removes_it_from_the_disk_and_the_copies(tmp_path: Any) -> None:
         resource.warehouse.publish(published)
         assert retention_job.execute_in_process(resources={"warehouse": resource}).success
         assert [OLD.encode() in file.read_bytes() for file in (path, published)] == [is_there] * 2
+
+
+@pytest.mark.parametrize(("days", "status"), [("30", "RUNNING"), ("", "STOPPED")])
+def test_the_schedule_is_on_if_there_is_something_to_do(days: str, status: str) -> None:
+    settings = Settings.from_environment({"ZIPCHAT_RETENTION_DAYS": days})
+    schedule = build_definitions(settings, []).resolve_schedule_def("retention_schedule")
+    assert schedule.default_status.value == status
+    assert build_warehouse(settings).retention_days == (int(days) if days else None)
