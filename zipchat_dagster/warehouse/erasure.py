@@ -29,11 +29,13 @@ from zipchat_dagster.warehouse.places import (
     surviving_rows,
 )
 from zipchat_dagster.warehouse.privacy import EMAIL, PHONE_NUMBER, is_hash
+from zipchat_dagster.warehouse.search import pattern_of
 from zipchat_dagster.warehouse.suppression import Hasher, Kind, let_in, suppress
 from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
 
 MOST_TEXTS: Final = 20  # of the person's messages that are searched for, the longest ones
 SHORTEST: Final = 8  # characters of what is searched for: less is found by chance
+LONGEST: Final = 200  # characters of a message
 MOST_LEADS: Final = 10  # more leads with one e-mail address or phone number are not one person
 ALL_DAYS: Final = 100_000
 
@@ -128,13 +130,14 @@ def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> 
     traces = Traces(
         sorted(map(int, known["conversation_id"])), sorted(map(int, known.get("lead_id", ())))
     )
-    found = transaction.execute(
-        "person_words", traces.frames, chat_id=chat_id, most_texts=MOST_TEXTS, shortest=SHORTEST
-    )
+    limits = {"most_texts": MOST_TEXTS, "shortest": SHORTEST, "longest": LONGEST}
+    found = transaction.execute("person_words", traces.frames, chat_id=chat_id, **limits)
     words = {word for word in contacts if not is_hash(word)} | {word for (word,) in found}
     # In JSON, a text is written with escapes.
     words |= {json.dumps(word, ensure_ascii=False)[1:-1] for word in words}
-    traces = replace(traces, words=sorted(words))
+    # PostgreSQL knows no NUL.
+    usable = sorted(word for word in words if len(word) >= SHORTEST and "\0" not in word)
+    traces = replace(traces, words=usable)
     recognized = {
         (kind, value_hash)
         for kind, values in known.items()
@@ -151,7 +154,8 @@ def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> 
 def mentions(transaction: Transaction, person: Person, *, chat_id: int) -> list[int]:
     """The conversations of others that hold one of the traces, such as the person's e-mail address.
     They are not erased with the person, and have to be looked at."""
-    rows = transaction.execute("person_mentions", person.traces.frames, chat_id=chat_id)
+    bound = {"chat_id": chat_id, "pattern": pattern_of(person.traces.words)}
+    rows = transaction.execute("person_mentions", person.traces.frames, **bound)
     return [conversation_id for (conversation_id,) in rows]
 
 
@@ -258,7 +262,8 @@ def left_in_tables(warehouse: Warehouse, erasure: Erasure) -> tuple[list[str], l
         if back := let_in(transaction, **own, days=ALL_DAYS):
             places.append(f"zipchat.raw_conversations ({len(back):,} rows of suppressed people)")
     with _reading(warehouse) as transaction:
-        elsewhere = transaction.execute("person_elsewhere", traces.frames, **own)
+        bound = {**own, "pattern": pattern_of(traces.words)}
+        elsewhere = transaction.execute("person_elsewhere", traces.frames, **bound)
     shared = {word for _, word in elsewhere}
     words = [word for word in traces.words if word not in shared]
     return places, sorted({chat_id for chat_id, _ in elsewhere}), replace(traces, words=words)

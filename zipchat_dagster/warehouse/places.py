@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
+from zipchat_dagster.warehouse.search import pattern_of
 from zipchat_dagster.warehouse.tables import Table, schema_tables
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ NAMED_AT_MOST: Final = 20  # ids of rows that are left
 
 
 def _shows_a_word(text: str) -> str:
-    return f"exists (from words where contains({text}, words.word))"
+    return f"regexp_matches({text}, $pattern)"
 
 
 @dataclass(frozen=True)
@@ -106,22 +107,21 @@ class Traces:
 
     @cached_property
     def frames(self) -> Mapping[str, pd.DataFrame]:
-        """The tables that the conditions of places name."""
+        """The tables that statements name."""
         return {
             "erased": _column("conversation_id", self.conversation_ids, "int64"),
             "erased_leads": _column("lead_id", self.lead_ids, "int64"),
             "words": _column("word", self.words, "str"),
         }
 
+    def parameters(self, condition: str) -> dict[str, str]:
+        """What a condition has to be bound to."""
+        return {"pattern": pattern_of(self.words)} if "$pattern" in condition else {}
+
 
 def count_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> dict[str, int]:
     """How many rows of each place are of the person."""
-    counts = {}
-    for place in PLACES:
-        ((counts[place.table],),) = transaction.execute(
-            "person_rows_count", traces.frames, _names(place), chat_id=chat_id
-        )
-    return counts
+    return _for_each_place(transaction, "person_rows_count", traces, chat_id=chat_id)
 
 
 def delete_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> dict[str, int]:
@@ -129,10 +129,18 @@ def delete_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> di
     there were in each place."""
     transaction.execute("person_stale_days", traces.frames, chat_id=chat_id)
     transaction.execute("person_others_changed", traces.frames, chat_id=chat_id)
+    return _for_each_place(transaction, "person_rows_delete", traces, chat_id=chat_id)
+
+
+def _for_each_place(
+    transaction: Transaction, statement: str, traces: Traces, *, chat_id: int
+) -> dict[str, int]:
     counts = {}
     for place in PLACES:
+        names = {"table": place.table, "condition": _of_chat(place.condition)}
+        bound = traces.parameters(place.condition)
         ((counts[place.table],),) = transaction.execute(
-            "person_rows_delete", traces.frames, _names(place), chat_id=chat_id
+            statement, traces.frames, names, chat_id=chat_id, **bound
         )
     return counts
 
@@ -154,9 +162,11 @@ def surviving_rows(
     ids of their conversations or leads. None if no row does."""
     ids = {column.name for column in table.columns} & {"conversation_id", "lead_id"}
     named = min(ids, default="null")  # conversation_id, if there are both
-    names = {"table": table.name, "id": named, "condition": _of_chat(_conditions(table))}
+    condition = _conditions(table)
+    names = {"table": table.name, "id": named, "condition": _of_chat(condition)}
+    bound = {"most": NAMED_AT_MOST, **traces.parameters(condition)}
     ((count, found),) = transaction.execute(
-        "person_rows_left", traces.frames, names, chat_id=chat_id, most=NAMED_AT_MOST
+        "person_rows_left", traces.frames, names, chat_id=chat_id, **bound
     )
     known = f": {named} {', '.join(map(str, found))}" if found else ""
     return f"zipchat.{table.name} ({count:,} rows{known})" if count else None
@@ -175,10 +185,6 @@ def _conditions(table: Table) -> str:
         )
         if is_possible and "chat_id" in columns
     )
-
-
-def _names(place: Place) -> dict[str, str]:
-    return {"table": place.table, "condition": _of_chat(place.condition)}
 
 
 def _of_chat(condition: str) -> str:

@@ -15,7 +15,7 @@ from zipchat_dagster.warehouse import store
 from zipchat_dagster.warehouse.places import SCRUB_DUE
 from zipchat_dagster.warehouse.warehouse import Warehouse
 
-MESSAGES_AT_ONCE = 5_000
+MESSAGES_AT_ONCE = 20_000
 
 
 def redact_old_texts(warehouse: Warehouse, *, now: datetime) -> int:

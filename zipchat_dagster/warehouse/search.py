@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import duckdb
-import pandas as pd
 
 from zipchat_dagster.warehouse.engine import in_memory
 from zipchat_dagster.warehouse.tables import sql
@@ -44,7 +43,17 @@ def has_bytes(words: Sequence[str], file: Path) -> bool:
         return any(content.find(word.encode()) >= 0 for word in words)
 
 
+def pattern_of(words: Sequence[str]) -> str:
+    """A regular expression of DuckDB that matches each of the words and nothing else. It takes the
+    time of one word to search for all of them, and no memory, unlike a join."""
+    return "|".join(map(_quoted, words)) or r"[^\s\S]"
+
+
+def _quoted(word: str) -> str:
+    return "".join(c if c.isalnum() or c == "_" or ord(c) > 127 else f"\\{c}" for c in word)
+
+
 def has_row(words: Sequence[str], address: str, connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether a row of the Parquet file at this path, or address of an object store, holds one."""
-    connection.register("words", pd.DataFrame({"word": pd.Series(list(words), dtype="str")}))
-    return bool(connection.execute(sql("parquet_rows"), {"address": address}).fetchall())
+    parameters = {"address": address, "pattern": pattern_of(words)}
+    return bool(connection.execute(sql("parquet_rows"), parameters).fetchall())

@@ -120,6 +120,7 @@ def admitted(
             erasure_id = listed.erasures[name] = listed.erasures[found[0]]
             new: list[tuple[Kind, str]] = [("conversation_id", name)]
             suppress(transaction, new, chat_id=chat_id, erasure_id=erasure_id, now=at)
+            hits.append((name, at))
             _delete(transaction, record["id"], at, chat_id=chat_id)
     if hits:
         counted = pd.DataFrame(hits, columns=["value_hash", "read_at"])

@@ -10,6 +10,7 @@ import pytest
 from zipchat_dagster.sandbox.chat import Lead
 from zipchat_dagster.warehouse import places, schema_tables, store
 from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts, rebuild_metrics
+from zipchat_dagster.warehouse.engine import in_memory
 from zipchat_dagster.warehouse.erasure import (
     Erasure,
     ErasureError,
@@ -24,6 +25,7 @@ from zipchat_dagster.warehouse.erasure import (
 )
 from zipchat_dagster.warehouse.places import NOT_OF_CUSTOMERS, PLACES, SCRUB_DUE
 from zipchat_dagster.warehouse.privacy import Privacy
+from zipchat_dagster.warehouse.search import pattern_of
 from zipchat_dagster.warehouse.store import MessageWork
 from zipchat_dagster.warehouse.suppression import let_in
 from zipchat_dagster_tests.conftest import Open
@@ -114,6 +116,21 @@ def test_what_is_erased_is_gone_and_the_rest_is_as_if_it_had_never_been(story: S
         (0, 0, 0, 0),
         (1, 1, 1, 1),
     ]
+
+
+def test_the_pattern_matches_each_word_and_nothing_else() -> None:
+    words = ["a.b+c@example.org", 'two\nlines "quoted" (x|y)*', "Größe 😀 [x]", "back\\slash^$ #-"]
+    with in_memory("") as connection:
+
+        def matches(text: str, *words: str) -> bool:
+            found = connection.execute("select regexp_matches(?, ?)", [text, pattern_of(words)])
+            return bool(found.fetchall()[0][0])
+
+        for word in words:
+            assert matches(f"before {word} after", *words)
+            assert not matches(f"before {word[:-1]}", *words)
+            assert not matches(word.replace(".", "-").replace("x", "z").upper(), *words)
+        assert not matches("anything")
 
 
 @pytest.mark.file

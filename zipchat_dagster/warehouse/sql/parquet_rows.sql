@@ -1,5 +1,5 @@
--- grain: one row at most: a row of a Parquet file that holds a text of `words`
+-- grain: one row at most: a row of a Parquet file that matches a pattern
 select true
 from read_parquet($address) as stored
-where exists (from words where contains(to_json(stored)::varchar, words.word))
+where regexp_matches(to_json(stored)::varchar, $pattern)
 limit 1

@@ -1,4 +1,4 @@
--- grain: one row per conversation of the chat that holds a text of `words` and is not in `erased`
+-- grain: one row per conversation of the chat that matches $pattern and is not in `erased`
 with others as (
     select conversation_id, concat_ws(' ', message_text, payload) as text
     from zipchat.raw_messages
@@ -10,5 +10,5 @@ with others as (
 )
 select distinct conversation_id
 from others
-where exists (from words where contains(others.text, words.word))
+where regexp_matches(text, $pattern)
 order by conversation_id

@@ -19,13 +19,13 @@ names as (
     select full_name from zipchat.leads where chat_id = $chat_id and lead_id in (select lead_id from erased_leads)
 ),
 written as (
-    select message_text as word
+    select left(message_text, $longest) as word
     from zipchat.raw_messages
     where chat_id = $chat_id
         and conversation_id in (select conversation_id from erased)
         and role = 'user'
-    group by message_text
-    order by length(message_text) desc, message_text
+    group by word
+    order by length(word) desc, word
     limit $most_texts
 ),
 others as (
