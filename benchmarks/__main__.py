@@ -2,7 +2,7 @@
 
 `make bench SECTIONS="cost memory"` runs only these sections. Eight run only when named:
 `long_backfill`, 100,000 conversations in about ten minutes; `chats`, an hourly run of twenty chats
-in about five; `metrics`, of a year with ten million messages, and `metrics_lake`, the same on a
+in five to ten; `metrics`, of a year with ten million messages, and `metrics_lake`, the same on a
 lake; `peers`, this project beside dlt and a plain script; `lake`, a lake beside a file; `soak`,
 hundreds of runs with faults and kills, in about twenty minutes; and `personal_data`, of a million
 messages. A lake needs PostgreSQL. All but the metrics and personal data read from a sandbox on this
