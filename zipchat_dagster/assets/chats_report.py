@@ -37,6 +37,8 @@ def chats_report(
         owners=OWNERS,
         pool=DATABASE_POOL,
         freshness_policy=FRESHNESS,
+        # A range from the command line needs the policy on every selected asset.
+        backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[lane.key("escalation_report") for lane, _, _ in chats],
     )
     def chats_report(
