@@ -17,7 +17,7 @@ from zipchat_dagster.resources import MetricSettings, SandboxResource, Warehouse
 from zipchat_dagster.sandbox.chat import Lead
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.export import default_folder, export_tables
-from zipchat_dagster_tests.conftest import THOROUGH, Lakes
+from zipchat_dagster_tests.conftest import THOROUGH, Lakes, thorough
 from zipchat_dagster_tests.single import LANE
 from zipchat_dagster_tests.warehouse.support import Story
 from zipchat_dagster_tests.warehouse.test_scrub import holding
@@ -137,6 +137,7 @@ def not_here(instance: dg.DagsterInstance, run_id: str) -> None:
     raise NotImplementedError
 
 
+@thorough
 def test_what_is_left_out_fails_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop(tmp_path, str(tmp_path / "warehouse.duckdb"), "")
     shop.copy()

@@ -67,14 +67,8 @@ def url() -> Iterator[str]:
         yield address
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [
-        pytest.param("keep", marks=thorough),
-        pytest.param("hash"),
-        pytest.param("drop", marks=thorough),
-    ],
-)
+@thorough
+@pytest.mark.parametrize("mode", ["keep", "hash", "drop"])
 def test_what_is_said_of_people_is_only_where_it_belongs(
     tmp_path: Path,
     url: str,

@@ -104,6 +104,7 @@ def test_the_sandboxs_past_does_not_change() -> None:
     assert chat.next_message_id > max(ids)
 
 
+@thorough
 def test_a_replay_rebuilds_the_tables_without_a_request(
     tmp_path: Path, project: Project, url: str
 ) -> None:

@@ -17,7 +17,7 @@ from zipchat_dagster.sandbox import Sandbox, generate
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
 from zipchat_dagster_tests.conftest import NOW as TODAY
-from zipchat_dagster_tests.conftest import Project
+from zipchat_dagster_tests.conftest import Project, thorough
 from zipchat_dagster_tests.report.conftest import CHAT_ID, HISTORY, LAST, NOW, World
 
 pytestmark = pytest.mark.browser
@@ -81,6 +81,7 @@ def page(browser: Browser, tables: Warehouse) -> Iterator[Page]:
         assert troubles == []
 
 
+@thorough
 @pytest.mark.parametrize("chat", CHATS[:3], ids=lambda chat: chat.link)
 def test_a_row_shows_what_the_page_behind_it_shows(
     page: Page, tables: Warehouse, chat: ListedChat
