@@ -10,6 +10,8 @@ import dagster as dg
 from pydantic import Field
 
 from zipchat_dagster.client import ZipchatClient
+from zipchat_dagster.copies import replace_copies
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse, schema_tables, summaries
 from zipchat_dagster.warehouse.rewriting import rewrite_personal_data
@@ -86,13 +88,14 @@ def preview(warehouse: Warehouse, table: str, *, chat_id: int) -> dict[str, dg.M
     return {"preview": dg.MetadataValue.table(records)} if records else {}
 
 
-def rewritten(
-    context: dg.AssetExecutionContext, tables: Warehouse
-) -> dict[str, dg.MetadataValue[Any]]:
+def rewritten(context: dg.AssetExecutionContext, lane: Lane) -> dict[str, dg.MetadataValue[Any]]:
     """Metadata of a materialization: how many rows of each table were rewritten, which happens
     before the step stores anything, once after ZIPCHAT_PII became stricter."""
-    rows = rewrite_personal_data(tables, context.log)
-    return {"rows_rewritten": dg.MetadataValue.json(rows)} if rows else {}
+    rows = rewrite_personal_data(lane.warehouse(context), context.log)
+    if not rows:
+        return {}
+    replace_copies(lane.warehouse_resource(context))
+    return {"rows_rewritten": dg.MetadataValue.json(rows)}
 
 
 def cost(client: ZipchatClient) -> dict[str, int | float]:

@@ -94,7 +94,7 @@ def _materialize(
     context: dg.AssetExecutionContext, config: ConversationsConfig, lane: Lane
 ) -> dg.MaterializeResult:
     zipchat, tables = lane.zipchat(context), lane.warehouse(context)
-    rewriting = rewritten(context, tables)
+    rewriting = rewritten(context, lane)
     with zipchat.client(context) as client:
         result = sync_conversations(
             client,

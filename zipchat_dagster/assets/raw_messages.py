@@ -70,7 +70,7 @@ def _materialize(
 ) -> dg.MaterializeResult:
     window = context.partition_time_window
     zipchat, tables = lane.zipchat(context), lane.warehouse(context)
-    rewriting = rewritten(context, tables)
+    rewriting = rewritten(context, lane)
     days = window_days(context)
     began_at = time.monotonic()
 

@@ -46,7 +46,7 @@ def users(lane: Lane) -> dg.AssetsDefinition:
         """
         zipchat, warehouse = lane.zipchat(context), lane.warehouse(context)
         _store_chats(context, lane)
-        rewriting = rewritten(context, warehouse)
+        rewriting = rewritten(context, lane)
         with zipchat.client(context) as client:
             count = sync_users(client, warehouse)
             return dg.MaterializeResult(

@@ -143,7 +143,7 @@ def rewrite_personal_data(warehouse: Warehouse, log: Log) -> dict[str, int]:
         warehouse.scrub()
         counts = ", ".join(f"{table}: {rows:,}" for table, rows in progress.rows.items())
         log.info(
-            f"Rewrote rows of {counts}. Copies, exports and backups from before still hold the old"
+            f"Rewrote rows of {counts}. Backups and files copied elsewhere still hold the old"
             " values."
         )
     with warehouse.transaction() as transaction:
