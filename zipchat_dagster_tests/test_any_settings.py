@@ -60,7 +60,7 @@ def complaint(environment: dict[str, str], *, where: tuple[str, ...]) -> str:
     return ""
 
 
-@settings(max_examples=effort(150, 2_000), deadline=None)
+@settings(max_examples=effort(150, 1_000), deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), texts(), max_size=4))
 @example({"ZIPCHAT_DATABASE": "~no_such_user/w.duckdb"})
 @example({"ZIPCHAT_TIMEZONE": "\udcff"})
@@ -99,7 +99,7 @@ def files(draw: st.DrawFn) -> str:
     )
 
 
-@settings(max_examples=effort(100, 2_000), deadline=None)
+@settings(max_examples=effort(100, 1_000), deadline=None)
 @given(files())
 @example(f"{PLAIN}- zc-{MARK}: 1\n")
 def test_any_file_of_chats_is_accepted_or_each_mistake_has_its_line(

@@ -152,7 +152,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     return Warehouse(tmp_path_factory.mktemp("odd") / "warehouse.duckdb")
 
 
-@settings(max_examples=effort(4, 40), deadline=None)
+@settings(max_examples=effort(4, 16), deadline=None)
 @example([dict.fromkeys((*TIMES, *TEXTS), odd) for odd in ODD])
 @example([dict.fromkeys(("id", "lead.id", "sender_id", "manual_reply_mode"), odd) for odd in ODD])
 @example([dict.fromkeys(("lead", "assignee", "lead.email"), odd) for odd in ODD])

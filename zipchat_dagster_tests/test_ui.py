@@ -247,7 +247,7 @@ def test_a_dry_run_from_the_launchpad_succeeds_and_writes_nothing(
     screenshot("launchpad.png")
     launch.click()
     expect(page.get_by_text("RUN_SUCCESS")).to_be_visible(timeout=RUN_SECONDS * 1000)
-    expect(page.get_by_text("Would send a message of 26 characters")).to_be_visible()
+    expect(page.get_by_text("Would send a 26-character message")).to_be_visible()
     assert sandbox.truth() == before
     writes = sandbox.stats()["by_endpoint"]
     assert (writes["assignment"], writes["message"]) == (0, 0)

@@ -75,7 +75,7 @@ def garbled(draw: st.DrawFn) -> bytes:
     return body[:start] + draw(st.binary(max_size=4) | st.just(body[start:end] * 2)) + body[end:]
 
 
-@settings(max_examples=effort(40, 2_000), deadline=None)
+@settings(max_examples=effort(40, 500), deadline=None)
 @given(st.binary(max_size=40) | BODIES | garbled())
 @example(b'"\xed\xa0\xbd"')
 @example('{"a": [1]}'.encode("utf-16"))
@@ -89,7 +89,7 @@ def test_any_bytes_are_strict_json_that_every_database_takes_or_are_refused(cont
     assert decoded(again) == body
 
 
-@settings(max_examples=effort(40, 2_000), deadline=None)
+@settings(max_examples=effort(40, 500), deadline=None)
 @given(
     st.sampled_from(CALLS),
     st.lists(

@@ -168,7 +168,7 @@ def sent(sandbox: Sandbox, call: Call) -> tuple[int, Any, dict[str, str]]:
     return answer.status, [row["id"] for row in rows] if rows else rows, answer.headers
 
 
-@settings(max_examples=effort(30, 1_000), deadline=None)
+@settings(max_examples=effort(30, 400), deadline=None)
 @given(st.lists(CALLS, min_size=20, max_size=40), st.sampled_from([0, 0, 100]))
 def test_random_requests_are_answered_as_the_documentation_says(
     calls: list[Call], spent: int
