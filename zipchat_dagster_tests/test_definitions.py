@@ -103,6 +103,7 @@ def test_every_asset_is_described() -> None:
     assert tagged == {"message", "message_text", "payload"}
 
 
+@thorough
 def test_a_range_from_the_command_line_is_one_run_and_the_tables_agree(
     tmp_path: Path, sandbox: Sandbox, url: str
 ) -> None:

@@ -107,6 +107,7 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     lakes.drop(name)
 
 
+@thorough
 def test_nothing_of_her_is_left_anywhere(shop: Shop) -> None:
     shop.copy()
     marked = shop.marked()

@@ -19,7 +19,7 @@ from zipchat_dagster.sandbox import BASE_URL
 from zipchat_dagster.sync import sync_conversations, sync_messages, sync_users
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.client.test_answers import VALUES
-from zipchat_dagster_tests.conftest import LOG, NOW, Clock, effort, midnight
+from zipchat_dagster_tests.conftest import LOG, NOW, Clock, effort, midnight, thorough
 
 DAY: Final = midnight(NOW)
 AT: Final = f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
@@ -152,6 +152,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     return Warehouse(tmp_path_factory.mktemp("odd") / "warehouse.duckdb")
 
 
+@thorough
 @settings(max_examples=effort(4, 16), deadline=None)
 @example([dict.fromkeys((*TIMES, *TEXTS), odd) for odd in ODD])
 @example([dict.fromkeys(("id", "lead.id", "sender_id", "manual_reply_mode"), odd) for odd in ODD])

@@ -115,6 +115,7 @@ def test_a_row_shows_what_the_page_behind_it_shows(
     assert shown["Waiting now"] == f"{number}longest {longest}{late} past the target"
 
 
+@thorough
 def test_where_to_look_comes_first_and_names_are_text(page: Page, tables: Warehouse) -> None:
     page.goto((tables.path.parent / "all.html").as_uri())
     names = page.locator("#chats td:first-child").all_text_contents()
@@ -133,6 +134,7 @@ def test_where_to_look_comes_first_and_names_are_text(page: Page, tables: Wareho
         assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
+@thorough
 def test_the_tiles_are_of_all_chats(page: Page, tables: Warehouse) -> None:
     page.goto((tables.path.parent / "all.html").as_uri())
     shown = dict(

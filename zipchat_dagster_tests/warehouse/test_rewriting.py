@@ -54,6 +54,7 @@ def personal_rows(story: Story) -> dict[str, list[Any]]:
     }
 
 
+@thorough
 @pytest.mark.parametrize(
     "privacy",
     [
