@@ -91,11 +91,11 @@ def preview(warehouse: Warehouse, table: str, *, chat_id: int) -> dict[str, dg.M
 def rewritten(context: dg.AssetExecutionContext, lane: Lane) -> dict[str, dg.MetadataValue[Any]]:
     """Metadata of a materialization: how many rows of each table were rewritten, which happens
     before the step stores anything, once after ZIPCHAT_PII became stricter."""
-    rows = rewrite_personal_data(lane.warehouse(context), context.log)
-    if not rows:
-        return {}
-    replace_copies(lane.warehouse_resource(context))
-    return {"rows_rewritten": dg.MetadataValue.json(rows)}
+    resource = lane.warehouse_resource(context)
+    rows = rewrite_personal_data(
+        lane.warehouse(context), context.log, lambda: replace_copies(resource)
+    )
+    return {"rows_rewritten": dg.MetadataValue.json(rows)} if rows else {}
 
 
 def cost(client: ZipchatClient) -> dict[str, int | float]:

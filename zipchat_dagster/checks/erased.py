@@ -21,13 +21,13 @@ def _away(evidence: Evidence) -> Verdict:
     back = let_in(evidence.transaction, chat_id=evidence.chat_id, days=RECENT_DAYS)
     unusable = row["unusable"]
     problems = [
-        *([f"{unusable:,} suppressed values are of another key"] if unusable else []),
-        *([f"{len(back):,} conversations of erased people are stored"] if back else []),
+        *([f"Suppressed values of another key: {unusable:,}"] if unusable else []),
+        *([f"Stored conversations of erased people: {len(back):,}"] if back else []),
     ]
-    summary = f"{row['erasures']:,} people are kept away; {row['dropped']:,} records were dropped"
+    summary = f"People kept away: {row['erasures']:,}. Records dropped: {row['dropped']:,}"
     return Verdict(
         passed=not problems,
-        description="; ".join(problems or [summary]) + ".",
+        description=". ".join(problems or [summary]) + ".",
         metadata={
             "offenders": unusable + len(back),
             "named": dg.MetadataValue.json(back[:NAMED_AT_MOST]),
@@ -52,7 +52,7 @@ ERASED_PEOPLE_STAY_AWAY = Rule(
 
 def _finished(evidence: Evidence) -> Verdict:
     rows = evidence.rows("check_erasures", now=evidence.history.at, most=NAMED_AT_MOST)
-    return offenders(rows, what="erasures are unfinished")
+    return offenders(rows, what="Unfinished erasures")
 
 
 ERASURES_ARE_FINISHED = Rule(
@@ -72,7 +72,7 @@ def _removed(evidence: Evidence) -> Verdict:
         return Verdict(True, "Texts are kept for ever: ZIPCHAT_RETENTION_DAYS is not set.")
     before = evidence.history.at - timedelta(days=days) - GRACE
     rows = evidence.rows("check_old_texts", before=before, most=NAMED_AT_MOST)
-    return offenders(rows, what=f"messages older than {days:,} days have their text")
+    return offenders(rows, what=f"Messages older than {days:,} days that have their text")
 
 
 OLD_TEXTS_ARE_REMOVED = Rule(

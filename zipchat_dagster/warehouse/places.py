@@ -25,7 +25,6 @@ SCRUB_DUE: Final = "scrub_due"
 _CONVERSATION: Final = "conversation_id in (select conversation_id from erased)"
 _LEAD: Final = "lead_id in (select lead_id from erased_leads)"
 
-
 NAMED_AT_MOST: Final = 20  # ids of rows that are left
 
 

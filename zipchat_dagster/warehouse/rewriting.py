@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -127,12 +127,18 @@ class Progress:
         self.chat_id = self.after = LEAST
 
 
-def rewrite_personal_data(warehouse: Warehouse, log: Log) -> dict[str, int]:
+def rewrite_personal_data(
+    warehouse: Warehouse, log: Log, replace_copies: Callable[[], None] = lambda: None
+) -> dict[str, int]:
     """Bring everything stored in line with `warehouse.privacy`, where that is stricter, or go on
     where a killed run stopped. Returns how many rows have changed, by table, which is empty in
     nearly every run.
 
     Several programs may do this at the same time.
+
+    Args:
+        replace_copies: writes again what else holds the tables. It is called if rows have changed,
+            and again by the next run if this one is killed before it has returned.
     """
     if not _begin(warehouse, log):
         return {}
@@ -141,6 +147,7 @@ def rewrite_personal_data(warehouse: Warehouse, log: Log) -> dict[str, int]:
         return {}
     if progress.rows:
         warehouse.scrub()
+        replace_copies()
         counts = ", ".join(f"{table}: {rows:,}" for table, rows in progress.rows.items())
         log.info(
             f"Rewrote rows of {counts}. Backups and files copied elsewhere still hold the old"

@@ -3,6 +3,7 @@ leave what a sync under them would have stored."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -153,6 +154,25 @@ def test_a_channel_that_is_no_word_is_replaced_in_all_that_is_derived(place: Ope
         text = str(story.rows(f"from zipchat.{table}"))
         assert "Ada Quill" not in text
         assert HASH.hashed("Ada Quill") in text
+
+
+def test_copies_are_replaced_by_the_next_run_if_one_is_killed_before(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    with Warehouse(path).transaction() as transaction:
+        store.store_users(transaction, [{"id": 1, "full_name": "Ada"}], NOW, chat_id=1)
+    replaced = []
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    def rewrite(replace_copies: Callable[[], None]) -> dict[str, int]:
+        return rewrite_personal_data(Warehouse(path, privacy=DROP), LOG, replace_copies)
+
+    with pytest.raises(KeyboardInterrupt):
+        rewrite(killed)
+    assert rewrite(lambda: replaced.append(path)) == {"users": 1}
+    assert replaced == [path]
+    assert rewrite(killed) == {}
 
 
 def test_old_values_are_in_no_file_afterwards(tmp_path: Path) -> None:
