@@ -25,6 +25,7 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -270,6 +271,7 @@ def date_of(response: httpx.Response) -> float | None:
     return _time_in(response.headers.get("Date", ""))
 
 
+@lru_cache(maxsize=8)  # all answers of a second have the same one
 def _time_in(text: str) -> float | None:
     """A header's date in Unix seconds."""
     try:

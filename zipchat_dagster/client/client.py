@@ -27,6 +27,7 @@ from zipchat_dagster.client.call import Caller
 from zipchat_dagster.client.errors import ChatNotFoundError, NotFoundError
 from zipchat_dagster.client.gather import Gathering
 from zipchat_dagster.client.listing import Habits, Listing, Page
+from zipchat_dagster.client.network import Network
 from zipchat_dagster.client.options import (
     BASE_URL,
     CONCURRENCY,
@@ -38,7 +39,6 @@ from zipchat_dagster.client.options import (
     check_concurrency,
     check_reserve,
     checked,
-    proxy_for,
 )
 from zipchat_dagster.client.window import DOCUMENTED_LENGTH
 
@@ -85,7 +85,8 @@ class ZipchatClient:
         reserve: the fraction (0 to 0.9) of each window that is left to others.
         concurrency: how many reads `gather` keeps in flight; more if answers take so long that
             the rate limit could not be used up otherwise.
-        timeout: seconds for one answer.
+        timeout: seconds to connect, to send, and to receive the next piece of an answer. The whole
+            of it may take three times as long.
         transport: what to send through instead of the network.
         clock: time and sleep, for tests.
         logger: where waits and retries are logged.
@@ -123,11 +124,10 @@ class ZipchatClient:
             clock=self.clock,
             logger=self._logger,
         )
-        limits = httpx.Limits(max_connections=MAX_IN_FLIGHT, max_keepalive_connections=32)
         self._caller = Caller(
             api_key=key,
             base_url=url,
-            network=transport or httpx.HTTPTransport(limits=limits, proxy=proxy_for(url)),
+            network=transport or Network(url),
             budget=self._budget,
             timeout=timeout,
             clock=self.clock,

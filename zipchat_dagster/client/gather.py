@@ -13,9 +13,9 @@ R = TypeVar("R")
 Outcome = tuple[T, R | Exception]
 
 # A batch is complete at whichever comes first. A killed process loses what is in an unfinished one.
-BATCH_SIZE: Final = 1_000
+BATCH_SIZE: Final = 4_000
 BATCH_SECONDS: Final = 1.0
-FAILURE_SIZE: Final = 50  # twenty make a batch, so that an API that is down is noticed soon
+FAILURE_SIZE: Final = 200  # twenty make a batch, so that an API that is down is noticed soon
 MOST_BATCHES: Final = 1  # fetched and not stored yet, before fetching waits for storing
 
 

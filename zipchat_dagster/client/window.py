@@ -35,7 +35,7 @@ UNIX_TIMES_FROM = 1_000_000_000  # a smaller reset is a number of seconds from n
 MILLISECONDS_FROM = 100_000_000_000
 TOO_MANY_REQUESTS = 429
 # Seconds after which a permit belongs to a process that died. The client's time-outs (30 s each to
-# connect, to send and to wait for the headers) end a call sooner. A killed process's permits are
+# connect and to send, 90 s for an answer) end a call by then. A killed process's permits are
 # missing until then or until the next window, whichever is first.
 PERMIT_LIFETIME = 150.0
 
