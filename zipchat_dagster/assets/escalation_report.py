@@ -76,6 +76,7 @@ def write_report(
     metric_settings = lane.metric_settings(context)
     now = datetime.now(UTC)
     first, last = _range(config, tables, zipchat.chat, now)
+    path = Path(config.path or report_path(tables, lane))
     report = build_report(
         tables,
         chat_id=zipchat.chat,
@@ -87,8 +88,8 @@ def write_report(
         business_hours=metric_settings.business_hours,
         source=zipchat.banner,
         name=lane.name,
+        former=path,
     )
-    path = Path(config.path or report_path(tables, lane))
     replace_file(path, report.html)
     context.log.info(f"The report of {first} to {last} is in {path}.")
     image = base64.b64encode(report.png).decode()

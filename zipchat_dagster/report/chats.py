@@ -35,7 +35,7 @@ class ListedChat:
 
 def chats_page(data: dict[str, Any]) -> str:
     """The HTML for what `read_chats` returns."""
-    return fill("chats", data)
+    return fill("chats", "All chats · Escalations", data)
 
 
 def read_chats(

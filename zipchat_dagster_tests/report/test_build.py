@@ -15,6 +15,7 @@ import vl_convert
 from playwright.sync_api import Browser, expect
 
 from zipchat_dagster.report import Report, build_report
+from zipchat_dagster.report import page as page_module
 from zipchat_dagster.report.data import LISTED, headline, read_data
 from zipchat_dagster.report.page import page as fill_page
 from zipchat_dagster.report.picture import picture_spec
@@ -34,8 +35,8 @@ NAMES = (
 )
 
 
-def report(warehouse: Warehouse) -> Report:
-    return build_report(warehouse, chat_id=CHAT_ID, first=FIRST, last=LAST, now=NOW)
+def report(warehouse: Warehouse, former: Path | None = None) -> Report:
+    return build_report(warehouse, chat_id=CHAT_ID, first=FIRST, last=LAST, now=NOW, former=former)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,21 @@ def test_customers_stay_out_of_it(world: World, made: Report, tmp_path: Path) ->
         )
         connection.execute("update zipchat.raw_messages set message = 'SECRET'")
     assert report(warehouse) == made
+
+
+def test_the_library_is_taken_from_a_former_page_of_the_same_version(
+    world: World, made: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = tmp_path / "report.html"
+    monkeypatch.setattr(page_module, "_bundle", lambda: "bundled")
+    assert ">bundled</script>" in report(world.warehouse, former).html  # there is none yet
+    former.write_text(made.html, "utf-8")
+    assert report(world.warehouse, former) == made
+    former.write_bytes(made.html.encode()[:500_000] + b"\xff")  # torn within the library
+    assert ">bundled</script>" in report(world.warehouse, former).html
+    former.write_text(made.html, "utf-8")
+    monkeypatch.setattr(page_module, "_BUNDLER", "vl-convert 99")
+    assert ">bundled</script>" in report(world.warehouse, former).html
 
 
 @pytest.mark.browser
