@@ -16,6 +16,7 @@ from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster_tests.test_readers import add_user
+from zipchat_dagster_tests.test_sensors import LOCATION, ended_run, sensor_context
 
 COUNT = """
 import duckdb, sys
@@ -128,6 +129,26 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
         assert requested() == []
         last = syncs[0].execute_in_process(instance=instance).run_id
         assert requested() == [last]
+
+
+def test_runs_of_another_code_location_count_for_nothing() -> None:
+    """It may have jobs of the same names."""
+    sync = dg.define_asset_job("sync_job")
+    publish_sensor = build_sensor([sync])
+    with dg.instance_for_test() as instance:
+
+        def end(job: str, location: str) -> str:
+            return ended_run(instance, job, dg.DagsterEventType.RUN_SUCCESS, location=location)
+
+        def requested() -> list[str | None]:
+            tick = publish_sensor.evaluate_tick(sensor_context(instance))
+            return [request.run_key for request in tick.run_requests or []]
+
+        end("sync_job", "their_location")
+        assert requested() == []
+        ours = end("sync_job", LOCATION)
+        end("publish_job", "their_location")
+        assert requested() == [ours]
 
 
 def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, object]:
