@@ -1,9 +1,6 @@
-"""The jobs that sync, check and estimate, and the sensors that start another job after a sync.
+"""The jobs that sync, check and estimate, and what all jobs and their sensors are built with."""
 
-`write_back_jobs.py` has the jobs that write to Zipchat.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -21,6 +18,15 @@ NOT_BEGUN = (
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
 )
+
+
+def op_job(
+    op: dg.OpDefinition, *, name: str, description: str, tags: Mapping[str, str] | None = None
+) -> dg.JobDefinition:
+    """The job that runs one op."""
+    return dg.GraphDefinition(name=name, node_defs=[op]).to_job(
+        executor_def=dg.in_process_executor, description=description, tags=tags
+    )
 
 
 def sync_job(lane: Lane, assets: Sequence[dg.AssetsDefinition]) -> AssetJob:
@@ -67,19 +73,15 @@ def estimate_job(lane: Lane) -> dg.JobDefinition:
         """Estimate the cost of materializing everything for a range of days, in a few lines."""
         return _estimate(context, config, lane)
 
-    @dg.job(
+    return op_job(
+        estimate,
         name=lane.named("estimate_job"),
-        executor_def=dg.in_process_executor,
         description=(
             "Estimates the cost of a backfill in requests and hours. Choose first and last in the"
             " Launchpad. Nothing is stored. Takes at most four requests, or four dozen if the API"
             " states no totals."
         ),
     )
-    def job() -> None:
-        estimate()
-
-    return job
 
 
 def _estimate(context: dg.OpExecutionContext, config: EstimateConfig, lane: Lane) -> str:

@@ -21,6 +21,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from zipchat_dagster.client import ZipchatError
 from zipchat_dagster.notify import NotDeliveredError, Notifier, Report
+from zipchat_dagster.run_storage import is_of
 from zipchat_dagster.warehouse.engine import WarehouseError
 
 RUNS_PER_TICK: Final = 100
@@ -153,15 +154,9 @@ def _ended_runs(
 
 
 def is_ours(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
-    """Whether the run is of this code location. Runs from the command line do not say, and count
-    as ours."""
-    if run.remote_job_origin is None or context.code_location_origin is None:
-        return True
-    repository = run.remote_job_origin.repository_origin
-    return (
-        repository.code_location_origin.location_name == context.code_location_origin.location_name
-        and repository.repository_name == context.repository_name
-    )
+    """Whether the run is of this code location."""
+    origin = context.code_location_origin
+    return is_of(run, f"{context.repository_name}@{origin.location_name}" if origin else None)
 
 
 # What the reports say

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 import zipchat_dagster.warehouse.export
-from zipchat_dagster.export import export_job, export_sensor
+from zipchat_dagster.database_jobs import database_sensors, export_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse, schema_tables
 from zipchat_dagster.warehouse.engine import WarehouseError
@@ -108,4 +108,5 @@ def test_the_job_puts_them_beside_the_database(project: Project) -> None:
     folder = path.with_name(f"{path.stem}_export")
     assert metadata["path"].value == str(folder)
     assert metadata["rows of users"].value == len(stored(project.warehouse, "users")) > 0
-    assert export_sensor([SYNC_JOB]).default_status == dg.DefaultSensorStatus.STOPPED
+    _, export_sensor = database_sensors([SYNC_JOB])
+    assert export_sensor.default_status == dg.DefaultSensorStatus.STOPPED

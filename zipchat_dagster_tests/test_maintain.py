@@ -8,8 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from zipchat_dagster.maintain import maintain_job
-from zipchat_dagster.publish import publish_job
+from zipchat_dagster.database_jobs import maintain_job, publish_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.places import SCRUB_DUE

@@ -10,8 +10,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from zipchat_dagster.publish import publish_job
-from zipchat_dagster.publish import publish_sensor as build_sensor
+from zipchat_dagster.database_jobs import database_sensors, publish_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.engine import WarehouseError
@@ -103,13 +102,13 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
 
     syncs = [nothing.to_job(name) for name in ("sync_job", "shop_de_sync_job")]
     other = nothing.to_job("other_job")
-    publish_sensor = build_sensor(syncs)
+    publish_sensor, _ = database_sensors(syncs)
     assert publish_sensor.default_status is dg.DefaultSensorStatus.STOPPED
     assert (publish_sensor.job_name, publish_sensor.minimum_interval_seconds) == (
         "publish_job",
         300,
     )
-    assert build_sensor(syncs[:1]).minimum_interval_seconds == 30
+    assert database_sensors(syncs[:1])[0].minimum_interval_seconds == 30
     with dg.instance_for_test() as instance:
 
         def requested() -> list[str | None]:
@@ -134,7 +133,7 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
 def test_runs_of_another_code_location_count_for_nothing() -> None:
     """It may have jobs of the same names."""
     sync = dg.define_asset_job("sync_job")
-    publish_sensor = build_sensor([sync])
+    publish_sensor, _ = database_sensors([sync])
     with dg.instance_for_test() as instance:
 
         def end(job: str, location: str) -> str:
