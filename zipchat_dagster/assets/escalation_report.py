@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from pydantic import Field
 
-from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWNERS
+from zipchat_dagster.assets.common import METRICS, SHOWN, asset, database_step
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.derive import FACTS
@@ -34,15 +34,12 @@ class ReportConfig(dg.Config):
 def escalation_report(lane: Lane) -> dg.AssetsDefinition:
     """The report of one chat."""
 
-    @dg.asset(
+    @asset(
         key=lane.key("escalation_report"),
-        group_name=lane.named(METRICS),
         kinds={"html", "javascript"},
-        owners=OWNERS,
-        pool=DATABASE_POOL,
-        required_resource_keys=lane.resource_keys,
-        freshness_policy=FRESHNESS,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=lane.named(METRICS),
+        **SHOWN,
+        **database_step(lane),
         deps=[lane.key(name) for name in ("users", *FACTS, "escalation_metrics")],
     )
     def escalation_report(
