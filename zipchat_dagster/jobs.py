@@ -1,12 +1,13 @@
 """The jobs that sync, check and estimate, and what all jobs and their sensors are built with."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 from pydantic import Field
 
+from zipchat_dagster.assets.common import day_of
 from zipchat_dagster.assets.raw_conversations import ConversationsConfig
 from zipchat_dagster.estimate import estimate as estimate_range
 from zipchat_dagster.lanes import AssetJob, Lane
@@ -88,7 +89,8 @@ def _estimate(context: dg.OpExecutionContext, config: EstimateConfig, lane: Lane
     zipchat, tables = lane.zipchat(context), lane.warehouse(context)
     start = lane.start_date
     today = datetime.now(ZoneInfo(tables.timezone)).date()
-    first, last = _day(config.first, "first", start), _day(config.last, "last", today)
+    first = day_of(config.first, "first") or start
+    last = day_of(config.last, "last") or today
     if not start <= first <= last <= today:
         raise dg.Failure(
             f"There are no partitions from {first} to {last}. A backfill goes from {start}"
@@ -122,15 +124,6 @@ def _estimate(context: dg.OpExecutionContext, config: EstimateConfig, lane: Lane
         }
     )
     return answer
-
-
-def _day(text: str, name: str, default: date) -> date:
-    try:
-        return date.fromisoformat(text.strip()) if text.strip() else default
-    except ValueError:
-        raise dg.Failure(
-            f"{name}: “{text}” is not a date. Write one such as 2026-01-31.", allow_retries=False
-        ) from None
 
 
 def after_syncs(

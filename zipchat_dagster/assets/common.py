@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
@@ -66,6 +66,16 @@ class SyncConfig(dg.Config):
         default=False,
         description="Read everything in the range from the API again, even if it is stored.",
     )
+
+
+def day_of(text: str | None, name: str) -> date | None:
+    """A day in a run's config, where it is called `name`; None if it is left out."""
+    try:
+        return date.fromisoformat(text.strip()) if text and text.strip() else None
+    except ValueError:
+        raise dg.Failure(
+            f"{name}: “{text}” is not a date. Write one such as 2026-01-31.", allow_retries=False
+        ) from None
 
 
 def asset(**attributes: Any) -> AssetDecorator:

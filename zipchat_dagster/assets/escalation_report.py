@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from pydantic import Field
 
-from zipchat_dagster.assets.common import METRICS, SHOWN, asset, database_step
+from zipchat_dagster.assets.common import METRICS, SHOWN, asset, database_step, day_of
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.derive import FACTS
@@ -127,8 +127,8 @@ def _range(
 ) -> tuple[date, date]:
     from zipchat_dagster.report.data import measured_days
 
-    last = _day(config.last, "last") or now.astimezone(ZoneInfo(tables.timezone)).date()
-    first = _day(config.first, "first") or last - timedelta(days=89)
+    last = day_of(config.last, "last") or now.astimezone(ZoneInfo(tables.timezone)).date()
+    first = day_of(config.first, "first") or last - timedelta(days=89)
     if first > last:
         raise dg.Failure(
             f"The report's first day, {first}, is after its last, {last}.", allow_retries=False
@@ -136,12 +136,3 @@ def _range(
     # Days that were asked for are shown in any case, with gaps.
     measured = measured_days(tables, chat_id=chat_id, first=first, last=last) or (first, last)
     return (first if config.first else measured[0]), (last if config.last else measured[1])
-
-
-def _day(text: str | None, name: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise dg.Failure(
-            f"{name}: “{text}” is not a date. Write one such as 2026-01-31.", allow_retries=False
-        ) from None
