@@ -65,9 +65,6 @@ def build_report(
         name: the chat's name among several, for the title.
         former: a page that this one will replace, if there is one; its copy of the charting library
             is used again.
-
-    Raises:
-        ValueError: `last` is before `first`, or `now` has no time zone.
     """
     data = read_data(warehouse, chat_id=chat_id, first=first, last=last, now=now)
     data |= {
