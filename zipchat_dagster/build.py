@@ -30,7 +30,7 @@ from zipchat_dagster.resources import (
 from zipchat_dagster.schedules import build_schedules
 from zipchat_dagster.sensors import SENSORS
 from zipchat_dagster.settings import Settings
-from zipchat_dagster.write_back_jobs import WRITE_BACK_JOBS, write_back_jobs
+from zipchat_dagster.write_back_jobs import SENDING_JOBS, write_back_jobs
 
 
 def zipchat(settings: Settings, chat: Chat) -> ZipchatResource:
@@ -171,9 +171,7 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
         syncs += [job for job in own.jobs or [] if job.name == lane.named("sync_job")]
     if len(chats) > 1:
         built.append(build_chats_report(reported, syncs))
-    retention = retention_job(
-        [lane.named(name) for lane, _, _ in reported for name in WRITE_BACK_JOBS]
-    )
+    retention = retention_job([lane.named(job) for lane, _, _ in reported for job in SENDING_JOBS])
     has_retention = settings.retention_days is not None
     shared = dg.Definitions(
         jobs=[publish_job, export_job, maintain_job, retention],

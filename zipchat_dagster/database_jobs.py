@@ -119,7 +119,7 @@ def retention_job(texts_of: Sequence[str]) -> dg.JobDefinition:
     @dg.op(out=dg.Out(dg.Nothing))
     def remove_old_texts(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
         """Remove the texts of messages older than ZIPCHAT_RETENTION_DAYS, from the disk too, and
-        the write-back runs of that age, whose config Dagster keeps."""
+        the runs of that age that sent a text, since Dagster keeps their config."""
         tables = warehouse.warehouse
         days = tables.privacy.retention_days
         if days is None:
@@ -143,8 +143,8 @@ def retention_job(texts_of: Sequence[str]) -> dg.JobDefinition:
         name="retention_job",
         description=(
             "Removes the texts of messages older than ZIPCHAT_RETENTION_DAYS from the tables, the"
-            " disk, the published copy and the export, and deletes finished write-back runs of that"
-            " age, whose config holds texts. Facts and metrics stay as they are. Without the"
+            " disk, the published copy and the export, and deletes the runs of that age that sent a"
+            " message, whose config holds its text. Facts and metrics stay as they are. Without the"
             " setting, it does nothing."
         ),
     )

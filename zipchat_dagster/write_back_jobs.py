@@ -204,6 +204,10 @@ WRITE_BACK_JOBS: Final[dict[str, tuple[type[ConversationConfig], str]]] = {
         f"{SENDING}",
     ),
 }
+# Those whose runs have a text for a customer in their config.
+SENDING_JOBS: Final = [
+    name for name, (config, _) in WRITE_BACK_JOBS.items() if issubclass(config, ReplyConfig)
+]
 
 
 def write_back_jobs(lane: Lane) -> list[dg.JobDefinition]:
