@@ -12,6 +12,7 @@ import pytest
 
 from zipchat_dagster.build import build_definitions
 from zipchat_dagster.build import warehouse as build_warehouse
+from zipchat_dagster.chats import load_chats
 from zipchat_dagster.database_jobs import retention_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.settings import Settings
@@ -132,23 +133,27 @@ def test_the_job_removes_it_from_the_disk_and_the_copies(tmp_path: Any) -> None:
 @pytest.mark.file
 def test_the_job_deletes_old_write_back_runs(tmp_path: Path) -> None:
     """From the file too in which Dagster keeps the configs of runs."""
-    resource = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"), retention_days=DAYS)
+    settings = Settings.from_environment(
+        {
+            "ZIPCHAT_DATABASE": str(tmp_path / "warehouse.duckdb"),
+            "ZIPCHAT_RETENTION_DAYS": str(DAYS),
+        }
+    )
+    job = build_definitions(settings, load_chats(settings, {})).resolve_job_def("retention_job")
     ended, running = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.STARTED
     runs = {
-        (job, days, status): f"marked-{job}-{days}-{status.value}"
-        for job in ("send_reply_job", "sync_job")
+        (name, days, status): f"marked-{name}-{days}-{status.value}"
+        for name in ("send_reply_job", "sync_job")
         for days in (DAYS + 1, DAYS - 1)
         for status in (ended, running)
     }
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        for (job, days, status), text in runs.items():
+        for (name, days, status), text in runs.items():
             config = {"ops": {"send_reply": {"config": {"message": text}}}}
-            run = dg.DagsterRun(job_name=job, status=status, run_config=config)
+            run = dg.DagsterRun(job_name=name, status=status, run_config=config)
             created_at = datetime.now(UTC) - timedelta(days=days)
             instance.run_storage.add_historical_run(run, created_at)
-        found = retention_job(["send_reply_job"]).execute_in_process(
-            resources={"warehouse": resource}, instance=instance
-        )
+        found = job.execute_in_process(instance=instance)
         (event,) = found.filter_events(lambda e: e.event_type == dg.DagsterEventType.STEP_OUTPUT)
         assert event.step_output_data.metadata["runs_deleted"].value == 1
     del runs["send_reply_job", DAYS + 1, ended]
