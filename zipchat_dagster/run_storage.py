@@ -32,13 +32,13 @@ def runs_of(
 
 
 def is_of(run: dg.DagsterRun, location: str | None) -> bool:
-    """Whether a run is of this code location. Another one may have jobs of the same names. Runs
-    from the command line do not say where they are of, and count as any."""
+    """Whether a run belongs to this code location. Another one may have jobs of the same names.
+    Runs from the command line name no location, and belong to all."""
     return location is None or location_of(run) in (location, None)
 
 
 def location_of(run: dg.DagsterRun) -> str | None:
-    """The repository and code location of a run, if it says."""
+    """The repository and code location that a run names, if it names one."""
     origin = run.remote_job_origin
     return origin.repository_origin.get_label() if origin else None
 

@@ -14,6 +14,7 @@ from zipchat_dagster.database_jobs import database_sensors, publish_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.engine import WarehouseError
+from zipchat_dagster_tests.single import metadata_of
 from zipchat_dagster_tests.test_readers import add_user
 from zipchat_dagster_tests.test_sensors import LOCATION, ended_run, sensor_context
 
@@ -39,7 +40,7 @@ def test_a_published_copy_is_opened_by_its_name_alone(tmp_path: Path) -> None:
     copy = tmp_path / "warehouse_published.duckdb"
     with duckdb.connect(str(copy), read_only=True) as connection:
         assert connection.execute("select count(*) from zipchat.users").fetchone() == (1,)
-    metadata = _metadata(result)
+    metadata = metadata_of(result)
     assert metadata["path"] == str(copy)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "warehouse.duckdb",
@@ -148,8 +149,3 @@ def test_runs_of_another_code_location_count_for_nothing() -> None:
         ours = end("sync_job", LOCATION)
         end("publish_job", "their_location")
         assert requested() == [ours]
-
-
-def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, object]:
-    outputs = [event.step_output_data for event in result.all_events if event.is_successful_output]
-    return {name: value.value for name, value in outputs[0].metadata.items()}

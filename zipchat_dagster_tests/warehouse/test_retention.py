@@ -21,6 +21,7 @@ from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts, rebuil
 from zipchat_dagster.warehouse.privacy import Privacy
 from zipchat_dagster.warehouse.retention import redact_old_texts
 from zipchat_dagster_tests.conftest import Open
+from zipchat_dagster_tests.single import metadata_of
 from zipchat_dagster_tests.warehouse.support import ADA, Story
 
 DAYS: Final = 30
@@ -154,8 +155,7 @@ def test_the_job_deletes_old_write_back_runs(tmp_path: Path) -> None:
             created_at = datetime.now(UTC) - timedelta(days=days)
             instance.run_storage.add_historical_run(run, created_at)
         found = job.execute_in_process(instance=instance)
-        (event,) = found.filter_events(lambda e: e.event_type == dg.DagsterEventType.STEP_OUTPUT)
-        assert event.step_output_data.metadata["runs_deleted"].value == 1
+        assert metadata_of(found)["runs_deleted"] == 1
     del runs["send_reply_job", DAYS + 1, ended]
     stored = b"".join(file.read_bytes() for file in tmp_path.rglob("runs.db*"))
     assert stored.count(b"marked-send_reply_job-31-SUCCESS") == 0
