@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
@@ -103,15 +104,13 @@ def fill(name: str, title: str, data: dict[str, Any], *, library: str = "") -> s
 def _library(former: Path | None) -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that needs no network. Bundling them takes over
     a second, and each run is a process of its own, so a former page by the same bundler is used."""
-    if former and former.exists():
-        found = re.search(
-            rf'<script data-bundler="{re.escape(_BUNDLER)}">(.+?)</script>',
-            former.read_text(encoding="utf-8", errors="replace"),
-            re.DOTALL,
-        )
-        if found:
-            return found[1]
-    return _bundle()
+    page = ""
+    if former:
+        with suppress(OSError):  # there is none, or it is somebody else's
+            page = former.read_text(encoding="utf-8", errors="replace")
+    mark = re.escape(f'<script data-bundler="{_BUNDLER}">')
+    found = re.search(f"{mark}(.+?)</script>", page, re.DOTALL)
+    return found[1] if found else _bundle()
 
 
 @cache
