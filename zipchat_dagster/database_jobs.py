@@ -12,7 +12,7 @@ from zipchat_dagster.copies import replace_copies
 from zipchat_dagster.jobs import after_syncs, op_job
 from zipchat_dagster.lanes import AssetJob
 from zipchat_dagster.resources import WarehouseResource
-from zipchat_dagster.run_storage import delete_runs, runs_of
+from zipchat_dagster.run_storage import delete_runs, is_of, location_of, runs_of
 from zipchat_dagster.warehouse.export import default_folder, export_tables
 from zipchat_dagster.warehouse.retention import redact_old_texts
 
@@ -129,8 +129,9 @@ def retention_job(texts_of: Sequence[str]) -> dg.JobDefinition:
         count = redact_old_texts(tables, now=now)
         if tables.scrub_if_due():
             replace_copies(warehouse)
-        before = now - timedelta(days=days)
-        runs = [run for run in runs_of(context, texts_of, before=before) if run.is_finished]
+        own = location_of(context.run)
+        found = runs_of(context, texts_of, before=now - timedelta(days=days))
+        runs = [run for run in found if run.is_finished and is_of(run, own)]
         left = delete_runs(context.instance, runs)
         if left:
             context.log.warning(f"Texts are left in: {'; '.join(left)}.")

@@ -22,12 +22,11 @@ RUNS_AT_ONCE: Final = 1_000
 def runs_of(
     context: dg.OpExecutionContext, job_names: Iterable[str], *, before: datetime | None = None
 ) -> Iterator[dg.DagsterRun]:
-    """The other runs of these jobs in this run's code location; those created before then."""
-    own = location_of(context.run)
+    """The other runs of these jobs, of any code location; those created before then."""
     for job_name in job_names:
         wanted = dg.RunsFilter(job_name=job_name, created_before=before)
         for run in _runs(context.instance, wanted):
-            if is_of(run, own) and run.run_id != context.run_id:
+            if run.run_id != context.run_id:
                 yield run
 
 

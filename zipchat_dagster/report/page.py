@@ -104,12 +104,12 @@ def fill(name: str, title: str, data: dict[str, Any], *, library: str = "") -> s
 def _library(former: Path | None) -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that needs no network. Bundling them takes over
     a second, and each run is a process of its own, so a former page by the same bundler is used."""
-    page = ""
+    html = ""
     if former:
         with suppress(OSError):  # there is none, or it is somebody else's
-            page = former.read_text(encoding="utf-8", errors="replace")
+            html = former.read_text(encoding="utf-8", errors="replace")
     mark = re.escape(f'<script data-bundler="{_BUNDLER}">')
-    found = re.search(f"{mark}(.+?)</script>", page, re.DOTALL)
+    found = re.search(f"{mark}(.+?)</script>", html, re.DOTALL)
     return found[1] if found else _bundle()
 
 
