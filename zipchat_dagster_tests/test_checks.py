@@ -491,14 +491,14 @@ BREAKS: dict[str, tuple[list[str], dict[str, str]]] = {
 
 
 def failing(built: Built, privacy: Privacy = KEEP) -> dict[str, Verdict]:
-    privacy = replace(privacy, retention_days=RETENTION_DAYS)
     """The rules that fail, by `table.check`, without Dagster, as if all days were materialized."""
+    privacy = replace(privacy, retention_days=RETENTION_DAYS)
     today = NOW.date()
     span = frozenset(today - timedelta(days=n) for n in range(DAYS + 1))
     history = History(NOW, span, {today: NOW})
     tables = Warehouse(built.path, privacy=privacy)
     found = {}
-    for table, rules in RULES.values():
+    for table, rules in RULES.items():
         for rule, verdict in zip(rules, judged(table, rules, tables, 1, history), strict=True):
             if not verdict.passed:
                 severity = verdict.severity or rule.severity

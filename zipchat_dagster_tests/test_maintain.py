@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 
-from zipchat_dagster.maintain import maintain_job
-from zipchat_dagster.publish import publish_job
+from zipchat_dagster.database_jobs import maintain_job, publish_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.places import SCRUB_DUE
 from zipchat_dagster_tests.conftest import Lakes, Open
+from zipchat_dagster_tests.single import metadata_of
 
 TABLES = "select table_name, column_name, data_type from duckdb_columns() where schema_name = 'zipchat' order by all"
 COMPLETENESS = "select count(*) from zipchat.message_completeness"
@@ -25,8 +24,7 @@ def maintain(resource: WarehouseResource, *, dry_run: bool) -> dict[str, Any]:
         resources={"warehouse": resource},
         run_config={"ops": {"maintain": {"config": {"dry_run": dry_run}}}},
     )
-    (event,) = result.filter_events(lambda e: e.event_type == dg.DagsterEventType.STEP_OUTPUT)
-    return {name: value.value for name, value in event.step_output_data.metadata.items()}
+    return metadata_of(result)
 
 
 def read(tables: Warehouse, query: str) -> list[tuple[Any, ...]]:

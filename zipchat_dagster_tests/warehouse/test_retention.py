@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
+import dagster as dg
 import pytest
 
 from zipchat_dagster.build import build_definitions
 from zipchat_dagster.build import warehouse as build_warehouse
+from zipchat_dagster.chats import load_chats
+from zipchat_dagster.database_jobs import retention_job
 from zipchat_dagster.resources import WarehouseResource
-from zipchat_dagster.retention import retention_job
 from zipchat_dagster.settings import Settings
 from zipchat_dagster.warehouse import Warehouse, retention
 from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts, rebuild_metrics
 from zipchat_dagster.warehouse.privacy import Privacy
 from zipchat_dagster.warehouse.retention import redact_old_texts
 from zipchat_dagster_tests.conftest import Open
+from zipchat_dagster_tests.single import metadata_of
 from zipchat_dagster_tests.warehouse.support import ADA, Story
 
 DAYS: Final = 30
@@ -123,8 +127,39 @@ def test_the_job_removes_it_from_the_disk_and_the_copies(tmp_path: Any) -> None:
     for days, is_there in ((None, True), (DAYS, False)):
         resource = WarehouseResource(database=str(path), retention_days=days)
         resource.warehouse.publish(published)
-        assert retention_job.execute_in_process(resources={"warehouse": resource}).success
+        assert retention_job([]).execute_in_process(resources={"warehouse": resource}).success
         assert [OLD.encode() in file.read_bytes() for file in (path, published)] == [is_there] * 2
+
+
+@pytest.mark.file
+def test_the_job_deletes_old_write_back_runs(tmp_path: Path) -> None:
+    """From the file too in which Dagster keeps the configs of runs."""
+    settings = Settings.from_environment(
+        {
+            "ZIPCHAT_DATABASE": str(tmp_path / "warehouse.duckdb"),
+            "ZIPCHAT_RETENTION_DAYS": str(DAYS),
+        }
+    )
+    job = build_definitions(settings, load_chats(settings, {})).resolve_job_def("retention_job")
+    ended, running = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.STARTED
+    runs = {
+        (name, days, status): f"marked-{name}-{days}-{status.value}"
+        for name in ("send_reply_job", "sync_job")
+        for days in (DAYS + 1, DAYS - 1)
+        for status in (ended, running)
+    }
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        for (name, days, status), text in runs.items():
+            config = {"ops": {"send_reply": {"config": {"message": text}}}}
+            run = dg.DagsterRun(job_name=name, status=status, run_config=config)
+            created_at = datetime.now(UTC) - timedelta(days=days)
+            instance.run_storage.add_historical_run(run, created_at)
+        found = job.execute_in_process(instance=instance)
+        assert metadata_of(found)["runs_deleted"] == 1
+    del runs["send_reply_job", DAYS + 1, ended]
+    stored = b"".join(file.read_bytes() for file in tmp_path.rglob("runs.db*"))
+    assert stored.count(b"marked-send_reply_job-31-SUCCESS") == 0
+    assert all(text.encode() in stored for text in runs.values())
 
 
 @pytest.mark.parametrize(("days", "status"), [("30", "RUNNING"), ("", "STOPPED")])
