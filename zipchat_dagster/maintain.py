@@ -25,9 +25,8 @@ def maintain(
     """
     began_at = time.monotonic()
     tables = warehouse.warehouse
-    if not config.dry_run and tables.scrub_if_due():
+    if not config.dry_run and tables.scrub(lambda: replace_copies(warehouse)):
         context.log.info("Removed from the disk what was deleted of erased people.")
-        replace_copies(warehouse)
     counts = tables.maintain(dry_run=config.dry_run)
     context.log.info(", ".join(f"{name}: {count:,}" for name, count in counts.items()))
     context.add_output_metadata({**counts, "seconds": round(time.monotonic() - began_at, 2)})

@@ -19,8 +19,7 @@ def remove_old_texts(context: dg.OpExecutionContext, warehouse: WarehouseResourc
         context.log.info("Texts are kept for ever: ZIPCHAT_RETENTION_DAYS is not set.")
         return
     count = redact_old_texts(tables, now=datetime.now(UTC))
-    if tables.scrub_if_due():
-        replace_copies(warehouse)
+    tables.scrub(lambda: replace_copies(warehouse))
     context.log.info(f"Removed the texts of {count:,} messages.")
     context.add_output_metadata(
         {"messages": count, "seconds": round(time.monotonic() - began_at, 2)}

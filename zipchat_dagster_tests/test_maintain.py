@@ -12,7 +12,6 @@ from zipchat_dagster.maintain import maintain_job
 from zipchat_dagster.publish import publish_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.places import SCRUB_DUE
 from zipchat_dagster_tests.conftest import Lakes, Open
 
 TABLES = "select table_name, column_name, data_type from duckdb_columns() where schema_name = 'zipchat' order by all"
@@ -71,7 +70,7 @@ def test_what_a_sync_deleted_of_erased_people_is_removed_from_the_disk(tmp_path:
     resource = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"))
     files = (resource.warehouse.path, resource.published)
     with resource.warehouse.transaction() as transaction:
-        transaction.execute("store_setting", name=SCRUB_DUE, value="2026-01-01")
+        transaction.needs_scrub()
     for statement in (
         f"insert into zipchat.raw_messages (chat_id, message) values (1, '{gone.decode()}')",
         "delete from zipchat.raw_messages",
@@ -82,7 +81,7 @@ def test_what_a_sync_deleted_of_erased_people_is_removed_from_the_disk(tmp_path:
     for dry_run, is_there in ((True, True), (False, False)):
         maintain(resource, dry_run=dry_run)
         assert [gone in file.read_bytes() for file in files] == [is_there, is_there]
-    assert not resource.warehouse.scrub_if_due()
+    assert not resource.warehouse.scrub()
 
 
 def test_a_run_that_is_killed_while_compacting_leaves_the_file(

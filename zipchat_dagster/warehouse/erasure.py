@@ -21,7 +21,6 @@ import pandas as pd
 
 from zipchat_dagster.warehouse.file import OWNER_ONLY
 from zipchat_dagster.warehouse.places import (
-    SCRUB_DUE,
     Traces,
     count_rows,
     delete_rows,
@@ -232,7 +231,7 @@ def erase(
             is_known=not begun or notes.exists(),
         )
         _settle(transaction, erasure, "not verified yet", finished_at=None)
-        transaction.execute("store_setting", name=SCRUB_DUE, value=now.isoformat())
+        transaction.needs_scrub()
         # Before the rows are gone; and if they stay, it does no harm.
         notes.parent.mkdir(parents=True, exist_ok=True)
         notes.touch(OWNER_ONLY)

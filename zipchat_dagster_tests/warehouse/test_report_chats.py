@@ -13,7 +13,7 @@ from zipchat_dagster_tests.warehouse.support import ADA, Story
 TARGET = 7200.0
 
 
-def figures(story: Story, table: str) -> dict[str, Any]:
+def figures(story: Story, table: str) -> dict[Any, Any]:
     """The chat's row of a table of the page, for the last two days and the two before."""
     chat = ListedChat(story.chat.chat_id, "shop", "shop.html", TARGET)
     found = read_chats(story.warehouse, [chat], days=2, now=story.now)["tables"][table]

@@ -82,9 +82,9 @@ def test_texts_go_when_they_are_old_and_metrics_stay(
         redact_old_texts(tables, now=story.now)
     assert story.value(LEFT) == 20
     assert redact_old_texts(tables, now=story.now) == 2
-    assert tables.scrub_if_due()
+    assert tables.scrub()
     assert redact_old_texts(tables, now=story.now) == 0
-    assert not tables.scrub_if_due()
+    assert not tables.scrub()
 
     cutoff = f"timestamptz '{story.now - timedelta(days=DAYS)}'"
     assert story.value(LEFT) == 18
