@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from zipchat_dagster.warehouse.plain_text import plain_text
-from zipchat_dagster.warehouse.privacy import CLASSES
+from zipchat_dagster.warehouse.privacy import CLASSES, Kind
 from zipchat_dagster.warehouse.suppression import admitted
+from zipchat_dagster.warehouse.warehouse import Transaction
 
 if TYPE_CHECKING:
     from zipchat_dagster.client import ConversationRead
-    from zipchat_dagster.warehouse.privacy import Kind
-    from zipchat_dagster.warehouse.warehouse import Transaction
 
 Record = Mapping[str, Any]
 

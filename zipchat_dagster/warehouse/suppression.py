@@ -12,15 +12,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import pandas as pd
 
 from zipchat_dagster.warehouse.places import Traces, delete_rows
 from zipchat_dagster.warehouse.privacy import EMAIL, PHONE_NUMBER, Privacy
-
-if TYPE_CHECKING:
-    from zipchat_dagster.warehouse.warehouse import Transaction
+from zipchat_dagster.warehouse.warehouse import Transaction
 
 Kind: TypeAlias = Literal["lead_id", "conversation_id", "email", "phone_number"]
 
