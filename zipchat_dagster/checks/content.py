@@ -17,6 +17,7 @@ from zipchat_dagster.checks.rules import (
     no_rows_of,
     offenders,
 )
+from zipchat_dagster.warehouse import schema_tables
 from zipchat_dagster.warehouse.store import PRIVACY
 
 MOST_GONE: Final = 0.05  # share of the conversations read within a day that may be gone
@@ -33,7 +34,9 @@ def _no_key_twice(*others: str) -> Callable[[Evidence], Verdict]:
         found = [
             {"table": table, **row}
             for table in (evidence.table, *others)
-            for row in evidence.rows("check_keys", table=table, most=NAMED_AT_MOST)
+            for row in evidence.rows(
+                "check_keys", schema_tables()[table].names_of_key, most=NAMED_AT_MOST
+            )
         ]
         count = sum({row["table"]: row["offenders"] for row in found}.values())
         rows = [{**row, "offenders": count} for row in found[:NAMED_AT_MOST]]

@@ -387,12 +387,6 @@ def set_privacy_state(transaction: Transaction, state: Mapping[str, Any]) -> Non
     transaction.execute("store_setting", name=PRIVACY, value=json.dumps(state))
 
 
-def times(values: Iterable[Any]) -> pd.Series[pd.Timestamp]:
-    """The API's times in UTC; NaT for anything else."""
-    texts = pd.Series([str(value) for value in values], dtype="str")
-    return pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
-
-
 def time_of(value: Any) -> datetime | None:
     """One of the API's times in UTC; None for anything else."""
     try:

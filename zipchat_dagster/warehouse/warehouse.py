@@ -25,7 +25,7 @@ from zipchat_dagster.warehouse.engine import (
 )
 from zipchat_dagster.warehouse.file import File
 from zipchat_dagster.warehouse.lake import Lake, MotherDuck
-from zipchat_dagster.warehouse.migrations import NewerSchemaError, prepare_schema
+from zipchat_dagster.warehouse.migrations import prepare_schema
 from zipchat_dagster.warehouse.privacy import KEEP, Privacy
 from zipchat_dagster.warehouse.tables import sql
 
@@ -221,10 +221,7 @@ class Warehouse:
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("begin transaction")
-        try:
-            prepare_schema(connection)
-        except NewerSchemaError as error:
-            raise WarehouseError(str(error)) from None
+        prepare_schema(connection)
         for (origin,) in connection.execute(sql("stored_setting"), {"name": MOVING}).fetchall():
             raise WarehouseError(
                 f"Only a part of {origin} was moved into this database. Finish that first, by the"
