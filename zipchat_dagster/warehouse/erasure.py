@@ -153,9 +153,16 @@ def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> 
 def mentions(transaction: Transaction, person: Person, *, chat_id: int) -> list[int]:
     """The conversations of others that hold one of the traces, such as the person's e-mail address.
     They are not erased with the person, and have to be looked at."""
-    bound = {"chat_id": chat_id, "pattern": pattern_of(person.traces.words)}
-    rows = transaction.execute("person_mentions", person.traces.frames, **bound)
-    return [conversation_id for (conversation_id,) in rows]
+    found = _mentions(transaction, person.traces, chat_id=chat_id)
+    return sorted({conversation_id for chat, conversation_id, _ in found if chat == chat_id})
+
+
+def _mentions(
+    transaction: Transaction, traces: Traces, *, chat_id: int
+) -> list[tuple[int, int, str]]:
+    """The other conversations that hold one of the words: chat, conversation and word."""
+    bound = {"chat_id": chat_id, "pattern": pattern_of(traces.words)}
+    return transaction.execute("person_mentions", traces.frames, **bound)
 
 
 def _closure(
@@ -261,8 +268,8 @@ def left_in_tables(warehouse: Warehouse, erasure: Erasure) -> tuple[list[str], l
         if back := let_in(transaction, **own, days=ALL_DAYS):
             places.append(f"zipchat.raw_conversations ({len(back):,} rows of suppressed people)")
     with _reading(warehouse) as transaction:
-        bound = {**own, "pattern": pattern_of(traces.words)}
-        elsewhere = transaction.execute("person_elsewhere", traces.frames, **bound)
+        others = _mentions(transaction, traces, **own)
+    elsewhere = [(chat_id, word) for chat_id, _, word in others if chat_id != erasure.chat_id]
     shared = {word for _, word in elsewhere}
     words = [word for word in traces.words if word not in shared]
     return places, sorted({chat_id for chat_id, _ in elsewhere}), replace(traces, words=words)
