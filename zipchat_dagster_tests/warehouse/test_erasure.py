@@ -119,7 +119,13 @@ def test_what_is_erased_is_gone_and_the_rest_is_as_if_it_had_never_been(story: S
 
 
 def test_the_pattern_matches_each_word_and_nothing_else() -> None:
-    words = ["a.b+c@example.org", 'two\nlines "quoted" (x|y)*', "Größe 😀 [x]", "back\\slash^$ #-"]
+    words = [
+        "a.b+c@example.org",
+        'two\nlines "quoted" (x|y)*',
+        "Größe 😀 [x]",
+        "back\\slash^$ #-",
+        "".join(map(chr, range(1, 128))),
+    ]
     with in_memory("") as connection:
 
         def matches(text: str, *words: str) -> bool:
