@@ -34,7 +34,6 @@ from zipchat_dagster_tests.warehouse.support import ADA, Story
 KEY: Final = "0123456789abcdef" * 2
 ANNA: Final = Lead(11, "Anna", "Zimt-Marked", "anna.marked@example.org", "+49 170 5550123")
 OTHER: Final = Lead(12, "Otto", "Other", "otto@example.org", "+49 170 9990000")
-DERIVED: Final = (*FACTS, "escalation_metrics", "activity_by_hour")
 
 
 def find(story: Story, **subject: Any) -> Person:
@@ -71,13 +70,6 @@ def story(place: Open) -> Story:
     return story
 
 
-def derived(story: Story) -> dict[str, list[tuple[Any, ...]]]:
-    return {
-        table: story.rows(f"select * exclude (computed_at) from zipchat.{table} order by all")
-        for table in DERIVED
-    }
-
-
 def test_every_table_with_personal_data_is_erased_from_and_searched() -> None:
     searched = {table.name for table in places.searched_tables()}
     for table in schema_tables().values():
@@ -107,11 +99,11 @@ def test_what_is_erased_is_gone_and_the_rest_is_as_if_it_had_never_been(story: S
         )
 
     story.derive()
-    restated = derived(story)
+    restated = story.derived()
     now, rules = story.now, Rules()
     rebuild_facts(story.warehouse, chat_id=1, now=now, rules=rules, from_scratch=True)
     rebuild_metrics(story.warehouse, chat_id=1, days=[], now=now, rules=rules, from_scratch=True)
-    assert derived(story) == restated
+    assert story.derived() == restated
     assert [row[4:8] for row in restated["escalation_metrics"] if row[2] == "all"][:2] == [
         (0, 0, 0, 0),
         (1, 1, 1, 1),
