@@ -153,16 +153,18 @@ def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> 
 def mentions(transaction: Transaction, person: Person, *, chat_id: int) -> list[int]:
     """The conversations of others that hold one of the traces, such as the person's e-mail address.
     They are not erased with the person, and have to be looked at."""
-    found = _mentions(transaction, person.traces, chat_id=chat_id)
-    return sorted({conversation_id for chat, conversation_id, _ in found if chat == chat_id})
+    of_others = "chat_id = $chat_id and conversation_id not in (select conversation_id from erased)"
+    found = _mentions(transaction, person.traces, of_others, chat_id=chat_id)
+    return sorted({conversation_id for _, conversation_id, _ in found})
 
 
 def _mentions(
-    transaction: Transaction, traces: Traces, *, chat_id: int
+    transaction: Transaction, traces: Traces, is_other: str, *, chat_id: int
 ) -> list[tuple[int, int, str]]:
-    """The other conversations that hold one of the words: chat, conversation and word."""
+    """The conversations under the condition `is_other` that hold one of the words: chat,
+    conversation and word."""
     bound = {"chat_id": chat_id, "pattern": pattern_of(traces.words)}
-    return transaction.execute("person_mentions", traces.frames, **bound)
+    return transaction.execute("person_mentions", traces.frames, {"is_other": is_other}, **bound)
 
 
 def _closure(
@@ -268,11 +270,10 @@ def left_in_tables(warehouse: Warehouse, erasure: Erasure) -> tuple[list[str], l
         if back := let_in(transaction, **own, days=ALL_DAYS):
             places.append(f"zipchat.raw_conversations ({len(back):,} rows of suppressed people)")
     with _reading(warehouse) as transaction:
-        others = _mentions(transaction, traces, **own)
-    elsewhere = [(chat_id, word) for chat_id, _, word in others if chat_id != erasure.chat_id]
-    shared = {word for _, word in elsewhere}
+        elsewhere = _mentions(transaction, traces, "chat_id <> $chat_id", **own)
+    shared = {word for _, _, word in elsewhere}
     words = [word for word in traces.words if word not in shared]
-    return places, sorted({chat_id for chat_id, _ in elsewhere}), replace(traces, words=words)
+    return places, sorted({chat_id for chat_id, _, _ in elsewhere}), replace(traces, words=words)
 
 
 @contextmanager
