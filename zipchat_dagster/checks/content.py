@@ -18,6 +18,7 @@ from zipchat_dagster.checks.rules import (
     offenders,
 )
 from zipchat_dagster.warehouse import schema_tables
+from zipchat_dagster.warehouse.rewriting import personal_values
 from zipchat_dagster.warehouse.store import PRIVACY
 
 MOST_GONE: Final = 0.05  # share of the conversations read within a day that may be gone
@@ -259,7 +260,7 @@ def _as_set(evidence: Evidence) -> Verdict:
     if is_all_kept and not transaction.execute("stored_setting", name=PRIVACY):
         return Verdict(True, "Nothing was ever hashed or dropped.")
     fingerprint = transaction.privacy.fingerprint
-    rows = evidence.rows("check_personal", table=evidence.table, fingerprint=fingerprint)
+    rows = evidence.rows("check_personal", personal_values(evidence.table), fingerprint=fingerprint)
     as_set = {"keep": "plain", "hash": "hashed", "drop": ""}
     wrong = {
         f"{row['class']}: {form.replace('_', ' ')}": row[form]

@@ -21,16 +21,7 @@ import pandas as pd
 from zipchat_dagster.warehouse import store
 from zipchat_dagster.warehouse.derive import replace_leads
 from zipchat_dagster.warehouse.plain_text import plain_text
-from zipchat_dagster.warehouse.privacy import (
-    EMAIL,
-    NAME,
-    PHONE_NUMBER,
-    WORD,
-    Field,
-    Kind,
-    Mode,
-    Privacy,
-)
+from zipchat_dagster.warehouse.privacy import COLUMNS, CONTENT, WORD, Field, Kind, Mode, Privacy
 from zipchat_dagster.warehouse.tables import schema_tables
 from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
 
@@ -59,19 +50,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "raw_messages": "message",
     "users": "user",
 }
-# Columns with the text of one field of a record. What else is personal follows from the payload.
-FIELD_OF: Final[Mapping[str, Field]] = {
-    "assignee_name": NAME,
-    "avatar_url": NAME,
-    "channel": WORD,
-    "email": EMAIL,
-    "full_name": NAME,
-    "lead_email": EMAIL,
-    "lead_full_name": NAME,
-    "lead_phone_number": PHONE_NUMBER,
-    "role": WORD,
-    "share_url": NAME,
-    "status": WORD,
+# Columns with the text of one field of a record. Those of a message follow from its payload.
+TEXTS: Final[Mapping[str, Field]] = {
+    **{name: column for name, column in COLUMNS.items() if column is not CONTENT},
+    **dict.fromkeys(("channel", "role", "status"), WORD),
 }
 
 
@@ -241,7 +223,7 @@ def _columns(table: str) -> list[str]:
     found = [
         column.name
         for column in schema_tables()[table].columns
-        if column.is_personal or column.name in FIELD_OF
+        if column.is_personal or column.name in TEXTS
     ]
     return [*found, "kind", "conversation_id"] if table == "rejected_records" else found
 
@@ -249,8 +231,8 @@ def _columns(table: str) -> list[str]:
 def _masked(privacy: Privacy, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """The row as it may be stored."""
     masked = {**row}
-    for name in FIELD_OF.keys() & row.keys():
-        masked[name] = privacy.replaced(FIELD_OF[name], row[name])
+    for name in TEXTS.keys() & row.keys():
+        masked[name] = privacy.replaced(TEXTS[name], row[name])
     for name in {"payload", "show_payload"} & row.keys():
         if row[name] is not None:
             record = json.loads(row[name])
@@ -271,3 +253,14 @@ def _add_rejected(
     frame["observed_at"] = pd.to_datetime(frame["seen"], unit="us", utc=True)
     for kind, batch in frame.groupby("kind"):
         transaction.execute("add_rejected_records", {"batch": batch}, chat_id=chat_id, kind=kind)
+
+
+def personal_values(table: str) -> dict[str, str]:
+    """What `check_personal.sql` is filled with: the table's personal columns and their classes."""
+    columns = [column for column in schema_tables()[table].columns if column.name in COLUMNS]
+    texts = (f"{c.name} ->> '$'" if c.type == "json" else c.name for c in columns)
+    return {
+        "table": table,
+        "classes": ", ".join(f"'{COLUMNS[column.name].of}'" for column in columns),
+        "values": ", ".join(texts),
+    }

@@ -13,7 +13,7 @@ import pytest
 
 from zipchat_dagster.sandbox import generate
 from zipchat_dagster.warehouse import Warehouse, rewriting, store
-from zipchat_dagster.warehouse.privacy import KEEP, Privacy
+from zipchat_dagster.warehouse.privacy import COLUMNS, KEEP, Privacy
 from zipchat_dagster.warehouse.rewriting import rewrite_personal_data
 from zipchat_dagster.warehouse.tables import schema_tables
 from zipchat_dagster_tests.conftest import LOG, NOW, Open, thorough
@@ -110,6 +110,7 @@ def test_every_column_that_is_marked_as_personal_is_rewritten() -> None:
         for column in table.columns
         if column.is_personal
     }
+    assert {column for _, column in marked} == {*COLUMNS, "payload", "show_payload"}
     for table in rewriting.TABLES:
         columns = [column for name, column in marked if name == table]
         if table == "leads":  # derived from raw_conversations
