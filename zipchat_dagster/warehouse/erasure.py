@@ -112,7 +112,7 @@ def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> 
     """What is stored of the subject in this chat.
 
     Raises:
-        ErasureError: the subject is not one, there is no key, or there are too many leads.
+        ErasureError: the subject names nobody or several people, or there is no key.
     """
     hashes = _hasher(transaction)
     kind, value = subject.given
@@ -319,7 +319,7 @@ def lift(warehouse: Warehouse, subject: Subject, *, chat_id: int) -> int:
     belongs to. Returns how many values were suppressed because of them.
 
     Raises:
-        ErasureError: the subject is not one, or there is no key.
+        ErasureError: the subject names nobody, or there is no key.
     """
     with warehouse.transaction() as transaction:
         value_hash = _hasher(transaction)(*subject.given)

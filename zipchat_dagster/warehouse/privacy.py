@@ -46,7 +46,7 @@ def _phone_number(text: str) -> str:
 
 @dataclass(frozen=True)
 class Personal:
-    """A personal field: its class, and the form in which equal values are equal."""
+    """A personal field: its class, and how its values are normalised before they are hashed."""
 
     of: Class
     normalised: Callable[[str], str] = str.strip

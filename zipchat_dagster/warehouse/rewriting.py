@@ -5,7 +5,8 @@ only read from the API again (`refresh`).
 
 Rows are rewritten in short transactions, each of which stores how far it came, so a killed run
 loses nothing and the next one goes on. What was replaced before stays as it is, so visiting a row
-twice does no harm. At the end, the old values are removed from the database's free space, too.
+twice does no harm. At the end, the old values are removed from the database's free space
+and from its copies.
 """
 
 from __future__ import annotations
