@@ -90,9 +90,8 @@ def maintain(
     Where the sync has deleted something of an erased person, remove that from the disk, too.
     """
     tables = warehouse.warehouse
-    if not config.dry_run and tables.scrub_if_due():
+    if not config.dry_run and tables.scrub(lambda: replace_copies(warehouse)):
         context.log.info("Removed from the disk what was deleted of erased people.")
-        replace_copies(warehouse)
     counts = tables.maintain(dry_run=config.dry_run)
     context.log.info(", ".join(f"{name}: {count:,}" for name, count in counts.items()))
     context.add_output_metadata(counts)
@@ -127,8 +126,7 @@ def retention_job(texts_of: Sequence[str]) -> dg.JobDefinition:
             return
         now = datetime.now(UTC)
         count = redact_old_texts(tables, now=now)
-        if tables.scrub_if_due():
-            replace_copies(warehouse)
+        tables.scrub(lambda: replace_copies(warehouse))
         own = location_of(context.run)
         found = runs_of(context, texts_of, before=now - timedelta(days=days))
         runs = [run for run in found if run.is_finished and is_of(run, own)]

@@ -108,8 +108,7 @@ def _carry_out(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> 
     context.log.info(
         f"Deleted {sum(erasure.deleted.values()):,} rows. Removing them from the disk."
     )
-    tables.scrub()
-    replace_copies(lane.warehouse_resource(context))
+    tables.scrub(lambda: replace_copies(lane.warehouse_resource(context)))
     _replace_report(context, lane)
     runs = _runs(context, erasure.hashes, lane)
     places = delete_runs(context.instance, runs)

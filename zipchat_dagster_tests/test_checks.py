@@ -244,6 +244,13 @@ BREAKS: dict[str, tuple[list[str], dict[str, str]]] = {
         [twice("customer_turns")],
         {"customer_turns.keys_are_unique": "ERROR"},
     ),
+    "a turn twice, at different times": (
+        [
+            "insert into zipchat.customer_turns select * replace (asked_at - interval 1 second as"
+            " asked_at) from zipchat.customer_turns limit 1"
+        ],
+        {"customer_turns.keys_are_unique": "ERROR"},
+    ),
     "an SLA event twice": (
         [twice("sla_events")],
         {

@@ -141,8 +141,7 @@ def test_what_is_left_out_fails_the_job(tmp_path: Path, monkeypatch: pytest.Monk
     shop = Shop(tmp_path, str(tmp_path / "warehouse.duckdb"), "")
     shop.copy()
     with monkeypatch.context() as patch:
-        patch.setattr(Warehouse, "scrub", lambda tables: {})
-        patch.setattr(erase_jobs, "replace_copies", lambda resource: None)
+        patch.setattr(Warehouse, "scrub", lambda tables, replace_copies: {})
         patch.setattr(erase_jobs, "_replace_report", lambda context, lane: None)
         patch.setattr(dg.DagsterInstance, "delete_run", not_here)
         text = shop.failure(lead_id=11, dry_run=False).replace(f"{tmp_path}/", "")

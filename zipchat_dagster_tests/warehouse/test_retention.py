@@ -17,7 +17,7 @@ from zipchat_dagster.database_jobs import retention_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.settings import Settings
 from zipchat_dagster.warehouse import Warehouse, retention
-from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
 from zipchat_dagster.warehouse.privacy import Privacy
 from zipchat_dagster.warehouse.retention import redact_old_texts
 from zipchat_dagster_tests.conftest import Open
@@ -25,7 +25,6 @@ from zipchat_dagster_tests.single import metadata_of
 from zipchat_dagster_tests.warehouse.support import ADA, Story
 
 DAYS: Final = 30
-DERIVED: Final = (*FACTS, "escalation_metrics", "activity_by_hour", "leads")
 LEFT: Final = "select count(*) from zipchat.raw_messages where message is not null"
 OLD: Final = "a text of long ago, marked-8812"
 
@@ -48,19 +47,11 @@ def lived(place: Open, **options: Any) -> Story:
     return story
 
 
-def derived(story: Story) -> dict[str, list[tuple[Any, ...]]]:
-    columns = {table: "*" if table == "leads" else "* exclude (computed_at)" for table in DERIVED}
-    return {
-        table: story.rows(f"select {names} from zipchat.{table} order by all")
-        for table, names in columns.items()
-    }
-
-
 def from_scratch(story: Story) -> dict[str, list[tuple[Any, ...]]]:
     everything: dict[str, Any] = {"chat_id": 1, "now": story.now, "rules": Rules()}
     rebuild_facts(story.warehouse, **everything, from_scratch=True)
     rebuild_metrics(story.warehouse, **everything, days=[], from_scratch=True)
-    return derived(story)
+    return story.derived()
 
 
 def test_texts_go_when_they_are_old_and_metrics_stay(
@@ -86,9 +77,9 @@ def test_texts_go_when_they_are_old_and_metrics_stay(
         redact_old_texts(tables, now=story.now)
     assert story.value(LEFT) == 20
     assert redact_old_texts(tables, now=story.now) == 2
-    assert tables.scrub_if_due()
+    assert tables.scrub()
     assert redact_old_texts(tables, now=story.now) == 0
-    assert not tables.scrub_if_due()
+    assert not tables.scrub()
 
     cutoff = f"timestamptz '{story.now - timedelta(days=DAYS)}'"
     assert story.value(LEFT) == 18
@@ -109,7 +100,7 @@ def test_what_is_read_too_late_is_stored_without_its_text(place: Open) -> None:
     for _ in range(2):
         assert story.value(LEFT) == 18
         assert story.value("select count(redacted_at) from zipchat.raw_messages") == 6
-        assert derived(story) == derived(kept)
+        assert story.derived() == kept.derived()
         story.sync(refresh=True)
     # Without the setting, reading it again brings it back.
     story.warehouse = place("other")
