@@ -449,13 +449,14 @@ BREAKS: dict[str, tuple[list[str], dict[str, str]]] = {
                 "insert into zipchat.warehouse_settings (name, value) values ('privacy',"
                 """ '{"identity": "keep", "content": "keep", "attributes": "keep"}')""",
             ],
-            {f"{table}.personal_data_is_stored_as_set": "WARN"},
+            {f"{asset}.personal_data_is_stored_as_set": "WARN"},
         )
-        for table, column in (
-            ("users", "full_name"),
-            ("raw_conversations", "lead_email"),
-            ("raw_messages", "message_text"),
-            ("leads", "phone_number"),
+        for asset, table, column in (
+            ("users", "users", "full_name"),
+            ("raw_conversations", "raw_conversations", "lead_email"),
+            ("raw_conversations", "conversation_history", "assignee_name"),
+            ("raw_messages", "raw_messages", "message_text"),
+            ("leads", "leads", "phone_number"),
         )
     },
     "people erased with another key": (

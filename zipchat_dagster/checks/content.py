@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -253,37 +254,44 @@ NULLS_ARE_AS_RARE_AS_BEFORE = Rule(
 )
 
 
-def _as_set(evidence: Evidence) -> Verdict:
-    transaction = evidence.transaction
-    modes = transaction.privacy.modes
-    is_all_kept = set(modes.values()) == {"keep"}
-    if is_all_kept and not transaction.execute("stored_setting", name=PRIVACY):
-        return Verdict(True, "Nothing was ever hashed or dropped.")
-    fingerprint = transaction.privacy.fingerprint
-    rows = evidence.rows("check_personal", personal_values(evidence.table), fingerprint=fingerprint)
-    as_set = {"keep": "plain", "hash": "hashed", "drop": ""}
-    wrong = {
-        f"{row['class']}: {form.replace('_', ' ')}": row[form]
-        for row in rows
-        for form in ("plain", "hashed", "hashed_with_another_key")
-        if row[form] and form != as_set[modes[row["class"]]]
-    }
-    found = ", ".join(f"{what} {count:,}" for what, count in wrong.items())
-    return Verdict(
-        passed=not wrong,
-        description=f"Values in another form: {found}."
-        if wrong
-        else "All values are in the form that is set.",
-        metadata={"offenders": sum(wrong.values()), "values": dg.MetadataValue.json(rows)},
+def personal_data_is_stored_as_set(*others: str) -> Rule:
+    """The rule about the evidence's table and `others`."""
+
+    def judge(evidence: Evidence) -> Verdict:
+        transaction = evidence.transaction
+        modes = transaction.privacy.modes
+        is_all_kept = set(modes.values()) == {"keep"}
+        if is_all_kept and not transaction.execute("stored_setting", name=PRIVACY):
+            return Verdict(True, "Nothing was ever hashed or dropped.")
+        fingerprint = transaction.privacy.fingerprint
+        rows = [
+            {"table": table, **row}
+            for table in (evidence.table, *others)
+            for row in evidence.rows(
+                "check_personal", personal_values(table), fingerprint=fingerprint
+            )
+        ]
+        as_set = {"keep": "plain", "hash": "hashed", "drop": ""}
+        wrong = Counter[str]()
+        for row in rows:
+            for form in ("plain", "hashed", "hashed_with_another_key"):
+                if row[form] and form != as_set[modes[row["class"]]]:
+                    wrong[f"{row['class']}: {form.replace('_', ' ')}"] += row[form]
+        found = ", ".join(f"{what} {count:,}" for what, count in wrong.items())
+        return Verdict(
+            passed=not wrong,
+            description=f"Values in another form: {found}."
+            if wrong
+            else "All values are in the form that is set.",
+            metadata={"offenders": wrong.total(), "values": dg.MetadataValue.json(rows)},
+        )
+
+    return Rule(
+        "personal_data_is_stored_as_set",
+        WARN,
+        "Names, addresses and texts are stored in the form that ZIPCHAT_PII says: as received,"
+        " hashed with ZIPCHAT_PII_KEY, or not at all. If it fails with values that are too plain,"
+        " the next run rewrites them. If they are hashed although they should be kept, or with a"
+        " former key, so that they do not join, materialize the raw tables with `refresh`.",
+        judge,
     )
-
-
-PERSONAL_DATA_IS_STORED_AS_SET = Rule(
-    "personal_data_is_stored_as_set",
-    WARN,
-    "Names, addresses and texts are stored in the form that ZIPCHAT_PII says: as received, hashed"
-    " with ZIPCHAT_PII_KEY, or not at all. If it fails with values that are too plain, the next run"
-    " rewrites them. If they are hashed although they should be kept, or with a former key, so that"
-    " they do not join, materialize the raw tables with `refresh`.",
-    _as_set,
-)
