@@ -15,7 +15,6 @@ from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
 from zipchat_dagster.client import (
-    BASE_URL,
     BudgetDownError,
     ChatNotFoundError,
     MalformedAnswerError,
@@ -28,21 +27,15 @@ from zipchat_dagster.client import (
     ZipchatClient,
     ZipchatError,
 )
-from zipchat_dagster.client.options import (
-    CONCURRENCY,
-    check_api_key,
-    check_budget,
-    check_chat_id,
-    checked,
-)
+from zipchat_dagster.client.options import check_api_key, check_budget, check_chat_id, checked
 from zipchat_dagster.partitions import is_live
 from zipchat_dagster.replay import ReplayTransport
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, grow
-from zipchat_dagster.settings import RESERVE, TIMEZONE, check_database_name
+from zipchat_dagster.settings import check_database_name, like_setting
 from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.business_hours import BusinessHours
-from zipchat_dagster.warehouse.derive import QUIET_HOURS, Rules
+from zipchat_dagster.warehouse.derive import Rules
 from zipchat_dagster.warehouse.engine import is_shared
 from zipchat_dagster.warehouse.privacy import CLASSES, Privacy
 
@@ -57,37 +50,16 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         repr=False,  # repr() of a resource would print it
         description="Key of the Backend API (zc-…): Settings > Integrations in Zipchat.",
     )
-    chat_id: str = Field(description="The chat's number, as in its address in Zipchat.")
+    chat_id: str = like_setting("chat_id", default=...)
     name: str = Field(default="", description="Its name among several, for error messages.")
     api_key_env: str = Field(
         default="ZIPCHAT_API_KEY",
         description="The variable that holds the key, for error messages.",
     )
-    base_url: str = Field(
-        default=BASE_URL, description="Where the API is. Plain HTTP is accepted for loopback only."
-    )
-    budget_database: str = Field(
-        default="",
-        description=(
-            "Through what programs share the rate limit: a SQLite file, for those on this machine,"
-            " or an address such as postgresql://user@host:5432/database, without a password."
-            " Without either, this process has the limit to itself."
-        ),
-    )
-    concurrency: int = Field(
-        default=CONCURRENCY,
-        description=(
-            "Reads in flight, 1 to 128. Raised automatically when the API responds so slowly that"
-            " the rate limit could not be used up otherwise."
-        ),
-    )
-    reserve: float = Field(
-        default=RESERVE,
-        description=(
-            "Fraction of each rate-limit window, 0 to 0.9, that backfills leave to live runs until"
-            " the last tenth of the window."
-        ),
-    )
+    base_url: str = like_setting("base_url")
+    budget_database: str = like_setting("budget_database", default="")  # not shared
+    concurrency: int = like_setting("concurrency")
+    reserve: float = like_setting("reserve")
 
     @property
     def source(self) -> str:
@@ -169,7 +141,7 @@ class SandboxResource(ZipchatResource):
     to it is gone when the client is closed.
     """
 
-    start_date: str = Field(description="The chat's first day at the latest, YYYY-MM-DD.")
+    start_date: str = like_setting("start_date", default=...)
 
     @property
     def source(self) -> str:
@@ -187,7 +159,7 @@ class SandboxResource(ZipchatResource):
 class ReplayResource(ZipchatResource):
     """What an earlier sync stored. Of the API's settings, it only uses `chat_id`."""
 
-    replay_database: str = Field(description="The DuckDB file of that sync. It is only read.")
+    replay_database: str = like_setting("replay_database", default=...)
 
     @property
     def source(self) -> str:
@@ -218,34 +190,11 @@ def _may_pass(error: ZipchatError, has_answered: bool) -> bool:
 class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers
     """What the metrics need to know about the shop."""
 
-    business_hours: str = Field(
-        default="",
-        description=(
-            "When agents are available, in the chat's time zone, such as mon-fri 09:00-17:00, sat"
-            " 10:00-14:00. Without it, the columns in business time are NULL."
-        ),
-    )
-    response_target_seconds: float | None = Field(
-        default=None,
-        description=(
-            "Seconds within which a first response counts as on time. Without it, the columns about"
-            " the target are NULL."
-        ),
-    )
-    next_response_target_seconds: float | None = Field(
-        default=None,
-        description=("The same for each later answer to a customer whom a person has taken over."),
-    )
-    resolution_target_seconds: float | None = Field(
-        default=None, description="The same from an escalation to its resolution."
-    )
-    quiet_hours: int = Field(
-        default=QUIET_HOURS,
-        description=(
-            "Hours without a message after which a conversation that the AI handled alone counts as"
-            " automated."
-        ),
-    )
+    business_hours: str = like_setting("business_hours")
+    response_target_seconds: float | None = like_setting("response_target_seconds")
+    next_response_target_seconds: float | None = like_setting("next_response_target_seconds")
+    resolution_target_seconds: float | None = like_setting("resolution_target_seconds")
+    quiet_hours: int = like_setting("quiet_hours")
 
     def rules(self, timezone: str) -> Rules:
         """The same for what is derived; business hours are in `timezone`."""
@@ -262,47 +211,19 @@ class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # gene
 class WarehouseResource(DuckDBResource):
     """The database. `get_connection` first waits for its turn."""
 
-    database: str = Field(
-        description=(
-            "The DuckDB file; or ducklake:postgres:… without a password, which PGPASSWORD or"
-            " ~/.pgpass holds; or md:…."
-        ),
-    )
-    data_path: str = Field(
-        default="", description="Where a lake keeps its data: a folder or s3://bucket/prefix."
-    )
-    timezone: str = Field(
-        default=TIMEZONE, description="IANA name of the time zone whose days are the partitions."
-    )
-    published_database: str = Field(
-        default="",
-        description=(
-            "Where publish_job puts its read-only copy. By default it is beside the database."
-        ),
-    )
-    pii_identity: str = Field(
-        default="keep",
-        description=(
-            "What is stored of names, e-mail addresses, phone numbers and links to people: keep,"
-            " hash or drop."
-        ),
-    )
-    pii_content: str = Field(
-        default="keep", description="What is stored of the texts of messages: keep, hash or drop."
-    )
-    pii_attributes: str = Field(
-        default="keep",
-        description="What is stored of the shop's own attributes of a lead: keep, hash or drop.",
-    )
+    database: str = like_setting("database", default=...)
+    data_path: str = like_setting("data_path", default="")
+    timezone: str = like_setting("timezone")
+    published_database: str = like_setting("published_database", default="")
+    pii_identity: str = like_setting("pii_identity", default="keep")
+    pii_content: str = like_setting("pii_content", default="keep")
+    pii_attributes: str = like_setting("pii_attributes", default="keep")
     pii_key: str = Field(
         default="",
         repr=False,  # repr() of a resource would print it
         description="Key of the hashes, at least 32 characters.",
     )
-    retention_days: int | None = Field(
-        default=None,
-        description="Days after which the text of a message is removed. Without it, never.",
-    )
+    retention_days: int | None = like_setting("retention_days")
     _warehouse: Warehouse | None = PrivateAttr(default=None)
 
     @property
