@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from zipchat_dagster.client import (
     CallError,
@@ -28,6 +28,7 @@ from zipchat_dagster.progress import Calendar, Progress, named
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.store import Failure, MessageWork
 
+T = TypeVar("T")
 Log = logging.Logger
 Batch = Sequence[tuple[MessageWork, ConversationRead | Exception]]
 
@@ -244,24 +245,15 @@ def read_states(
     missing: list[int] = []
     at = client.server_time()
     for batch in client.gather(lambda i: client.read_conversation(i, since=at), conversation_ids):
-        reads = [read for _, read in batch if isinstance(read, ConversationRead)]
-        gone = [i for i, read in batch if isinstance(read, NotFoundError)]
-        for i, error in batch:
-            match error:
-                case ConversationRead() | NotFoundError():
-                    pass
-                case UnauthorizedError() | RateLimitedError():
-                    raise error
-                case CallError() | ListingUnsettledError() | PageLoopError():
-                    log.warning(f"The state of conversation {i} could not be read: {error}")
-                case _:
-                    raise error
+        reads, failures, gone = _sorted_out(batch)
+        for i, error in failures:
+            log.warning(f"The state of conversation {i} could not be read: {error}")
         with warehouse.transaction() as transaction:
             if reads:
                 store.store_conversations(
                     transaction,
-                    [read.conversation for read in reads],
-                    [read.observed_at for read in reads],
+                    [read.conversation for _, read in reads],
+                    [read.observed_at for _, read in reads],
                     chat_id=chat_id,
                     timezone=warehouse.timezone,
                     is_show=True,
@@ -333,7 +325,8 @@ def _store_batch(
     client: ZipchatClient, warehouse: Warehouse, batch: Batch, result: MessageResult
 ) -> None:
     """Store a batch in one transaction and add it to `result`."""
-    reads, failures, gone = _sorted_out(batch)
+    reads, failures, not_found = _sorted_out(batch)
+    gone = [item.conversation_id for item in not_found]
     at = client.server_time()
     with warehouse.transaction() as transaction:
         result.messages += store.store_reads(
@@ -341,13 +334,13 @@ def _store_batch(
         )
         store.store_failures(
             transaction,
-            [(item, Failure(reason, at)) for item, reason in failures],
+            [(item, Failure(str(error), at)) for item, error in failures],
             chat_id=client.chat_id,
         )
         store.mark_not_found(transaction, gone, at, chat_id=client.chat_id)
     result.conversations += len(reads)
     result.missing += gone
-    result.failures |= {item.conversation_id: reason for item, reason in failures}
+    result.failures |= {item.conversation_id: str(error) for item, error in failures}
 
 
 class _Health:
@@ -403,20 +396,21 @@ class _Health:
 
 
 def _sorted_out(
-    batch: Batch,
-) -> tuple[list[tuple[MessageWork, ConversationRead]], list[tuple[MessageWork, str]], list[int]]:
-    """(read, failed with the reason, not found). Raises errors that concern all conversations."""
-    reads, failures, gone = [], [], []
+    batch: Sequence[tuple[T, ConversationRead | Exception]],
+) -> tuple[list[tuple[T, ConversationRead]], list[tuple[T, ZipchatError]], list[T]]:
+    """(read, failed, not found). Raises errors that concern all conversations."""
+    reads, not_found = [], []
+    failures: list[tuple[T, ZipchatError]] = []
     for item, outcome in batch:
         match outcome:
             case ConversationRead():
                 reads.append((item, outcome))
             case NotFoundError():
-                gone.append(item.conversation_id)
+                not_found.append(item)
             case UnauthorizedError() | RateLimitedError():
                 raise outcome
             case CallError() | ListingUnsettledError() | PageLoopError():
-                failures.append((item, str(outcome)))
+                failures.append((item, outcome))
             case _:
                 raise outcome
-    return reads, failures, gone
+    return reads, failures, not_found
