@@ -25,6 +25,7 @@ PROGRAM = """
 import json, logging, sys, time
 from datetime import datetime, timedelta
 from pathlib import Path
+from zipchat_dagster.client import Clock as MachineClock
 from zipchat_dagster.client import BudgetDownError, ZipchatClient
 from zipchat_dagster.sandbox import DEFAULT_KEY
 from zipchat_dagster.sync import sync_conversations, sync_messages, sync_users
@@ -34,7 +35,7 @@ from zipchat_dagster.warehouse.engine import WarehouseError
 given = json.loads(sys.argv[1])
 
 
-class Clock:
+class Clock(MachineClock):
     def time(self):
         return time.time() + given["ahead"]
 

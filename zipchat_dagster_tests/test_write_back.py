@@ -14,7 +14,8 @@ import dagster as dg
 import pytest
 
 from zipchat_dagster import write_back
-from zipchat_dagster.client import SystemClock, UnprocessableError
+from zipchat_dagster.client import Clock as MachineClock
+from zipchat_dagster.client import UnprocessableError
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Fault, Lead, Request, Sandbox, User, serve
 from zipchat_dagster.warehouse import Warehouse
@@ -174,8 +175,8 @@ def desk(
 ) -> Desk:
     sandbox, base_url, instance = served
     clock = Clock()
-    monkeypatch.setattr(SystemClock, "time", lambda self: clock.time())
-    monkeypatch.setattr(SystemClock, "sleep", lambda self, seconds: clock.sleep(seconds))
+    monkeypatch.setattr(MachineClock, "time", lambda self: clock.time())
+    monkeypatch.setattr(MachineClock, "sleep", lambda self, seconds: clock.sleep(seconds))
     monkeypatch.setattr(sandbox, "clock", clock.time)
     agents = {i: User(i, name, "Agent", f"{name}@example.com") for i, name in enumerate("ab", ANN)}
     # The version counts on: the sandbox sorts a chat once for each.

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from zipchat_dagster.client import Clock as MachineClock
 from zipchat_dagster.client import ZipchatClient
 from zipchat_dagster.sandbox import BASE_URL, Chat, Sandbox, generate
 
@@ -19,7 +20,7 @@ KEY = "zc-0123456789abcdef-never-shown"
 CLIENTS: list[ZipchatClient] = []  # open ones; conftest.py closes them after each test
 
 
-class Clock:
+class Clock(MachineClock):
     """Stands still until somebody sleeps."""
 
     def __init__(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from zipchat_dagster.client import Clock as MachineClock
 from zipchat_dagster.client.budget import LONGEST_SLEEP, MAX_REFUSALS, Budget, BudgetTransport
 from zipchat_dagster.client.errors import SettingError
 from zipchat_dagster.client.window import PROBE_PATIENCE, Answer, Window
@@ -30,7 +31,7 @@ NOW = datetime(2026, 3, 4, 15, 30, 12, 250_000, tzinfo=UTC).timestamp()
 USER = f"{BASE_URL}/chats/1/users/1"
 
 
-class Clock:
+class Clock(MachineClock):
     """Stands still until something sleeps."""
 
     def __init__(self) -> None:
