@@ -150,7 +150,7 @@ class Soak(AbstractContextManager["Soak"]):
         sandbox.change(changes)
         self.figures.changes += changes
         with sandbox.lock:
-            sandbox.chat.change(random, at=sandbox.now(), kind="restore_conversation")
+            sandbox.chat.change(random, at=sandbox.now(), kinds=["restore_conversation"])
         match random.randrange(10):
             case 0:
                 sandbox.add_fault(Fault("403", after=random.randrange(30)))  # a revoked key

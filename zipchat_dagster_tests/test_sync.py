@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from zipchat_dagster.client import ListingUnsettledError, UnauthorizedError, gather
 from zipchat_dagster.sandbox import Fault, Request, Sandbox, generate
+from zipchat_dagster.sandbox.chat import WITHOUT_DELETIONS
 from zipchat_dagster.sync import MOST_UNLISTED, ApiDownError
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, effort, midnight, thorough
@@ -407,7 +408,7 @@ def test_under_change_and_faults_and_kills_nothing_is_lost(
             for _ in range(random.randint(0, changes)):
                 # A conversation that comes back with nothing but old activity is seen by no
                 # incremental listing; see docs/metrics.md, "What cannot be known".
-                sandbox.chat.change(random, at=sandbox.now(), deletions=False)
+                sandbox.chat.change(random, at=sandbox.now(), kinds=WITHOUT_DELETIONS)
             if left == 0:
                 raise Killed
 

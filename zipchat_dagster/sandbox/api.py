@@ -22,13 +22,7 @@ import httpx
 from zipchat_dagster.sandbox.chat import META_CHANNELS, Chat, Conversation, messages_since
 from zipchat_dagster.sandbox.faults import ERRORS, Fault, FaultKind
 from zipchat_dagster.sandbox.limit import RateLimit
-from zipchat_dagster.sandbox.options import (
-    OPTIONS,
-    AnswerOptions,
-    LimitOptions,
-    TroubleOptions,
-    check,
-)
+from zipchat_dagster.sandbox.options import OPTIONS, Options
 from zipchat_dagster.sandbox.records import Records, with_string_ids
 from zipchat_dagster.sandbox.routing import ENDPOINTS, WRITES, Json, Refusal, Request, parse
 
@@ -78,7 +72,7 @@ class Truth(TypedDict):
 
 
 @dataclass(kw_only=True)
-class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
+class Sandbox(Options):
     """The API of one chat. Thread-safe. See `options.py` for the options.
 
     Args:
@@ -108,7 +102,7 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
     lock: RLock = field(default_factory=RLock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._check()
+        self.check()
         self._random = Random(self.seed)
         self._rate_limit = RateLimit(self, self.server_time)
         self._data_requests = 0
@@ -116,11 +110,6 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
         self._sorted_for: tuple[int, str] | None = None
         self._in_flight = self._max_in_flight = 0
         self.reset_stats()
-
-    def _check(self) -> None:
-        check(self)
-        if self.window <= 0:
-            raise ValueError("window must be more than 0 seconds")
 
     # The clock
 
@@ -266,7 +255,7 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
                 former[name] = getattr(self, name)
                 setattr(self, name, value)
             try:
-                self._check()
+                self.check()
             except ValueError:
                 vars(self).update(former)
                 raise
@@ -294,14 +283,9 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
     def change(self, count: int = 1) -> list[str]:
         """Make random changes to the chat at the server's time. Returns their kinds."""
         with self.lock:
+            kinds = self.mutate_kinds
             return [
-                self.chat.change(
-                    self._random,
-                    at=self.now(),
-                    deletions=self.mutate_deletions,
-                    kind=self.mutate_kind,
-                )
-                for _ in range(count)
+                self.chat.change(self._random, at=self.now(), kinds=kinds) for _ in range(count)
             ]
 
     def _next_fault(self, request: Request) -> FaultKind | None:
@@ -397,7 +381,6 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
         found = self._ordered()
         since = request.time("last_message_at_since")
         if since is not None:
-            since -= self._records.shift
             if self.order == "id":
                 found = [c for c in found if c.last_message_at >= since]
             else:
@@ -448,7 +431,7 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
         found = conversation.messages
         since = request.time("message_created_at_since")
         if since is not None:
-            found = messages_since(found, since - self._records.shift)
+            found = messages_since(found, since)
         if self.message_order == "desc":
             found = found[::-1]
         rows = found[(page - 1) * per_page : page * per_page]

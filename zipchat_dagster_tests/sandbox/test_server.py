@@ -210,10 +210,10 @@ def test_the_command_serves_until_terminated() -> None:
 def test_the_command_has_every_option() -> None:
     sandbox = _sandbox(_parser().parse_args(["--conversations", "1"]))
     assert all(getattr(sandbox, option.name) == option.default for option in OPTIONS.values())
-    flags = ["--limit", "0", "--no-wrap", "--utc-offset", "-3.5", "--fault-kinds", "slow", "500"]
+    flags = ["--limit", "0", "--no-wrap", "--clock-offset", "-3.5", "--fault-kinds", "slow", "500"]
     flags += ["--id-type", "str", "--largest-page", "50", "--fault", '{"kind": "403", "after": 9}']
     sandbox = _sandbox(_parser().parse_args(["--conversations", "1", *flags]))
-    assert (sandbox.limit, sandbox.wrap, sandbox.utc_offset) == (None, False, -3.5)
+    assert (sandbox.limit, sandbox.wrap, sandbox.clock_offset) == (None, False, -3.5)
     assert (sandbox.id_type, sandbox.largest_page) == ("str", 50)
     assert list(sandbox.fault_kinds) == ["slow", "500"]
     assert sandbox.faults == [Fault("403", after=9)]
