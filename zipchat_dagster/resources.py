@@ -149,7 +149,7 @@ class SandboxResource(ZipchatResource):
 
     def _new_client(self, log: logging.Logger, *, may_use_reserve: bool) -> ZipchatClient:
         since = datetime.fromisoformat(self.start_date).replace(tzinfo=UTC)
-        chat = grow(seed=self.chat, since=since, now=datetime.now(UTC), chat_id=self.chat)
+        chat = grow(chat_id=self.chat, since=since, now=datetime.now(UTC))
         transport = Sandbox(chat=chat, limit=None, pagination="meta").transport()
         return ZipchatClient(
             api_key=DEFAULT_KEY, chat_id=self.chat, transport=transport, logger=log

@@ -385,13 +385,12 @@ class Sandbox(Options):
                 found = [c for c in found if c.last_message_at >= since]
             else:
                 found = found[bisect_left(found, since, key=attrgetter("last_message_at")) :]
+        if self.shuffle_ties and self.order != "id":
+            # As from a database that sorts by last_message_at alone.
+            found = sorted(found, key=lambda c: (c.last_message_at, self._random.random()))
         if self.order == "desc":
             found = found[::-1]
-        first = (page - 1) * per_page
-        if self.shuffle_ties and self.order != "id":
-            rows = self._shuffled(found, first, per_page)
-        else:
-            rows = found[first : first + per_page]
+        rows = found[(page - 1) * per_page : page * per_page]
         payload = {"conversations": [self._records.conversation(c) for c in rows]}
         return payload | self._pages(page, per_page, len(found), len(self.chat.conversations))
 
@@ -404,25 +403,6 @@ class Sandbox(Options):
                 self._sorted.sort(key=attrgetter("last_message_at"))
             self._sorted_for = wanted
         return self._sorted
-
-    def _shuffled(
-        self, ranked: list[Conversation], first: int, per_page: int
-    ) -> list[Conversation]:
-        """The rows of a page if a database sorts by last_message_at alone: ties in any order."""
-        rows = ranked[first : first + per_page]
-        if not rows:
-            return rows
-        start, end = first, first + len(rows)
-        while start > 0 and ranked[start - 1].last_message_at == rows[0].last_message_at:
-            start -= 1
-        while end < len(ranked) and ranked[end].last_message_at == rows[-1].last_message_at:
-            end += 1
-        # A random second key shuffles within each tie.
-        tied = ranked[start:end]
-        tied.sort(
-            key=lambda c: (c.last_message_at, self._random.random()), reverse=self.order == "desc"
-        )
-        return tied[first - start : first - start + len(rows)]
 
     def _show(self, request: Request, conversation: Conversation) -> Json:
         page, per_page = self._page(
