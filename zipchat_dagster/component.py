@@ -12,11 +12,11 @@ import dagster as dg
 from pydantic import ConfigDict, Field
 
 from zipchat_dagster.build import build_lane, lane_of, metric_settings, warehouse, zipchat
-from zipchat_dagster.chats import Chat, check_name
+from zipchat_dagster.chats import chat_of, check_name
 from zipchat_dagster.client import SettingError
 from zipchat_dagster.lanes import HOURLY
 from zipchat_dagster.resources import WarehouseResource
-from zipchat_dagster.settings import DATABASES, ChatSettings, Settings, like_setting
+from zipchat_dagster.settings import DATABASES, Settings, like_setting
 from zipchat_dagster.warehouse.engine import is_shared
 
 _VARIABLE = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}")
@@ -119,11 +119,8 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """All assets, checks, jobs and schedules of the chat, and their resources."""
         settings = self._settings(context.project_root)
-        chat = Chat.model_construct(
-            **{name: getattr(settings, name) for name in ChatSettings.model_fields},
-            name=check_name(self.name or context.path.name),
-            api_key_env=self.api_key,
-        )
+        name = check_name(self.name or context.path.name)
+        chat = chat_of(settings, name=name, api_key_env=self.api_key)
         lane = replace(
             lane_of(settings, chat),
             prefix=tuple(self.asset_key_prefix) if self.asset_key_prefix else None,

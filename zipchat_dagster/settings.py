@@ -156,6 +156,8 @@ class ChatSettings(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         alias_generator=lambda name: f"ZIPCHAT_{name.upper()}",
+        populate_by_name=True,
+        loc_by_alias=False,
         hide_input_in_errors=True,
     )
 
@@ -415,8 +417,7 @@ def load_settings() -> Settings:
 
 def _sentence(error: ErrorDetails) -> str:
     """What is wrong with one setting, after the name of its variable."""
-    name = error["loc"][0]
-    (field,) = (f for n, f in Settings.model_fields.items() if name in (n, f.alias))
+    field = Settings.model_fields[str(error["loc"][0])]
     text = explained(error, field)
     return text if text.startswith(str(field.alias)) else f"{field.alias}: {text}"
 
