@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -231,18 +231,17 @@ class WarehouseResource(DuckDBResource):
         """The tables, the same object each time. Nothing needs to be torn down: between its
         transactions a file is closed, and to a lake an idle connection is left."""
         if self._warehouse is None:
-            database = self.database
-            if not is_shared(database):
-                database = str(_database(database))
+            modes: dict[str, Any] = {name: getattr(self, f"pii_{name}") for name in CLASSES}
+            key, days = self.pii_key.strip(), self.retention_days
+            try:
+                privacy = Privacy(**modes, key=key, retention_days=days)
+            except ValueError as error:
+                raise _failure(f"ZIPCHAT_PII: {error}.") from None
             self._warehouse = Warehouse(
-                database,
+                self.database if is_shared(self.database) else _database(self.database),
                 data_path=self.data_path,
                 timezone=self.timezone,
-                privacy=privacy(
-                    {name: getattr(self, f"pii_{name}") for name in CLASSES},
-                    self.pii_key,
-                    self.retention_days,
-                ),
+                privacy=privacy,
             )
         return self._warehouse
 
@@ -258,15 +257,6 @@ class WarehouseResource(DuckDBResource):
         """A connection for a short piece of work; others wait until it is closed."""
         with self.warehouse.connection() as connection:
             yield connection
-
-
-def privacy(modes: Mapping[str, Any], key: str, retention_days: int | None) -> Privacy:
-    """What may be stored of people, from the modes by class of personal data. Fails the step if the
-    key is too short, or a mode is not one."""
-    try:
-        return Privacy(**modes, key=key.strip(), retention_days=retention_days)
-    except ValueError as error:
-        raise _failure(f"ZIPCHAT_PII: {error}.") from None
 
 
 def _database(path: str) -> Path:
