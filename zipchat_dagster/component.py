@@ -138,8 +138,10 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
         """The fields as settings, checked."""
         names = set(type(self).model_fields) & set(Settings.model_fields)
         values = {name: getattr(self, name) for name in names}
-        if not is_shared(self.database):
-            values["database"] = folder / self.database
+        for name in ("database", "data_path", "budget_database"):
+            place = values[name]
+            if place and not (is_shared(place) or "://" in place or place.startswith("~")):
+                values[name] = folder / place
         texts = {f"ZIPCHAT_{n.upper()}": str(v) for n, v in values.items() if v is not None}
         keys = {
             "ZIPCHAT_API_KEY": os.environ.get(self.api_key, ""),

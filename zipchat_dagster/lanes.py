@@ -1,4 +1,4 @@
-"""A lane: what one chat has of its own in Dagster, and how it is called.
+"""A lane: what one chat has of its own in Dagster, and what it is called.
 
 Every factory of assets, checks, jobs and schedules takes a lane. The only chat of a code location
 has the lane without a name, and with it the plain names: `raw_messages`, `sync_job`.

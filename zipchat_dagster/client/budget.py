@@ -1,9 +1,9 @@
 """Rate-limit pacing: how many more requests the API allows, shared by everything that uses a key.
 
-`BudgetTransport` sits between httpx and the network, so no call can bypass it. Each call takes a
-permit from the `Budget`, and each response's headers correct it. The state is one row per key,
-shared by all threads, processes and Dagster runs on the machine through a small SQLite file, or on
-several machines through PostgreSQL (`budget_stores.py`). `window.py` explains what the state means.
+`BudgetTransport` wraps the network, so no call can bypass it. Each call takes a permit from the
+`Budget`, and each response's headers correct it. The state is one row per key, shared by all
+threads, processes and Dagster runs on the machine through a small SQLite file, or on several
+machines through PostgreSQL (`budget_stores.py`). `window.py` explains what the state means.
 
 A call costs two short transactions, in a file well under 0.1 ms of CPU (`python -m
 benchmarks.budget`). That is a small part of an HTTP request, so permits are not handed out in

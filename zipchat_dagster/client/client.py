@@ -207,7 +207,7 @@ class ZipchatClient:
 
     def get_conversations_page(self, number: int = 1, *, since: datetime | None = None) -> Page:
         """One page of up to `LARGEST_PAGE` conversations active at or after `since` (aware; None:
-        all), as the API gives it: for a look, since pages of a list that changes prove nothing.
+        all), as the API gives it: for a quick look, since pages of a changing list prove nothing.
 
         Args:
             number: counted from 1.

@@ -246,17 +246,16 @@ class Sandbox(Options):
     # Meddling
 
     def set(self, **options: Any) -> None:
-        """Change options. Raises ValueError for an unknown option or a value it cannot have."""
+        """Change options: all of them, or none if one is unknown or has a value that it cannot have
+        (ValueError, or TypeError)."""
+        if unknown := options.keys() - {"key", *OPTIONS}:
+            raise ValueError(f"there is no option {min(unknown)!r}")
         with self.lock:
-            former = {}
-            for name, value in options.items():
-                if name != "key" and name not in OPTIONS:
-                    raise ValueError(f"there is no option {name!r}")
-                former[name] = getattr(self, name)
-                setattr(self, name, value)
+            former = {name: getattr(self, name) for name in options}
+            vars(self).update(options)
             try:
                 self.check()
-            except ValueError:
+            except Exception:
                 vars(self).update(former)
                 raise
 

@@ -21,7 +21,7 @@ FaultKind = Literal[
     "not_json",
     "lost_write",
 ]
-# Faults that answer with a status and an error of the API's own form.
+# Faults that answer with a status and an error in the API's own form.
 ERRORS: Final[dict[str, str]] = {
     "403": "Forbidden",
     "404": "Conversation not found",

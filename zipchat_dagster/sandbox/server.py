@@ -52,7 +52,8 @@ def serve(*sandboxes: Sandbox, port: int = 0) -> Iterator[str]:
     stop = Event()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Clients may send nonsense or leave at any time; at the end, whoever is left is cancelled.
+        # Clients may send nonsense or leave at any time. Those still connected at the end are
+        # cancelled.
         with suppress(OSError, EOFError, ValueError, LimitOverrunError, CancelledError):
             while await _answer_one(sandboxes[0], chats, reader, writer):
                 pass

@@ -148,14 +148,18 @@ def test_control_calls_change_the_chat(served: tuple[Sandbox, httpx.Client]) -> 
         ("add_fault", {"kind": "gremlins"}),
         ("set", {"order": "newest"}),
         ("set", {"chat": None}),
+        ("set", {"order": "asc", "fly": True}),
+        ("set", {"window": "long"}),
+        ("set", {"mutate_kinds": 5}),
     ],
 )
 def test_impossible_control_calls_are_refused(
     served: tuple[Sandbox, httpx.Client], name: str, arguments: dict[str, object]
 ) -> None:
     sandbox, client = served
+    before = {name: getattr(sandbox, name) for name in OPTIONS}
     assert control(client, name, **arguments).status_code == 422
-    assert sandbox.order == "desc"
+    assert {name: getattr(sandbox, name) for name in OPTIONS} == before
 
 
 def test_nonsense_ends_the_connection_and_nothing_else(
