@@ -314,19 +314,20 @@ def test_make_estimate_prints_a_few_lines_and_stores_nothing(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("arguments", "changes", "sentence"),
     [
         pytest.param(  # as definitions load
-            {"ZIPCHAT_TIMEZONE": "Berlin"}, "ZIPCHAT_TIMEZONE: “Berlin”", marks=thorough
+            [], {"ZIPCHAT_TIMEZONE": "Berlin"}, "ZIPCHAT_TIMEZONE: “Berlin”", marks=thorough
         ),
-        ({"ZIPCHAT_API_KEY": "zc-wrong"}, "the API answered 401"),  # as the job runs
+        pytest.param(["--chat", "shop"], {}, "--chat: ZIPCHAT_CHATS is not set.", marks=thorough),
+        ([], {"ZIPCHAT_API_KEY": "zc-wrong"}, "the API answered 401"),  # as the job runs
     ],
 )
 def test_make_estimate_prints_one_sentence_when_something_is_wrong(
-    tmp_path: Path, changes: dict[str, str], sentence: str
+    tmp_path: Path, arguments: list[str], changes: dict[str, str], sentence: str
 ) -> None:
     with serve(project_of(tmp_path, conversations=0).sandbox) as url:
-        answer = run(tmp_path, url, **changes)
+        answer = run(tmp_path, url, *arguments, **changes)
     assert answer.returncode == 1
     assert sentence in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
