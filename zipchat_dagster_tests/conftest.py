@@ -54,8 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Clock(MachineClock):
     """A clock that only moves when somebody sleeps."""
 
-    def __init__(self) -> None:
-        self.now = NOW.timestamp()
+    def __init__(self, now: float = NOW.timestamp()) -> None:
+        self.now = now
         self.slept: list[float] = []
 
     def time(self) -> float:

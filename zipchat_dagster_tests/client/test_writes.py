@@ -139,7 +139,7 @@ def test_a_write_is_never_sent_again_after_an_unclear_failure(api: Api, kind: st
         "message": 1,
         "assignment": 1,
     }
-    assert api.clock.slept == 0
+    assert api.clock.slept == []
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
