@@ -169,11 +169,12 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
         return tables
 
     def _described(self, spec: dg.AssetSpec) -> dg.AssetSpec:
-        changes: dict[str, Any] = {"tags": {**spec.tags, **self.tags}}
-        if self.group is not None:
-            changes["group_name"] = self.group
-        if self.owners is not None:
-            changes["owners"] = self.owners
-        if self.automation_condition is not None:
-            changes["automation_condition"] = self.automation_condition
-        return spec.replace_attributes(**changes)
+        given = {
+            "group_name": self.group,
+            "owners": self.owners,
+            "automation_condition": self.automation_condition,
+        }
+        changes: dict[str, Any] = {
+            name: value for name, value in given.items() if value is not None
+        }
+        return spec.replace_attributes(tags={**spec.tags, **self.tags}, **changes)

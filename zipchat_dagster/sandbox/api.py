@@ -7,8 +7,7 @@ import math
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -58,17 +57,14 @@ class Stats(TypedDict):
     by_endpoint: dict[str, int]
     shows: dict[int, int]
     windows: list[tuple[float, int]]
-    max_in_flight: int
 
 
 class Truth(TypedDict):
-    """All data in the API's own form; messages and escalations by conversation id."""
+    """All data in the API's own form; messages by conversation id."""
 
     conversations: list[Json]
     messages: dict[int, list[Json]]
     users: list[Json]
-    escalations: dict[int, list[Json]]
-    deleted: list[int]
 
 
 @dataclass(kw_only=True)
@@ -108,7 +104,6 @@ class Sandbox(Options):
         self._data_requests = 0
         self._sorted: list[Conversation] = []
         self._sorted_for: tuple[int, str] | None = None
-        self._in_flight = self._max_in_flight = 0
         self.reset_stats()
 
     # The clock
@@ -130,16 +125,15 @@ class Sandbox(Options):
         """
 
         def respond(request: httpx.Request) -> httpx.Response:
-            with self.in_flight():
-                answer = self.handle(
-                    request.method,
-                    request.url.path,
-                    request.url.query.decode(),
-                    request.headers,
-                    request.read(),
-                )
-                if answer.latency:
-                    self.sleep(answer.latency)
+            answer = self.handle(
+                request.method,
+                request.url.path,
+                request.url.query.decode(),
+                request.headers,
+                request.read(),
+            )
+            if answer.latency:
+                self.sleep(answer.latency)
             if answer.drop == "timeout":
                 raise httpx.ReadTimeout("the sandbox never answers", request=request)
             if answer.drop in ("disconnect", "reset"):
@@ -151,18 +145,6 @@ class Sandbox(Options):
     @property
     def _records(self) -> Records:
         return Records(self.chat, self)
-
-    @contextmanager
-    def in_flight(self) -> Iterator[None]:
-        """Count a request as in flight, from its arrival to its answer."""
-        with self.lock:
-            self._in_flight += 1
-            self._max_in_flight = max(self._max_in_flight, self._in_flight)
-        try:
-            yield
-        finally:
-            with self.lock:
-                self._in_flight -= 1
 
     def handle(
         self,
@@ -310,7 +292,6 @@ class Sandbox(Options):
                 "by_endpoint": {name: self._by_endpoint[name] for name in ENDPOINTS},
                 "shows": dict(self._shows),
                 "windows": sorted(self._windows.items()),
-                "max_in_flight": self._max_in_flight,
             }
 
     def reset_stats(self) -> None:
@@ -320,7 +301,6 @@ class Sandbox(Options):
             self._by_endpoint: Counter[str] = Counter()
             self._shows: Counter[int] = Counter()
             self._windows: Counter[float] = Counter()
-            self._max_in_flight = self._in_flight
 
     def truth(self) -> Truth:
         """All data, however the pages show it."""
@@ -331,12 +311,6 @@ class Sandbox(Options):
                 "conversations": [records.conversation(c) for c in conversations],
                 "messages": {c.id: [records.message(m) for m in c.messages] for c in conversations},
                 "users": [records.user(user) for user in self.chat.users.values()],
-                "escalations": {
-                    c.id: [records.escalation(e) for e in c.escalations]
-                    for c in conversations
-                    if c.escalations
-                },
-                "deleted": sorted(self.chat.deleted),
             }
 
     def _count(self, request: Request) -> None:

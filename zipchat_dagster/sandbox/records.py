@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from zipchat_dagster.sandbox.chat import Chat, Conversation, Escalation, Lead, Message, User
+from zipchat_dagster.sandbox.chat import Chat, Conversation, Lead, Message, User
 from zipchat_dagster.sandbox.options import AnswerOptions
 from zipchat_dagster.sandbox.routing import Json
 
@@ -60,14 +60,6 @@ class Records:
             "email": user.email,
             "avatar_url": user.avatar_url,
             "role": user.role,
-        }
-
-    def escalation(self, escalation: Escalation) -> Json:
-        """Not a record of the API: what really happened, for `Sandbox.truth`."""
-        resolved = escalation.resolved_at
-        return {
-            "escalated_at": _time(escalation.escalated_at),
-            "resolved_at": None if resolved is None else _time(resolved),
         }
 
     def _name(self, user: User) -> Json:

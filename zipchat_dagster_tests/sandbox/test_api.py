@@ -390,10 +390,6 @@ def test_only_the_last_escalation_shows(keeps: bool) -> None:
     assert shown() == (iso(hours[2]), iso(hours[1]) if keeps else None)
     api.chat.resolve(conversation_id, at=hours[3])
     assert shown() == (iso(hours[2]), iso(hours[3]))
-    assert api.sandbox.truth()["escalations"][conversation_id] == [
-        {"escalated_at": iso(hours[0]), "resolved_at": iso(hours[1])},
-        {"escalated_at": iso(hours[2]), "resolved_at": iso(hours[3])},
-    ]
 
 
 # -- writing -------------------------------------------------------------------------------------
@@ -712,7 +708,6 @@ def test_stats_count_what_was_asked() -> None:
         },
         "shows": {first: 1, second: 2},
         "windows": [(start, 7)],
-        "max_in_flight": 1,
     }
     api.sandbox.reset_stats()
     api.clock.time += 60
@@ -731,7 +726,7 @@ def test_the_truth_is_everything() -> None:
         for row in api.get("/conversations", per_page=100, page=page).json()["conversations"]
     ]
     assert sorted(listed, key=lambda row: row["id"]) == truth["conversations"]
-    assert truth["deleted"] == [gone]
+    assert gone not in truth["messages"]
     assert truth["users"] == api.get("/users").json()["users"]
     some = truth["conversations"][0]["id"]
     shown = api.get(f"/conversations/{some}").json()["conversation"]
