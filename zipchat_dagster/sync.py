@@ -23,7 +23,8 @@ from zipchat_dagster.client import (
     ZipchatClient,
     ZipchatError,
 )
-from zipchat_dagster.client.listing import MARGIN, Listing, Record
+from zipchat_dagster.client.answers import Json
+from zipchat_dagster.client.listing import MARGIN, Listing
 from zipchat_dagster.progress import Calendar, Progress, named
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.store import Failure, MessageWork
@@ -167,12 +168,12 @@ def _list(client: ZipchatClient, warehouse: Warehouse, *, since: datetime, log: 
     return listing
 
 
-def _in_batches(listing: Listing) -> Iterator[tuple[list[Record], list[datetime]]]:
+def _in_batches(listing: Listing) -> Iterator[tuple[list[Json], list[datetime]]]:
     """The rows of a listing and when each was read, in batches worth a transaction, including those
     before an error. A row that has changed since it was read starts a new batch, so that the
     history gets both states.
     """
-    batch: dict[str, tuple[Record, datetime]] = {}
+    batch: dict[str, tuple[Json, datetime]] = {}
     failure = None
     try:
         for page, observed_at in listing:
