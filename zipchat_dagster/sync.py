@@ -112,16 +112,13 @@ def sync_conversations(
             if most_states
             else []
         )
-    list_since = since
+    starts: list[datetime | None] = [since]
     if coverage and coverage[0] <= since:
         # Never later than the end of what is covered, or the days in between would be lost.
-        list_since = coverage[1] - MARGIN
-        for earlier in (since if refresh else None, relist_since):
-            list_since = min(list_since, earlier or list_since)
+        starts = [coverage[1] - MARGIN, since if refresh else None, relist_since]
     # The first page costs a request whatever is on it.
-    list_since = min(
-        [list_since, *(s.last_message_at for s in due if s.listed_with <= ON_ONE_PAGE)]
-    )
+    starts += [s.last_message_at for s in due if s.listed_with <= ON_ONE_PAGE]
+    list_since = min(filter(None, starts))
     listing = _list(client, warehouse, since=list_since, log=log)
     assert listing.as_of is not None  # the iteration has ended
     listed = {i for i in listing.seen if isinstance(i, int)}
