@@ -51,7 +51,6 @@ Api = Literal["real", "sandbox", "replay"]
 START_DATE: Final = date(2024, 1, 1)
 RELIST_DAYS: Final = 7
 TIMEZONE: Final = "UTC"
-RESERVE: Final = 0.25
 # Invented or replayed data does not get into the real database unless you ask for it.
 DATABASES: Final[dict[Api, str]] = {
     "real": "data/warehouse.duckdb",
@@ -179,7 +178,7 @@ class ChatSettings(BaseModel):
         " slowly that the rate limit could not be used up otherwise.",
     )
     reserve: Annotated[float, AfterValidator(check_reserve)] = Field(
-        default=RESERVE,
+        default=0.25,
         title="a fraction such as 0.25",
         description="Fraction of each rate-limit window, 0 to 0.9, that backfills leave to live"
         " runs until the last tenth of the window.",
