@@ -133,8 +133,8 @@ class Listing:
         page_size: int = 100,
         activity_field: str | None = "last_message_at",
         catches_up: bool = True,
-        habits: Habits | None = None,
-        logger: logging.Logger | None = None,
+        habits: Habits,
+        logger: logging.Logger,
     ) -> None:
         self.as_of: datetime | None = None
         self.seen: dict[int | str, Any] = {}
@@ -145,8 +145,8 @@ class Listing:
         self._page_size = page_size
         self._activity_field = activity_field
         self._catches_up = catches_up
-        self._habits = habits or Habits()
-        self._logger = logger or logging.getLogger("zipchat_dagster")
+        self._habits = habits
+        self._logger = logger
 
     def __iter__(self) -> Iterator[Rows]:
         reading = yield from self._read()
