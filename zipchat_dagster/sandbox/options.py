@@ -123,5 +123,7 @@ class Options(LimitOptions, AnswerOptions, TroubleOptions):
             allowed = get_args(kind) if get_origin(kind) is Literal else None
             if allowed and not set(value if is_list else [value]) <= set(allowed):
                 raise ValueError(f"{option.name} must be one of {allowed}")
+        if not self.mutate_kinds:
+            raise ValueError("mutate_kinds must name one; mutate_every = 0 ends changes")
         if self.window <= 0:
             raise ValueError("window must be more than 0 seconds")

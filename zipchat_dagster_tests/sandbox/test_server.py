@@ -151,6 +151,7 @@ def test_control_calls_change_the_chat(served: tuple[Sandbox, httpx.Client]) -> 
         ("set", {"order": "asc", "fly": True}),
         ("set", {"window": "long"}),
         ("set", {"mutate_kinds": 5}),
+        ("set", {"mutate_kinds": []}),
     ],
 )
 def test_impossible_control_calls_are_refused(
