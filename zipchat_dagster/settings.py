@@ -59,7 +59,6 @@ DATABASES: Final[dict[Api, str]] = {
 }
 SCHEMA: Final = "zipchat"
 MODE: Final = "one of keep, hash and drop"
-SECONDS: Final = "a number of seconds such as 3600"
 
 _PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 # Installed into another project, there is no project of ours around the package.
@@ -144,7 +143,10 @@ Budget = Annotated[Path | str, AfterValidator(_budget)]
 Database = Annotated[File, AfterValidator(check_database_name)]
 
 
-Seconds = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[
+    float | None, Field(gt=0, allow_inf_nan=False, title="a number of seconds such as 3600")
+]
+OwnMode = Annotated[Mode | None, Field(title=MODE)]
 
 
 class ChatSettings(BaseModel):
@@ -204,18 +206,15 @@ class ChatSettings(BaseModel):
     )
     response_target_seconds: Seconds = Field(
         default=None,
-        title=SECONDS,
         description="Seconds within which a first response counts as on time. Without it, the"
         " metrics about the target are NULL.",
     )
     next_response_target_seconds: Seconds = Field(
         default=None,
-        title=SECONDS,
         description="The same for each later answer to a customer whom a person has taken over.",
     )
     resolution_target_seconds: Seconds = Field(
         default=None,
-        title=SECONDS,
         description="The same from an escalation to its resolution.",
     )
     quiet_hours: int = Field(
@@ -251,20 +250,17 @@ class Settings(ChatSettings):
         title=MODE,
         description="What is stored of people: keep, hash or drop. The same for all of a database.",
     )
-    pii_identity: Mode | None = Field(
+    pii_identity: OwnMode = Field(
         default=None,
-        title=MODE,
         description="What is stored of names, e-mail addresses, phone numbers and links to people:"
         " keep, hash or drop.",
     )
-    pii_content: Mode | None = Field(
+    pii_content: OwnMode = Field(
         default=None,
-        title=MODE,
         description="What is stored of the texts of messages: keep, hash or drop.",
     )
-    pii_attributes: Mode | None = Field(
+    pii_attributes: OwnMode = Field(
         default=None,
-        title=MODE,
         description="What is stored of the shop's own attributes of a lead: keep, hash or drop.",
     )
     has_pii_key: bool = Field(default=False, alias="ZIPCHAT_PII_KEY", validate_default=True)
