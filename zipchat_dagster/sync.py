@@ -237,7 +237,8 @@ def read_states(
     """Read each conversation without its messages and store its state. Returns those that are
     gone.
 
-    A conversation that cannot be read is only logged. The next run tries again.
+    A conversation that cannot be read is only logged. It is tried again when its state is due, or
+    when another listing should have shown it.
     """
     chat_id = client.chat_id
     missing: list[int] = []
