@@ -30,11 +30,12 @@ from zipchat_dagster.client import (
     ZipchatClient,
     ZipchatError,
 )
+from zipchat_dagster.client.answers import time_of
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.attempts import Attempt, Attempts
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.plain_text import plain_text
-from zipchat_dagster.warehouse.store import MessageWork, time_of
+from zipchat_dagster.warehouse.store import MessageWork
 
 META_CHANNELS: Final = frozenset({"whatsapp", "instagram", "messenger"})
 META_WINDOW: Final = timedelta(hours=24)  # in which a customer's last message may be answered

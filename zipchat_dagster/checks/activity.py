@@ -8,9 +8,9 @@ import dagster as dg
 
 from zipchat_dagster.assets.common import API_POOL
 from zipchat_dagster.checks.rules import NAMED_AT_MOST, WARN, Verdict, looking_at, result
+from zipchat_dagster.client.answers import time_of
 from zipchat_dagster.client.client import LARGEST_PAGE
 from zipchat_dagster.lanes import Lane
-from zipchat_dagster.warehouse.store import time_of
 from zipchat_dagster.warehouse.suppression import Suppressions
 
 LONGEST_LAG: Final = timedelta(hours=2)

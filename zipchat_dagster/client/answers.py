@@ -115,6 +115,15 @@ def api_message(response: httpx.Response) -> str | None:
     return None
 
 
+def time_of(value: Any) -> datetime | None:
+    """One of the API's times in UTC; None for anything else."""
+    try:
+        at = datetime.fromisoformat(value)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def iso(at: datetime | None) -> str | None:
     """`2026-01-15T10:30:00Z`, cut to the second: the API's bounds are inclusive.
 

@@ -17,8 +17,9 @@ show it, and the order of the list (newest first, oldest first, by id) is not do
    shorter than requested, and as long as the longest page of this server so far, is therefore
    followed by another one, unless the answer states that there is none.
 4. **Total.** Where the API states a total and fewer distinct rows came, the list is read again.
-   When the same rows come twice, they are all there are, and the total counts something else. This
-   is logged and remembered, so that it is not paid for each time (see `Habits`).
+   When the same rows come twice, apart from those active meanwhile, they are all there are, and the
+   total counts something else. This is logged and remembered, so that it is not paid for each time
+   (see `Habits`).
 5. **Catch up.** What changed while we read was active after we began. It is listed again from that
    time on, until one page holds it all: a single page cannot change under itself. A list of several
    pages always takes this request, even if nothing seems to have changed: a deletion and a jump to
@@ -37,7 +38,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from zipchat_dagster.client.answers import Json, identity
+from zipchat_dagster.client.answers import Json, identity, time_of
 from zipchat_dagster.client.errors import ListingUnsettledError, PageLoopError
 
 Rows = tuple[list[Json], datetime]  # of a page, with the server's time
@@ -87,14 +88,15 @@ class Habits:
         surplus = self._surplus[since is not None]
         return None if total is None or surplus is None else max(0, total - surplus)
 
-    def learn(self, total: int, rows: int, since: datetime | None) -> None:
-        """A list with this total showed so many rows, and the same ones when it was read again.
+    def learn(self, surplus: int, since: datetime | None) -> None:
+        """A list that was read to its end has so many rows fewer than its total says.
 
         The first difference is expected from then on. A second, different one shows that totals
         say nothing about the rows.
         """
         known = self._surplus[since is not None]
-        self._surplus[since is not None] = total - rows if known == 0 else None
+        if known != surplus:
+            self._surplus[since is not None] = surplus if known == 0 else None
 
 
 class Listing:
@@ -176,20 +178,26 @@ class Listing:
         for _ in range(1, MAX_PASSES):
             if not self._is_short():  # another listing may have learned why meanwhile
                 return reading
-            known = len(self.seen)
+            known, as_of = set(self.seen), reading.began_at
             self._logger.info(f"{self._difference()}. The list is read again.")
             reading = yield from self._read()
-            if self._is_short() and len(self.seen) == known:
+            if self._is_short() and not self._slipped(known, as_of):
                 self._logger.warning(
                     f"{self._difference()}, the same ones twice: these are taken to be all there"
                     " are. Such differences are accepted from now on."
                 )
-                self._habits.learn(self.total or 0, known, self._since)
+                self._habits.learn((self.total or 0) - len(self.seen), self._since)
         if self._is_short():
             raise _unsettled(
                 f"{self._difference()}, {MAX_PASSES} times in a row and different ones each time."
             )
         return reading
+
+    def _slipped(self, known: set[int | str], as_of: datetime) -> bool:
+        """Whether one of the records that were seen since should have been seen before: it was not
+        active after `as_of`."""
+        times = (time_of(self.seen[i]) for i in self.seen.keys() - known)
+        return any(at is None or at < as_of - MARGIN for at in times)
 
     def _difference(self) -> str:
         return f"The API states {self.total} {self._what} and returned {len(self.seen)}"
@@ -208,6 +216,8 @@ class Listing:
             if set(reading.keys(page.rows)) == set(reading.top):
                 return reading.began_at
             began_at = reading.began_at
+            if page.total is not None and len(page.rows) < self._habits.longest:  # it was not cut
+                self._habits.learn(page.total - len(page.rows), began_at)
         raise _unsettled(
             f"More than {self._page_size} {self._what} a round were active while the list was read,"
             f" {MAX_ROUNDS} rounds in a row."
@@ -300,9 +310,10 @@ class _Pass:
         shown = len(page.rows)
         has_more = self._has_more(page, shown)
         states_all = page.is_last or page.total == shown
-        is_as_long_as_any = shown >= max(LEAST_PAGE, self._listing._habits.longest)
+        least = 1 if has_more else LEAST_PAGE
+        is_as_long_as_any = shown >= max(least, self._listing._habits.longest)
         self._may_be_all = shown < self._size and not has_more
-        if (has_more and shown) or (is_as_long_as_any and not states_all):
+        if is_as_long_as_any and not states_all:
             self._size = min(self._size, shown)
         return self._size
 
@@ -314,7 +325,7 @@ class _Pass:
     def _repeats_the_first(self, page: Page, number: int, size: int) -> bool:
         """Whether a page shows that the first one was all there is, by repeating it."""
         keys = self.keys(page.rows)
-        is_repeated = len(keys) >= size and keys[:size] == self.top[:size]
+        is_repeated = len(keys) >= size >= LEAST_PAGE and keys[:size] == self.top[:size]
         if is_repeated and not self._may_be_all:
             raise PageLoopError(
                 f"page {number} of {size} {self._listing._what} shows what page 1 showed: the list"

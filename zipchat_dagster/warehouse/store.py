@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from zipchat_dagster.client.answers import time_of
 from zipchat_dagster.warehouse.plain_text import plain_text
 from zipchat_dagster.warehouse.privacy import CLASSES
 from zipchat_dagster.warehouse.suppression import admitted
@@ -392,15 +393,6 @@ def times(values: Iterable[Any]) -> pd.Series[pd.Timestamp]:
     """The API's times in UTC; NaT for anything else."""
     texts = pd.Series([str(value) for value in values], dtype="str")
     return pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
-
-
-def time_of(value: Any) -> datetime | None:
-    """One of the API's times in UTC; None for anything else."""
-    try:
-        at = datetime.fromisoformat(value)
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def ids(conversation_ids: Iterable[int]) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from zipchat_dagster.client.listing import (
     LEAST_PAGE,
     MAX_PASSES,
     MAX_ROUNDS,
+    Habits,
     Listing,
     next_page,
 )
@@ -84,6 +85,8 @@ def ids_of(listing: Listing) -> set[int]:
     shuffle_ties=st.booleans(),
     largest_page=st.sampled_from([None, None, 10, 50]),
     days_back=st.sampled_from([None, 0, 3, 30]),
+    total_error=st.sampled_from([0, 0, 1, -1]),
+    totals_ignore_since=st.booleans(),
 )
 @settings(max_examples=effort(100, 1000), deadline=None)
 def test_a_listing_has_every_conversation_that_was_there_all_along_or_raises(
@@ -119,6 +122,30 @@ def test_a_listing_has_every_conversation_that_was_there_all_along_or_raises(
         assert not active - found
     pages = math.ceil(len(api.chat.conversations | api.chat.deleted) / (largest_page or 100))
     assert api.requests <= MAX_PASSES * (1 + MAX_ROUNDS) * (42 + 5 * pages)
+
+
+@pytest.mark.parametrize("count", [60, 400])
+@pytest.mark.parametrize(
+    "options",
+    [{"total_error": 1}, {"totals_ignore_since": True}, {"total_error": -1}],
+    ids=["too high", "ignoring since", "too low"],
+)
+def test_totals_that_are_wrong_settle_although_the_list_changes_before_each_request(
+    count: int, options: dict[str, Any]
+) -> None:
+    since = NOW - timedelta(days=10)
+    for seed in range(effort(12, 60)):
+        api = MovingApi(count, seed=seed, most=4, pace=0.3, pagination="meta", **options)
+        listing = api.client.list_conversations(since=since)
+        found = ids_of(listing)
+        assert listing.as_of is not None
+        active = {
+            i
+            for i in api.there_all_along
+            if since <= api.chat.conversations[i].last_message_at < listing.as_of
+        }
+        assert not active - found
+        api.client.close()
 
 
 @given(
@@ -341,6 +368,12 @@ def test_a_largest_page_that_is_smaller_than_requested_is_learned(
     assert len(list(client.iter_users())) == 330
 
 
+def test_pages_too_small_for_an_overlap_raise_where_a_total_tells_of_them() -> None:
+    server = ListServer(rows(330), largest=5, states=lambda page, size, total: {"total": total})
+    with pytest.raises(ListingUnsettledError):
+        ids_of(server.listing())
+
+
 def test_a_short_page_needs_another_one_only_until_a_longer_one_was_seen() -> None:
     server = ListServer(rows(40))
     client = a_client(server, clock=server.clock)
@@ -391,6 +424,30 @@ def test_a_total_that_ignores_since_is_logged_and_does_not_count(
     assert ids_of(listing) == set(range(30))
     assert listing.as_of == NOW
     assert "states 300 conversations and returned 30, the same ones twice" in caplog.text
+
+
+def test_a_short_list_that_moves_down_under_a_total_that_is_too_high_is_no_loop() -> None:
+    server = ListServer(rows(40))
+
+    def states(page: int, size: int, total: int) -> dict[str, Any]:
+        if server.requests == 1:  # before the second page, another one comes to the top
+            server.rows.insert(0, {"id": 99, "last_message_at": f"{NOW:%Y-%m-%dT%H:%M:%SZ}"})
+        return {"total": 40}
+
+    server.states = states
+    listing = server.listing(since=NOW - timedelta(minutes=5))
+    assert ids_of(listing) == {0, 99}
+    assert listing.as_of == NOW
+
+
+def test_the_first_difference_of_a_total_is_expected_and_after_a_second_one_nothing_is() -> None:
+    habits = Habits()
+    assert (habits.expected(10, NOW), habits.expected(None, NOW)) == (10, None)
+    habits.learn(2, NOW)
+    habits.learn(2, NOW)
+    assert (habits.expected(10, NOW), habits.expected(10, None)) == (8, 10)
+    habits.learn(3, NOW)
+    assert (habits.expected(10, NOW), habits.expected(10, None)) == (None, 10)
 
 
 def test_rows_that_are_hidden_after_the_page_was_cut_end_no_list() -> None:
