@@ -26,7 +26,10 @@ DIGITS: Final = re.compile(r"-?[0-9]{1,19}")
 
 @dataclass(frozen=True)
 class Stated:
-    """What an answer says about its list, under whichever name; None where it says nothing."""
+    """What an answer says about its list, under whichever name; None where it says nothing.
+
+    Where there is a total, the rest only follows from it, and is as wrong as it may be.
+    """
 
     total: int | None = None
     is_last: bool | None = None
@@ -85,13 +88,14 @@ def stated(*places: Any) -> Stated:
     for place in places:
         for name, found in place.items() if isinstance(place, Mapping) else ():
             if isinstance(found, Mapping) and ("meta" in name or "pagination" in name):
+                total = _count(found, "total_count", "total")
                 pages, page = _count(found, "total_pages"), _count(found, "current_page", "page")
                 is_last = None
-                if "next_page" in found:
+                if total is None and "next_page" in found:
                     is_last = found["next_page"] is None
-                elif pages is not None and page is not None:
+                elif total is None and pages is not None and page is not None:
                     is_last = page >= pages
-                statement = Stated(_count(found, "total_count", "total"), is_last)
+                statement = Stated(total, is_last)
                 if statement != Stated():  # else it is metadata about something else
                     return statement
     return Stated()

@@ -19,7 +19,7 @@ show it, and the order of the list (newest first, oldest first, by id) is not do
 4. **Total.** Where the API states a total and fewer distinct rows came, the list is read again.
    When the same rows come twice, apart from those active meanwhile, they are all there are, and the
    total counts something else. This is logged and remembered, so that it is not paid for each time
-   (see `Habits`).
+   (see `Habits`). Reading again looks at the second page, too, where the first one was short.
 5. **Catch up.** What changed while we read was active after we began. It is listed again from that
    time on, until one page holds it all: a single page cannot change under itself. A list of several
    pages always takes this request, even if nothing seems to have changed: a deletion and a jump to
@@ -151,7 +151,7 @@ class Listing:
         self._logger = logger
 
     def __iter__(self) -> Iterator[Rows]:
-        reading = yield from self._read()
+        reading = yield from self._read(looks_beyond=False)
         if self._is_short():
             with self._habits.confirming:
                 reading = yield from self._confirm(reading)
@@ -160,9 +160,9 @@ class Listing:
             as_of = yield from self._catch_up(as_of)
         self.as_of = as_of
 
-    def _read(self) -> Generator[Rows, None, _Pass]:
+    def _read(self, *, looks_beyond: bool) -> Generator[Rows, None, _Pass]:
         """Read the list once. Returns the pass."""
-        reading = _Pass(self, since=self._since)
+        reading = _Pass(self, since=self._since, looks_beyond=looks_beyond)
         for rows, observed_at in reading:
             self.total = reading.total
             yield rows, observed_at
@@ -180,7 +180,7 @@ class Listing:
                 return reading
             known, as_of = set(self.seen), reading.began_at
             self._logger.info(f"{self._difference()}. The list is read again.")
-            reading = yield from self._read()
+            reading = yield from self._read(looks_beyond=True)
             if self._is_short() and not self._slipped(known, as_of):
                 self._logger.warning(
                     f"{self._difference()}, the same ones twice: these are taken to be all there"
@@ -216,8 +216,6 @@ class Listing:
             if set(reading.keys(page.rows)) == set(reading.top):
                 return reading.began_at
             began_at = reading.began_at
-            if page.total is not None and len(page.rows) < self._habits.longest:  # it was not cut
-                self._habits.learn(page.total - len(page.rows), began_at)
         raise _unsettled(
             f"More than {self._page_size} {self._what} a round were active while the list was read,"
             f" {MAX_ROUNDS} rounds in a row."
@@ -225,15 +223,23 @@ class Listing:
 
 
 class _Pass:
-    """One pass over the list from its top; see the module's docstring, 1 to 3."""
+    """One pass over the list from its top; see the module's docstring, 1 to 3.
 
-    def __init__(self, listing: Listing, *, since: datetime | None) -> None:
+    Args:
+        looks_beyond: whether a first page that is too short to be cut, although more is stated, is
+            followed by a look at the second one.
+    """
+
+    def __init__(
+        self, listing: Listing, *, since: datetime | None, looks_beyond: bool = True
+    ) -> None:
         self.began_at: datetime
         self.pages = 0
         self.total: int | None = None
         self.top: list[Key] = []  # the first page as it was at first
         self._listing = listing
         self._since = since
+        self._looks_beyond = looks_beyond
         self._size = listing._page_size
         # Rows that are proven: all rows of the list up to them were seen.
         self._settled: dict[int | str, tuple[Any, int]] = {}  # id → activity, order of reading
@@ -252,7 +258,19 @@ class _Pass:
             page = self.fetch(number, size)
             yield page.rows, page.observed_at
             if number == 1:
-                size = self._begin(page)
+                has_more = self._has_more(page, len(page.rows))
+                # The page is too short for that: its total may be wrong.
+                is_doubtful = has_more and page.total is not None and not self._may_be_cut(page)
+                if is_doubtful:
+                    has_more = False
+                    if self._looks_beyond:
+                        beyond = self.fetch(2, size)
+                        yield beyond.rows, beyond.observed_at
+                        has_more = bool(beyond.rows)
+                size = self._begin(page, has_more=has_more)
+                if is_doubtful and not has_more:
+                    self._settle(page, 0, size)
+                    return
             elif self._repeats_the_first(page, number, size):
                 return
             self._check_that_it_ends()
@@ -303,19 +321,20 @@ class _Pass:
         is_tied = self._listing._activity_field and self._edges.issuperset(self._tail)
         return min(max(wanted, TIED_OVERLAP if is_tied else 0), self._size // 4)
 
-    def _begin(self, page: Page) -> int:
+    def _begin(self, page: Page, *, has_more: bool) -> int:
         """Start from the top. Returns the size of the pages, as far as the first one shows it."""
         self._settled.clear()
         self._edges.clear()
         shown = len(page.rows)
-        has_more = self._has_more(page, shown)
         states_all = page.is_last or page.total == shown
-        least = 1 if has_more else LEAST_PAGE
-        is_as_long_as_any = shown >= max(least, self._listing._habits.longest)
         self._may_be_all = shown < self._size and not has_more
-        if is_as_long_as_any and not states_all:
+        if (has_more and shown) or (self._may_be_cut(page) and not states_all):
             self._size = min(self._size, shown)
         return self._size
+
+    def _may_be_cut(self, page: Page) -> bool:
+        """Whether the server may give no larger pages than this first one."""
+        return len(page.rows) >= max(LEAST_PAGE, self._listing._habits.longest)
 
     def _has_more(self, page: Page, reached: int) -> bool:
         """Whether the answer states that the list goes on after so many rows."""
@@ -325,7 +344,7 @@ class _Pass:
     def _repeats_the_first(self, page: Page, number: int, size: int) -> bool:
         """Whether a page shows that the first one was all there is, by repeating it."""
         keys = self.keys(page.rows)
-        is_repeated = len(keys) >= size >= LEAST_PAGE and keys[:size] == self.top[:size]
+        is_repeated = len(keys) >= size and keys[:size] == self.top[:size]
         if is_repeated and not self._may_be_all:
             raise PageLoopError(
                 f"page {number} of {size} {self._listing._what} shows what page 1 showed: the list"

@@ -162,7 +162,7 @@ def test_a_list_at_rest_costs_about_a_quarter_more_than_its_pages(
     assert ids_of(listing) == set(api.chat.conversations)
     assert listing.as_of == NOW
     pages = max(1, math.ceil(count / 100))
-    if pages == 1 and (options["pagination"] != "none" or count < LEAST_PAGE):
+    if count < LEAST_PAGE or (count < 100 and options["pagination"] != "none"):
         assert api.requests == 1
     assert api.requests <= math.ceil(1.25 * pages) + 1
 
@@ -374,6 +374,18 @@ def test_pages_too_small_for_an_overlap_raise_where_a_total_tells_of_them() -> N
         ids_of(server.listing())
 
 
+@pytest.mark.parametrize("count", [101, 201, 330])
+def test_a_total_that_is_too_low_ends_no_list_whatever_follows_from_it(count: int) -> None:
+    def states(page: int, size: int, total: int) -> dict[str, Any]:
+        pages = math.ceil((total - 1) / size)
+        following = page + 1 if page < pages else None
+        counts = {"total": total - 1, "total_pages": pages}
+        return {**counts, "current_page": page, "next_page": following}
+
+    server = ListServer(rows(count), states=states)
+    assert ids_of(server.listing()) == set(range(count))
+
+
 def test_a_short_page_needs_another_one_only_until_a_longer_one_was_seen() -> None:
     server = ListServer(rows(40))
     client = a_client(server, clock=server.clock)
@@ -450,14 +462,23 @@ def test_the_first_difference_of_a_total_is_expected_and_after_a_second_one_noth
     assert (habits.expected(10, NOW), habits.expected(10, None)) == (None, 10)
 
 
-def test_rows_that_are_hidden_after_the_page_was_cut_end_no_list() -> None:
-    server = ListServer(
-        rows(400),
-        states=lambda page, size, total: {"next_page": page + 1 if page * size < total else None},
-        hides=lambda row_id: row_id % 10 == 3,
-    )
-    found = ids_of(server.listing())
-    assert found == {i for i in range(400) if i % 10 != 3}
+@pytest.mark.parametrize(
+    "states",
+    [
+        lambda page, size, total: {"next_page": page + 1 if page * size < total else None},
+        lambda page, size, total: {"total": total},
+    ],
+    ids=["next_page", "total"],
+)
+def test_rows_that_are_hidden_after_the_page_was_cut_end_no_list(
+    states: Callable[[int, int, int], dict[str, Any]],
+) -> None:
+    server = ListServer(rows(400), states=states)
+    client = a_client(server, clock=server.clock)
+    for every in (10, 5):  # the second list's first page is shorter than pages were before
+        hidden = set(range(0, 400, every))
+        server.hides = hidden.__contains__
+        assert ids_of(client.list_conversations()) == set(range(400)) - hidden
 
 
 def test_a_stated_total_that_is_not_reached_means_another_pass() -> None:
