@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from benchmarks import budget
+from benchmarks.budget import overhead
 from benchmarks.chats import chats
 from benchmarks.lake import lake
 from benchmarks.metrics import metrics, metrics_lake
@@ -35,11 +35,6 @@ def main() -> None:
     for section in [known[name] for name in sys.argv[1:]] or usual:
         print(f"\n## {section.__doc__}", flush=True)
         section()
-
-
-def overhead() -> None:
-    """The request budget by itself"""
-    budget.main()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ STARTS = 11
 KEY = "zc-benchmark"
 
 
-def main(database: str | None = None) -> None:
+def overhead(database: str | None = None) -> None:
+    """The request budget by itself"""
     print_overhead(database)
     if database:
         return
@@ -100,4 +101,4 @@ def print_windows() -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    overhead(*sys.argv[1:2])

@@ -14,9 +14,10 @@ from pydantic import Field
 from zipchat_dagster.assets.common import URGENT
 from zipchat_dagster.assets.escalation_report import ReportConfig, report_path, write_report
 from zipchat_dagster.copies import replace_copies
+from zipchat_dagster.jobs import op_job
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.resources import WarehouseResource
-from zipchat_dagster.run_storage import delete_runs, runs_about, storage_with
+from zipchat_dagster.run_storage import delete_runs, op_configs, runs_of, storage_with
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.erasure import (
     Erasure,
@@ -32,14 +33,9 @@ from zipchat_dagster.warehouse.erasure import (
 )
 from zipchat_dagster.warehouse.search import files_with
 from zipchat_dagster.warehouse.suppression import Kind
+from zipchat_dagster.write_back_jobs import WRITE_BACK_JOBS
 
 ERASE_JOB: Final = "erase_lead_job"
-WRITE_BACK_JOBS: Final = (
-    "take_over_job",
-    "hand_back_job",
-    "send_reply_job",
-    "take_over_reply_hand_back_job",
-)
 ASK_ZIPCHAT: Final = (
     "Zipchat still has the data, and its API cannot delete: ask Zipchat to erase the person, too."
 )
@@ -112,8 +108,7 @@ def _carry_out(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> 
     context.log.info(
         f"Deleted {sum(erasure.deleted.values()):,} rows. Removing them from the disk."
     )
-    tables.scrub()
-    replace_copies(lane.warehouse_resource(context))
+    tables.scrub(lambda: replace_copies(lane.warehouse_resource(context)))
     _replace_report(context, lane)
     runs = _runs(context, erasure.hashes, lane)
     places = delete_runs(context.instance, runs)
@@ -144,8 +139,7 @@ def _runs(
     """The runs whose config names the person, and with it what was written to them."""
     is_about = recognizer(lane.warehouse(context), hashes, chat_id=lane.zipchat(context).chat)
     jobs = [lane.named(name) for name in (*WRITE_BACK_JOBS, ERASE_JOB)]
-    found = runs_about(context.instance, jobs, is_about)
-    return [run for run in found if run.run_id != context.run_id]
+    return [run for run in runs_of(context, jobs) if any(map(is_about, op_configs(run)))]
 
 
 def _replace_report(context: dg.OpExecutionContext, lane: Lane) -> None:
@@ -200,9 +194,9 @@ def erase_lead_job(lane: Lane) -> dg.JobDefinition:
         except (ErasureError, WarehouseError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
 
-    @dg.job(
+    return op_job(
+        erase_lead,
         name=lane.named(ERASE_JOB),
-        executor_def=dg.in_process_executor,
         tags={"dagster/priority": URGENT},
         description=(
             "Erases a lead, or one conversation: its rows and everything derived from them, their"
@@ -212,10 +206,6 @@ def erase_lead_job(lane: Lane) -> dg.JobDefinition:
             f" only counts. {ASK_ZIPCHAT}"
         ),
     )
-    def job() -> None:
-        erase_lead()
-
-    return job
 
 
 def unsuppress_lead_job(lane: Lane) -> dg.JobDefinition:
@@ -245,15 +235,11 @@ def unsuppress_lead_job(lane: Lane) -> dg.JobDefinition:
         )
         context.add_output_metadata({"values": count})
 
-    @dg.job(
+    return op_job(
+        unsuppress_lead,
         name=lane.named("unsuppress_lead_job"),
-        executor_def=dg.in_process_executor,
         description=(
             "Lifts an erasure: what the API sends of the person is stored again. Nothing that was"
             " erased comes back by itself."
         ),
     )
-    def job() -> None:
-        unsuppress_lead()
-
-    return job

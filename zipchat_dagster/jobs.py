@@ -1,15 +1,13 @@
-"""The jobs that sync, check and estimate, and the sensors that start another job after a sync.
+"""The jobs that sync, check and estimate, and what all jobs and their sensors are built with."""
 
-`write_back_jobs.py` has the jobs that write to Zipchat.
-"""
-
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 from pydantic import Field
 
+from zipchat_dagster.assets.common import day_of
 from zipchat_dagster.assets.raw_conversations import ConversationsConfig
 from zipchat_dagster.estimate import estimate as estimate_range
 from zipchat_dagster.lanes import AssetJob, Lane
@@ -21,6 +19,15 @@ NOT_BEGUN = (
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
 )
+
+
+def op_job(
+    op: dg.OpDefinition, *, name: str, description: str, tags: Mapping[str, str] | None = None
+) -> dg.JobDefinition:
+    """The job that runs one op."""
+    return dg.GraphDefinition(name=name, node_defs=[op]).to_job(
+        executor_def=dg.in_process_executor, description=description, tags=tags
+    )
 
 
 def sync_job(lane: Lane, assets: Sequence[dg.AssetsDefinition]) -> AssetJob:
@@ -67,26 +74,23 @@ def estimate_job(lane: Lane) -> dg.JobDefinition:
         """Estimate the cost of materializing everything for a range of days, in a few lines."""
         return _estimate(context, config, lane)
 
-    @dg.job(
+    return op_job(
+        estimate,
         name=lane.named("estimate_job"),
-        executor_def=dg.in_process_executor,
         description=(
             "Estimates the cost of a backfill in requests and hours. Choose first and last in the"
             " Launchpad. Nothing is stored. Takes at most four requests, or four dozen if the API"
             " states no totals."
         ),
     )
-    def job() -> None:
-        estimate()
-
-    return job
 
 
 def _estimate(context: dg.OpExecutionContext, config: EstimateConfig, lane: Lane) -> str:
     zipchat, tables = lane.zipchat(context), lane.warehouse(context)
     start = lane.start_date
     today = datetime.now(ZoneInfo(tables.timezone)).date()
-    first, last = _day(config.first, "first", start), _day(config.last, "last", today)
+    first = day_of(config.first, "first") or start
+    last = day_of(config.last, "last") or today
     if not start <= first <= last <= today:
         raise dg.Failure(
             f"There are no partitions from {first} to {last}. A backfill goes from {start}"
@@ -120,15 +124,6 @@ def _estimate(context: dg.OpExecutionContext, config: EstimateConfig, lane: Lane
         }
     )
     return answer
-
-
-def _day(text: str, name: str, default: date) -> date:
-    try:
-        return date.fromisoformat(text.strip()) if text.strip() else default
-    except ValueError:
-        raise dg.Failure(
-            f"{name}: “{text}” is not a date. Write one such as 2026-01-31.", allow_retries=False
-        ) from None
 
 
 def after_syncs(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,23 +14,40 @@ import sqlalchemy
 from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.runs import SqlRunStorage
 
-from zipchat_dagster.warehouse.search import files_with, has_bytes
+from zipchat_dagster.warehouse.search import files_with
 
 RUNS_AT_ONCE: Final = 1_000
 
 
-def runs_about(
-    instance: dg.DagsterInstance,
-    job_names: Sequence[str],
-    is_about: Callable[[Mapping[str, Any]], bool],
-) -> list[dg.DagsterRun]:
-    """The runs of these jobs whose op has a config for which `is_about` is true."""
-    return [
-        run
-        for job_name in job_names
-        for run in _runs(instance, job_name)
-        if any(is_about(config) for config in _configs(run.run_config))
-    ]
+def runs_of(
+    context: dg.OpExecutionContext, job_names: Iterable[str], *, before: datetime | None = None
+) -> Iterator[dg.DagsterRun]:
+    """The other runs of these jobs, of any code location; those created before then."""
+    for job_name in job_names:
+        wanted = dg.RunsFilter(job_name=job_name, created_before=before)
+        for run in _runs(context.instance, wanted):
+            if run.run_id != context.run_id:
+                yield run
+
+
+def is_of(run: dg.DagsterRun, location: str | None) -> bool:
+    """Whether a run belongs to this code location. Another one may have jobs of the same names.
+    Runs from the command line name no location, and belong to all."""
+    return location is None or location_of(run) in (location, None)
+
+
+def location_of(run: dg.DagsterRun) -> str | None:
+    """The repository and code location that a run names, if it names one."""
+    origin = run.remote_job_origin
+    return origin.repository_origin.get_label() if origin else None
+
+
+def op_configs(run: dg.DagsterRun) -> Iterator[Mapping[str, Any]]:
+    """The configs of a run's ops."""
+    ops: Any = run.run_config.get("ops", {})
+    for op in ops.values():
+        if isinstance(op, Mapping) and isinstance(op.get("config"), Mapping):
+            yield op["config"]
 
 
 def delete_runs(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun]) -> list[str]:
@@ -82,13 +100,14 @@ def _rows_with(
 
 
 def _vacuum(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
-    """SQLite may leave deleted rows in the free space of its files."""
-    for folder in _folders(instance):
-        for file in folder.rglob("*.db"):
-            if run_ids and has_bytes(run_ids, file):
-                with closing(sqlite3.connect(file)) as connection:
-                    connection.execute("vacuum")
-                    connection.execute("pragma wal_checkpoint(truncate)")
+    """SQLite leaves deleted rows in the free space of its files: the one with the configs of runs,
+    and those with the events of one run each."""
+    history = Path(instance.root_directory, "history")
+    shards = [history / "runs" / f"{run_id}.db" for run_id in run_ids]
+    for file in filter(Path.exists, [history / "runs.db", *shards] if run_ids else []):
+        with closing(sqlite3.connect(file, timeout=60)) as connection:
+            connection.execute("vacuum")
+            connection.execute("pragma wal_checkpoint(truncate)")
 
 
 def _folders(instance: dg.DagsterInstance) -> list[Path]:
@@ -96,20 +115,8 @@ def _folders(instance: dg.DagsterInstance) -> list[Path]:
     return [Path(instance.root_directory, name) for name in ("history", "schedules", "storage")]
 
 
-def _runs(instance: dg.DagsterInstance, job_name: str) -> Iterator[dg.DagsterRun]:
+def _runs(instance: dg.DagsterInstance, wanted: dg.RunsFilter) -> Iterator[dg.DagsterRun]:
     cursor = None
-    while True:
-        some = instance.get_runs(
-            dg.RunsFilter(job_name=job_name), cursor=cursor, limit=RUNS_AT_ONCE
-        )
+    while some := instance.get_runs(wanted, cursor=cursor, limit=RUNS_AT_ONCE):
         yield from some
-        if len(some) < RUNS_AT_ONCE:
-            return
         cursor = some[-1].run_id
-
-
-def _configs(run_config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The configs of a run's ops."""
-    for op in run_config.get("ops", {}).values():
-        if isinstance(op, Mapping) and isinstance(op.get("config"), Mapping):
-            yield op["config"]

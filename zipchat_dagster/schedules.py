@@ -19,18 +19,12 @@ from typing import Any
 import dagster as dg
 
 from zipchat_dagster.assets.common import LIVE
+from zipchat_dagster.jobs import NOT_BEGUN
 from zipchat_dagster.lanes import AssetJob, Lane
 
 # A run logs every half minute while it reads (sync.PROGRESS_EVERY), and whenever it waits for the
 # rate limit. Deriving tables afterwards takes minutes at most.
 SILENT_TOO_LONG = timedelta(hours=2)
-
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def build_schedules(
@@ -94,12 +88,13 @@ def _catch_up(
 ) -> dg.RunRequest | dg.SkipReason:
     """A run from the newest day before `last` that has metrics (they may be from before that day
     ended) to `last`; of `last` alone if no day has any."""
-    unfinished = context.instance.get_runs(
-        dg.RunsFilter(job_name=lane.named("sync_job"), statuses=UNFINISHED), limit=100
+    schedules = [lane.named("hourly_schedule"), lane.named("daily_schedule")]
+    unfinished = dg.RunsFilter(
+        job_name=lane.named("sync_job"),
+        statuses=[*NOT_BEGUN, dg.DagsterRunStatus.STARTED],
+        tags={"dagster/schedule_name": schedules},
     )
-    for run in unfinished:
-        if "dagster/schedule_name" not in run.tags:
-            continue
+    for run in context.instance.get_runs(unfinished):
         if not _is_silent(context, run):
             return dg.SkipReason(
                 f"Run {run.run_id} of an earlier tick is still unfinished. The next tick covers"

@@ -11,7 +11,7 @@ error is reported by the name of its class, because its text may quote the data 
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
@@ -19,9 +19,8 @@ from typing import Any, Final, Literal, get_args
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
-from zipchat_dagster.client import ZipchatError
 from zipchat_dagster.notify import NotDeliveredError, Notifier, Report
-from zipchat_dagster.warehouse.engine import WarehouseError
+from zipchat_dagster.run_storage import is_of
 
 RUNS_PER_TICK: Final = 100
 LONGEST_TICK: Final = 15.0  # seconds; Dagster abandons a tick after 60, and its cursor is lost
@@ -39,6 +38,9 @@ ReportsOf = Callable[
     [dg.DagsterInstance, dg.DagsterRun, Sequence[str]], tuple[list[Report], list[str]]
 ]
 
+_OUR_ERROR = re.compile(
+    rf"(?:zipchat_dagster\.(?:\w+\.)*|{re.escape(dg.Failure.__module__)}\.(?=Failure:))(\w+): "
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
 _E_MAIL = re.compile(r"[^\s@<>“”\"']+@[^\s@<>“”\"']+")
 _PHONE = re.compile(r"\+\d[\d ()/.-]{6,}\d")
@@ -49,7 +51,6 @@ _IDS_OR_TIMES = re.compile(
 
 @dg.sensor(
     minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.STOPPED,
     description=(
         "Reports each failed run of this code location once, with its job, days, failed steps and"
         " the reason: in the log, and to ZIPCHAT_WEBHOOK_URL if it is set."
@@ -57,18 +58,16 @@ _IDS_OR_TIMES = re.compile(
 )
 def failed_runs_sensor(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
     """Its description in the UI says what it does."""
-
-    def reports(
-        instance: dg.DagsterInstance, run: dg.DagsterRun, failing: Sequence[str]
-    ) -> tuple[list[Report], list[str]]:
-        return [run_report(instance, run)], []
-
-    return _report(context, notifier, [dg.DagsterEventType.RUN_FAILURE], reports)
+    return _report(
+        context,
+        notifier,
+        [dg.DagsterEventType.RUN_FAILURE],
+        lambda instance, run, _: ([run_report(instance, run)], []),
+    )
 
 
 @dg.sensor(
     minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.STOPPED,
     description=(
         "Reports each asset check that failed, once for each time that it ran, and once when it"
         " passes again: in the log, and to ZIPCHAT_WEBHOOK_URL if it is set. Checks are reported"
@@ -109,8 +108,7 @@ def _report(
         newest = max((_newest_end(context.instance, event) for event in events), default=0)
         context.update_cursor(json.dumps(asdict(Position(newest))))
         return dg.SkipReason("Switched on. Failures are reported from now on.")
-    stored = json.loads(context.cursor)
-    position = Position(stored["after"], stored.get("delivered", 0), stored["failing"])
+    position = Position(**json.loads(context.cursor))
     deadline = time.monotonic() + LONGEST_TICK
     count = 0
     try:
@@ -153,15 +151,9 @@ def _ended_runs(
 
 
 def is_ours(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
-    """Whether the run is of this code location. Runs from the command line do not say, and count
-    as ours."""
-    if run.remote_job_origin is None or context.code_location_origin is None:
-        return True
-    repository = run.remote_job_origin.repository_origin
-    return (
-        repository.code_location_origin.location_name == context.code_location_origin.location_name
-        and repository.repository_name == context.repository_name
-    )
+    """Whether the run is of this code location."""
+    origin = context.code_location_origin
+    return is_of(run, f"{context.repository_name}@{origin.location_name}" if origin else None)
 
 
 # What the reports say
@@ -279,22 +271,11 @@ def _explained(error: SerializableErrorInfo | None) -> tuple[str, str | None]:
     # Dagster wraps errors that a step raises.
     if error.cls_name == "DagsterExecutionStepExecutionError" and error.cause is not None:
         error = error.cause
-    for ours in _own_errors():
-        qualified = f"{ours.__module__}.{ours.__qualname__}: "
-        if error.message.startswith(qualified):
-            text = error.message.removeprefix(qualified).strip()
-            sentence = _SENTENCE_END.split(text, maxsplit=1)[0]
-            return ours.__name__, _masked(sentence)[:LONGEST_SENTENCE]
-    return error.cls_name or "unknown", None
-
-
-def _own_errors() -> Iterator[type[Exception]]:
-    yield dg.Failure
-    pending: list[type[Exception]] = [WarehouseError, ZipchatError]
-    while pending:
-        found = pending.pop()
-        yield found
-        pending += found.__subclasses__()
+    ours = _OUR_ERROR.match(error.message)
+    if ours is None:
+        return error.cls_name or "unknown", None
+    sentence = _SENTENCE_END.split(error.message[ours.end() :].strip(), maxsplit=1)[0]
+    return ours[1], _masked(sentence)[:LONGEST_SENTENCE]
 
 
 def _masked(text: str) -> str:

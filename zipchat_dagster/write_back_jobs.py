@@ -5,14 +5,14 @@ Nothing repeats these jobs automatically: neither their op nor their run is retr
 """
 
 import logging
-from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final
 
 import dagster as dg
 from pydantic import Field
 
 from zipchat_dagster.assets.common import URGENT, cost
 from zipchat_dagster.client import ZipchatError
+from zipchat_dagster.jobs import op_job
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse.attempts import Attempts
 from zipchat_dagster.warehouse.engine import WarehouseError
@@ -35,8 +35,18 @@ class ConversationConfig(dg.Config):
         description="Check everything and report what would be done. Nothing is written.",
     )
 
+    @property
+    def orders(self) -> Orders:
+        """What to do."""
+        raise NotImplementedError
 
-C = TypeVar("C", bound=ConversationConfig)
+
+class HandBackConfig(ConversationConfig):
+    """Which conversation."""
+
+    @property
+    def orders(self) -> Orders:
+        return Orders(self.conversation_id, hand_back=True)
 
 
 class TakeOverConfig(ConversationConfig):
@@ -45,6 +55,10 @@ class TakeOverConfig(ConversationConfig):
     assignee_id: int = Field(
         description="The user who takes it over: users.user_id. They must be assignable."
     )
+
+    @property
+    def orders(self) -> Orders:
+        return Orders(self.conversation_id, take_over_by=self.assignee_id)
 
 
 class ReplyConfig(ConversationConfig):
@@ -76,38 +90,33 @@ class SendReplyConfig(ReplyConfig):
         ),
     )
 
-
-def _take_over(config: TakeOverConfig) -> Orders:
-    return Orders(config.conversation_id, take_over_by=config.assignee_id)
-
-
-def _hand_back(config: ConversationConfig) -> Orders:
-    return Orders(config.conversation_id, hand_back=True)
-
-
-def _send_reply(config: SendReplyConfig) -> Orders:
-    return Orders(
-        config.conversation_id,
-        take_over_by=config.sender_id if config.take_over else None,
-        reply=Reply(config.sender_id, config.message),
-        send_again=config.send_again,
-    )
+    @property
+    def orders(self) -> Orders:
+        return Orders(
+            self.conversation_id,
+            take_over_by=self.sender_id if self.take_over else None,
+            reply=Reply(self.sender_id, self.message),
+            send_again=self.send_again,
+        )
 
 
-def _take_over_reply_hand_back(config: ReplyConfig) -> Orders:
-    return Orders(
-        config.conversation_id,
-        take_over_by=config.sender_id,
-        reply=Reply(config.sender_id, config.message),
-        hand_back=True,
-        send_again=config.send_again,
-    )
+class TakeOverReplyHandBackConfig(ReplyConfig):
+    """Who writes what."""
+
+    @property
+    def orders(self) -> Orders:
+        return Orders(
+            self.conversation_id,
+            take_over_by=self.sender_id,
+            reply=Reply(self.sender_id, self.message),
+            hand_back=True,
+            send_again=self.send_again,
+        )
 
 
-def _carry_out(
-    orders: Orders, context: dg.OpExecutionContext, config: ConversationConfig, lane: Lane
-) -> None:
+def _carry_out(context: dg.OpExecutionContext, config: ConversationConfig, lane: Lane) -> None:
     """Check, write and store. Any failure ends the run with one description, without a retry."""
+    orders = config.orders
     zipchat, tables = lane.zipchat(context), lane.warehouse(context)
     with zipchat.client(context) as client:
         attempts = Attempts(
@@ -168,13 +177,49 @@ def _failure_text(failure: ZipchatError | None, done: list[str], unstored: str) 
     return " ".join(parts)
 
 
+SENDING: Final = (
+    " The text of the message is in the run's config, which Dagster stores and shows to everybody"
+    " who can see its UI. It is in no log and no metadata. Re-executing a failed run never sends a"
+    " message again that may have been sent. A new run refuses to send the same text to the"
+    " conversation within a day, unless send_again is set."
+)
+# The config and the description of each.
+WRITE_BACK_JOBS: Final[dict[str, tuple[type[ConversationConfig], str]]] = {
+    "take_over_job": (
+        TakeOverConfig,
+        "Take a conversation over from the AI: manual mode, assigned to a user.",
+    ),
+    "hand_back_job": (
+        HandBackConfig,
+        "Hand a conversation back to the AI, and unassign it.",
+    ),
+    "send_reply_job": (
+        SendReplyConfig,
+        "Send a message to the customer of a conversation that a person has. With take_over, take"
+        f" it over first.{SENDING}",
+    ),
+    "take_over_reply_hand_back_job": (
+        TakeOverReplyHandBackConfig,
+        "Take a conversation over, send its customer a message, and hand it back to the AI."
+        f"{SENDING}",
+    ),
+}
+# Those whose runs have a text for a customer in their config.
+SENDING_JOBS: Final = [
+    name for name, (config, _) in WRITE_BACK_JOBS.items() if issubclass(config, ReplyConfig)
+]
+
+
+def write_back_jobs(lane: Lane) -> list[dg.JobDefinition]:
+    """All jobs that write to one chat."""
+    return [
+        _job(lane, name, config_type, description)
+        for name, (config_type, description) in WRITE_BACK_JOBS.items()
+    ]
+
+
 def _job(
-    lane: Lane,
-    name: str,
-    config_type: type[C],
-    orders_of: Callable[[C], Orders],
-    *,
-    description: str,
+    lane: Lane, name: str, config_type: type[ConversationConfig], description: str
 ) -> dg.JobDefinition:
     # Never retried. In no pool, because somebody waits for it.
     @dg.op(
@@ -188,64 +233,12 @@ def _job(
         context: dg.OpExecutionContext,
         config: config_type,  # type: ignore[valid-type]  # Dagster reads the class at run time
     ) -> None:
-        _carry_out(orders_of(config), context, config, lane)
+        _carry_out(context, config, lane)
 
-    @dg.job(
+    return op_job(
+        op,
         name=lane.named(name),
-        executor_def=dg.in_process_executor,
         # Overrides the instance's run retries: a failed write is for people to look at.
         tags={"dagster/max_retries": "0", "dagster/priority": URGENT},
         description=f"{description} dry_run checks everything and writes nothing.",
     )
-    def job() -> None:
-        op()
-
-    return job
-
-
-SENDING: Final = (
-    " The text of the message is in the run's config, which Dagster stores and shows to everybody"
-    " who can see its UI. It is in no log and no metadata. Re-executing a failed run never sends a"
-    " message again that may have been sent. A new run refuses to send the same text to the"
-    " conversation within a day, unless send_again is set."
-)
-
-
-def write_back_jobs(lane: Lane) -> list[dg.JobDefinition]:
-    """All jobs that write to one chat."""
-    return [
-        _job(
-            lane,
-            "take_over_job",
-            TakeOverConfig,
-            _take_over,
-            description="Take a conversation over from the AI: manual mode, assigned to a user.",
-        ),
-        _job(
-            lane,
-            "hand_back_job",
-            ConversationConfig,
-            _hand_back,
-            description="Hand a conversation back to the AI, and unassign it.",
-        ),
-        _job(
-            lane,
-            "send_reply_job",
-            SendReplyConfig,
-            _send_reply,
-            description=(
-                "Send a message to the customer of a conversation that a person has. With"
-                f" take_over, take it over first.{SENDING}"
-            ),
-        ),
-        _job(
-            lane,
-            "take_over_reply_hand_back_job",
-            ReplyConfig,
-            _take_over_reply_hand_back,
-            description=(
-                "Take a conversation over, send its customer a message, and hand it back to the"
-                f" AI.{SENDING}"
-            ),
-        ),
-    ]

@@ -244,6 +244,13 @@ BREAKS: dict[str, tuple[list[str], dict[str, str]]] = {
         [twice("customer_turns")],
         {"customer_turns.keys_are_unique": "ERROR"},
     ),
+    "a turn twice, at different times": (
+        [
+            "insert into zipchat.customer_turns select * replace (asked_at - interval 1 second as"
+            " asked_at) from zipchat.customer_turns limit 1"
+        ],
+        {"customer_turns.keys_are_unique": "ERROR"},
+    ),
     "an SLA event twice": (
         [twice("sla_events")],
         {
@@ -491,14 +498,14 @@ BREAKS: dict[str, tuple[list[str], dict[str, str]]] = {
 
 
 def failing(built: Built, privacy: Privacy = KEEP) -> dict[str, Verdict]:
-    privacy = replace(privacy, retention_days=RETENTION_DAYS)
     """The rules that fail, by `table.check`, without Dagster, as if all days were materialized."""
+    privacy = replace(privacy, retention_days=RETENTION_DAYS)
     today = NOW.date()
     span = frozenset(today - timedelta(days=n) for n in range(DAYS + 1))
     history = History(NOW, span, {today: NOW})
     tables = Warehouse(built.path, privacy=privacy)
     found = {}
-    for table, rules in RULES.values():
+    for table, rules in RULES.items():
         for rule, verdict in zip(rules, judged(table, rules, tables, 1, history), strict=True):
             if not verdict.passed:
                 severity = verdict.severity or rule.severity

@@ -18,7 +18,7 @@ from zipchat_dagster.sandbox.chat import Lead
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.export import default_folder, export_tables
 from zipchat_dagster_tests.conftest import THOROUGH, Lakes, thorough
-from zipchat_dagster_tests.single import LANE
+from zipchat_dagster_tests.single import LANE, metadata_of
 from zipchat_dagster_tests.warehouse.support import Story
 from zipchat_dagster_tests.warehouse.test_scrub import holding
 
@@ -63,9 +63,7 @@ class Shop:
 
     def erase(self, **config: Any) -> dict[str, Any]:
         """The metadata of a run that succeeds."""
-        result = self.run("erase_lead_job", "erase_lead", **config)
-        (event,) = result.filter_events(lambda e: e.event_type == dg.DagsterEventType.STEP_OUTPUT)
-        return {name: value.value for name, value in event.step_output_data.metadata.items()}
+        return metadata_of(self.run("erase_lead_job", "erase_lead", **config))
 
     def failure(self, **config: Any) -> str:
         """The description of a run that fails."""
@@ -143,8 +141,7 @@ def test_what_is_left_out_fails_the_job(tmp_path: Path, monkeypatch: pytest.Monk
     shop = Shop(tmp_path, str(tmp_path / "warehouse.duckdb"), "")
     shop.copy()
     with monkeypatch.context() as patch:
-        patch.setattr(Warehouse, "scrub", lambda tables: {})
-        patch.setattr(erase_jobs, "replace_copies", lambda resource: None)
+        patch.setattr(Warehouse, "scrub", lambda tables, replace_copies: {})
         patch.setattr(erase_jobs, "_replace_report", lambda context, lane: None)
         patch.setattr(dg.DagsterInstance, "delete_run", not_here)
         text = shop.failure(lead_id=11, dry_run=False).replace(f"{tmp_path}/", "")

@@ -22,7 +22,7 @@ from zipchat_dagster.sandbox import Request, Sandbox, generate, serve
 from zipchat_dagster.sandbox.chat import WITHOUT_DELETIONS
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, midnight, thorough
-from zipchat_dagster_tests.single import LANE
+from zipchat_dagster_tests.single import LANE, metadata_of
 from zipchat_dagster_tests.test_definitions import environment
 
 # How close an estimate comes depends on the chat, which depends on the time: here, always the same.
@@ -255,8 +255,7 @@ def run_job(project: Project, **days: str) -> dict[str, Any]:
             },
         ).resolve_job_def("estimate_job")
         result = job.execute_in_process(run_config={"ops": {"estimate": {"config": days}}})
-    (event,) = [e for e in result.all_events if e.event_type_value == "STEP_OUTPUT"]
-    return {name: value.value for name, value in event.step_output_data.metadata.items()}
+    return metadata_of(result)
 
 
 def test_estimate_job_puts_the_figures_into_its_metadata(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ import duckdb
 import pytest
 
 import zipchat_dagster.warehouse.export
-from zipchat_dagster.export import export_job, export_sensor
+from zipchat_dagster.database_jobs import database_sensors, export_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse, schema_tables
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.export import export_tables
 from zipchat_dagster_tests.conftest import Open, Project
-from zipchat_dagster_tests.single import SYNC_JOB
+from zipchat_dagster_tests.single import SYNC_JOB, metadata_of
 
 
 def rows(source: str) -> list[tuple[Any, ...]]:
@@ -103,9 +103,9 @@ def test_the_job_puts_them_beside_the_database(project: Project) -> None:
     path = project.warehouse.path
     resource = WarehouseResource(database=str(path))
     result = export_job.execute_in_process(resources={"warehouse": resource})
-    (event,) = result.filter_events(lambda e: e.event_type == dg.DagsterEventType.STEP_OUTPUT)
-    metadata = event.step_output_data.metadata
+    metadata = metadata_of(result)
     folder = path.with_name(f"{path.stem}_export")
-    assert metadata["path"].value == str(folder)
-    assert metadata["rows of users"].value == len(stored(project.warehouse, "users")) > 0
-    assert export_sensor([SYNC_JOB]).default_status == dg.DefaultSensorStatus.STOPPED
+    assert metadata["path"] == str(folder)
+    assert metadata["rows of users"] == len(stored(project.warehouse, "users")) > 0
+    _, export_sensor = database_sensors([SYNC_JOB])
+    assert export_sensor.default_status == dg.DefaultSensorStatus.STOPPED

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 
-from zipchat_dagster.maintain import maintain_job
-from zipchat_dagster.publish import publish_job
+from zipchat_dagster.database_jobs import maintain_job, publish_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.places import SCRUB_DUE
 from zipchat_dagster_tests.conftest import Lakes, Open
+from zipchat_dagster_tests.single import metadata_of
 
 TABLES = "select table_name, column_name, data_type from duckdb_columns() where schema_name = 'zipchat' order by all"
 COMPLETENESS = "select count(*) from zipchat.message_completeness"
@@ -25,8 +23,7 @@ def maintain(resource: WarehouseResource, *, dry_run: bool) -> dict[str, Any]:
         resources={"warehouse": resource},
         run_config={"ops": {"maintain": {"config": {"dry_run": dry_run}}}},
     )
-    (event,) = result.filter_events(lambda e: e.event_type == dg.DagsterEventType.STEP_OUTPUT)
-    return {name: value.value for name, value in event.step_output_data.metadata.items()}
+    return metadata_of(result)
 
 
 def read(tables: Warehouse, query: str) -> list[tuple[Any, ...]]:
@@ -71,7 +68,7 @@ def test_what_a_sync_deleted_of_erased_people_is_removed_from_the_disk(tmp_path:
     resource = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"))
     files = (resource.warehouse.path, resource.published)
     with resource.warehouse.transaction() as transaction:
-        transaction.execute("store_setting", name=SCRUB_DUE, value="2026-01-01")
+        transaction.needs_scrub()
     for statement in (
         f"insert into zipchat.raw_messages (chat_id, message) values (1, '{gone.decode()}')",
         "delete from zipchat.raw_messages",
@@ -82,7 +79,7 @@ def test_what_a_sync_deleted_of_erased_people_is_removed_from_the_disk(tmp_path:
     for dry_run, is_there in ((True, True), (False, False)):
         maintain(resource, dry_run=dry_run)
         assert [gone in file.read_bytes() for file in files] == [is_there, is_there]
-    assert not resource.warehouse.scrub_if_due()
+    assert not resource.warehouse.scrub()
 
 
 def test_a_run_that_is_killed_while_compacting_leaves_the_file(

@@ -12,8 +12,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from zipchat_dagster.export import export_job
-from zipchat_dagster.publish import publish_job
+from zipchat_dagster.database_jobs import export_job, publish_job
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Request, Sandbox, User, serve
 from zipchat_dagster.sandbox.chat import Lead

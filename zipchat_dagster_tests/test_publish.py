@@ -10,12 +10,13 @@ import dagster as dg
 import duckdb
 import pytest
 
-from zipchat_dagster.publish import publish_job
-from zipchat_dagster.publish import publish_sensor as build_sensor
+from zipchat_dagster.database_jobs import database_sensors, publish_job
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.engine import WarehouseError
+from zipchat_dagster_tests.single import metadata_of
 from zipchat_dagster_tests.test_readers import add_user
+from zipchat_dagster_tests.test_sensors import LOCATION, ended_run, sensor_context
 
 COUNT = """
 import duckdb, sys
@@ -39,7 +40,7 @@ def test_a_published_copy_is_opened_by_its_name_alone(tmp_path: Path) -> None:
     copy = tmp_path / "warehouse_published.duckdb"
     with duckdb.connect(str(copy), read_only=True) as connection:
         assert connection.execute("select count(*) from zipchat.users").fetchone() == (1,)
-    metadata = _metadata(result)
+    metadata = metadata_of(result)
     assert metadata["path"] == str(copy)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "warehouse.duckdb",
@@ -102,13 +103,13 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
 
     syncs = [nothing.to_job(name) for name in ("sync_job", "shop_de_sync_job")]
     other = nothing.to_job("other_job")
-    publish_sensor = build_sensor(syncs)
+    publish_sensor, _ = database_sensors(syncs)
     assert publish_sensor.default_status is dg.DefaultSensorStatus.STOPPED
     assert (publish_sensor.job_name, publish_sensor.minimum_interval_seconds) == (
         "publish_job",
         300,
     )
-    assert build_sensor(syncs[:1]).minimum_interval_seconds == 30
+    assert database_sensors(syncs[:1])[0].minimum_interval_seconds == 30
     with dg.instance_for_test() as instance:
 
         def requested() -> list[str | None]:
@@ -130,6 +131,21 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
         assert requested() == [last]
 
 
-def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, object]:
-    outputs = [event.step_output_data for event in result.all_events if event.is_successful_output]
-    return {name: value.value for name, value in outputs[0].metadata.items()}
+def test_runs_of_another_code_location_count_for_nothing() -> None:
+    """It may have jobs of the same names."""
+    sync = dg.define_asset_job("sync_job")
+    publish_sensor, _ = database_sensors([sync])
+    with dg.instance_for_test() as instance:
+
+        def end(job: str, location: str) -> str:
+            return ended_run(instance, job, dg.DagsterEventType.RUN_SUCCESS, location=location)
+
+        def requested() -> list[str | None]:
+            tick = publish_sensor.evaluate_tick(sensor_context(instance))
+            return [request.run_key for request in tick.run_requests or []]
+
+        end("sync_job", "their_location")
+        assert requested() == []
+        ours = end("sync_job", LOCATION)
+        end("publish_job", "their_location")
+        assert requested() == [ours]

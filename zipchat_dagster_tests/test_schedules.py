@@ -147,6 +147,9 @@ def test_one_tick_catches_up_after_a_week_without_runs(tmp_path: Path) -> None:
 def test_a_tick_is_skipped_while_an_earlier_run_is_unfinished() -> None:
     with dg.instance_for_test() as instance:
         scheduled_run(instance)
+        for _ in range(100):  # of a backfill
+            waiting = dg.DagsterRun(job_name="sync_job", status=dg.DagsterRunStatus.NOT_STARTED)
+            instance.add_run(waiting)
         tick = evaluate(instance, at=NOW)
         assert not tick.run_requests
         assert "is still unfinished" in (tick.skip_message or "")

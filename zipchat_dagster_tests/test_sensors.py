@@ -12,6 +12,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 
 from zipchat_dagster import notify, sensors
 from zipchat_dagster.checks.content import NO_CONVERSATION_WAS_SKIPPED
@@ -100,6 +105,44 @@ class Hook:
         self.server.server_close()
 
 
+LOCATION, REPOSITORY = "our_location", "__repository__"
+
+
+def sensor_context(
+    instance: dg.DagsterInstance, cursor: str | None = None, **resources: Any
+) -> dg.SensorEvaluationContext:
+    """As the daemon makes it for a sensor of LOCATION."""
+    return dg.SensorEvaluationContext(
+        instance_ref=None,
+        instance=instance,
+        cursor=cursor,
+        repository_name=REPOSITORY,
+        code_location_origin=RegisteredCodeLocationOrigin(LOCATION),
+        resources=resources,
+        definitions=DEFINITIONS,
+    )
+
+
+def ended_run(
+    instance: dg.DagsterInstance,
+    job: str,
+    event: dg.DagsterEventType,
+    *,
+    location: str,
+    repository: str = REPOSITORY,
+) -> str:
+    """A run that the daemon launched for this code location, and that ended so."""
+    origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), repository)
+    run = dg.DagsterRun(
+        job_name=job,
+        status=dg.DagsterRunStatus.STARTED,
+        remote_job_origin=RemoteJobOrigin(origin, job),
+    )
+    instance.add_run(run)
+    instance.report_dagster_event(dg.DagsterEvent(event.value, job), run.run_id)
+    return run.run_id
+
+
 class Daemon:
     """Runs jobs, and ticks a sensor as Dagster's daemon does, keeping its cursor."""
 
@@ -127,10 +170,8 @@ class Daemon:
     def tick(self) -> list[dict[str, Any]]:
         """What the webhook accepted in this tick."""
         before = len(self.hook.accepted)
-        resources = {"notifier": Notifier(webhook_url=self.hook.url)}
-        with dg.build_sensor_context(
-            self.instance, self.cursor, resources=resources, definitions=DEFINITIONS
-        ) as context:
+        notifier = Notifier(webhook_url=self.hook.url)
+        with sensor_context(self.instance, self.cursor, notifier=notifier) as context:
             tick = self.sensor.evaluate_tick(context)
         assert not tick.run_requests
         self.cursor = tick.cursor
@@ -216,6 +257,29 @@ def test_what_failed_before_the_sensor_was_switched_on_is_not_reported(
     assert daemon.tick() == []
     daemon.run(error=ValueError())
     assert len(daemon.tick()) == 1
+
+
+@pytest.mark.parametrize(
+    ("location", "repository", "is_ours"),
+    [
+        (LOCATION, REPOSITORY, True),
+        ("their_location", REPOSITORY, False),
+        (LOCATION, "their_repository", False),
+    ],
+)
+def test_only_runs_of_this_code_location_are_reported(
+    failed_runs: Daemon, location: str, repository: str, is_ours: bool
+) -> None:
+    """Runs from the command line, as all others here are, belong to no location and are reported."""
+    run_id = ended_run(
+        failed_runs.instance,
+        "some_job",
+        dg.DagsterEventType.RUN_FAILURE,
+        location=location,
+        repository=repository,
+    )
+    reported = [report["run_id"] for report in failed_runs.tick()]
+    assert reported == ([run_id] if is_ours else [])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWNERS
+from zipchat_dagster.assets.common import DATABASE_POOL, METRICS, ONE_RUN, SHOWN, asset
 from zipchat_dagster.assets.escalation_report import replace_file, report_path
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
@@ -31,14 +31,12 @@ def chats_report(
 ) -> dg.AssetsDefinition:
     """The report of these chats, which share the resource `warehouse`."""
 
-    @dg.asset(
-        group_name=METRICS,
+    @asset(
         kinds={"html", "javascript"},
-        owners=OWNERS,
+        group_name=METRICS,
+        **SHOWN,
         pool=DATABASE_POOL,
-        freshness_policy=FRESHNESS,
-        # A range from the command line needs the policy on every selected asset.
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=ONE_RUN,
         deps=[lane.key("escalation_report") for lane, _, _ in chats],
     )
     def chats_report(

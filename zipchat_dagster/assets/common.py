@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any, Final, TypeAlias
 
 import dagster as dg
 from pydantic import Field
@@ -15,21 +16,29 @@ from zipchat_dagster.lanes import Lane
 from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse, schema_tables, summaries
 from zipchat_dagster.warehouse.rewriting import rewrite_personal_data
+from zipchat_dagster.warehouse.tables import sql_version
 
-OWNERS = ["team:support-analytics"]
 API_POOL = "zipchat_api"  # see dagster.yaml
 DATABASE_POOL = "zipchat_duckdb"
 # Priorities in the queue of runs. Backfills have none and come last.
 URGENT = "20"  # someone is waiting
 LIVE = "10"
+AssetDecorator: TypeAlias = Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]
 RAW = "zipchat_raw"
 METRICS = "zipchat_metrics"
 
+# A range from the command line needs the policy on every selected asset, partitioned or not.
+ONE_RUN = dg.BackfillPolicy.single_run()
 # For Dagster's own health view. It looks at the newest materialization of any partition, so for
 # daily assets rely on the check today_is_up_to_date.
 FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=26), warn_window=timedelta(hours=3)
 )
+# Of every asset.
+SHOWN: Final[dict[str, Any]] = {
+    "owners": ["team:support-analytics"],
+    "freshness_policy": FRESHNESS,
+}
 
 
 class _RetryPolicy(dg.RetryPolicy):
@@ -59,9 +68,56 @@ class SyncConfig(dg.Config):
     )
 
 
-def table_metadata(name: str) -> dict[str, Any]:
+def day_of(text: str | None, name: str) -> date | None:
+    """A day in a run's config, where it is called `name`; None if it is left out."""
+    try:
+        return date.fromisoformat(text.strip()) if text and text.strip() else None
+    except ValueError:
+        raise dg.Failure(
+            f"{name}: “{text}” is not a date. Write one such as 2026-01-31.", allow_retries=False
+        ) from None
+
+
+def asset(**attributes: Any) -> AssetDecorator:
+    """`dg.asset`, whose type is unknown where its arguments come from a dict."""
+    decorator: AssetDecorator = dg.asset(**attributes)
+    return decorator
+
+
+def of_table(lane: Lane, name: str, *sql: str, group: str = METRICS) -> dict[str, Any]:
+    """The attributes of an asset that is a table; `sql`: the statements that write it."""
+    return {
+        "key": lane.key(name),
+        "kinds": {"api", "duckdb"} if group == RAW else {"duckdb", "sql"},
+        "metadata": _table_metadata(name),
+        "code_version": sql_version(*sql),
+        "group_name": lane.named(group),
+        **SHOWN,
+    }
+
+
+def api_step(lane: Lane) -> dict[str, Any]:
+    """The attributes of a step that reads the API."""
+    return {
+        "pool": lane.own(API_POOL),
+        "required_resource_keys": {lane.zipchat_key, lane.warehouse_key},
+        "retry_policy": API_RETRIES,
+        "backfill_policy": ONE_RUN,
+    }
+
+
+def database_step(lane: Lane) -> dict[str, Any]:
+    """The attributes of a step that derives something from the tables."""
+    return {
+        "pool": DATABASE_POOL,
+        "required_resource_keys": lane.resource_keys,
+        "backfill_policy": ONE_RUN,
+    }
+
+
+def _table_metadata(name: str) -> dict[str, Any]:
     """Metadata of an asset's definition: its table's name, columns and grain."""
-    table = schema_tables()[name]
+    found = schema_tables()[name]
     columns = [
         dg.TableColumn(
             column.name,
@@ -69,7 +125,7 @@ def table_metadata(name: str) -> dict[str, Any]:
             description=column.description,
             tags={"personal_data": ""} if column.is_personal else None,
         )
-        for column in table.columns
+        for column in found.columns
     ]
     page = PROJECT / "docs" / "tables.md"
     documentation = dg.MetadataValue.path(f"{page}#{name}")
@@ -78,7 +134,7 @@ def table_metadata(name: str) -> dict[str, Any]:
         **({"documentation": documentation} if page.exists() else {}),
         "dagster/table_name": f"zipchat.{name}",
         "dagster/column_schema": dg.TableSchema(columns=columns),
-        "grain": table.grain,
+        "grain": found.grain,
     }
 
 

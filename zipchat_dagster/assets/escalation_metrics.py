@@ -6,20 +6,12 @@ from typing import Any, Final
 
 import dagster as dg
 
-from zipchat_dagster.assets.common import (
-    DATABASE_POOL,
-    FRESHNESS,
-    METRICS,
-    OWNERS,
-    table_metadata,
-    window_days,
-)
+from zipchat_dagster.assets.common import database_step, of_table, window_days
 from zipchat_dagster.assets.facts import DerivedConfig
 from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse import Warehouse, summaries
 from zipchat_dagster.warehouse.derive import rebuild_facts, rebuild_metrics
-from zipchat_dagster.warehouse.tables import sql_version
 
 DESCRIPTIONS: Final = {
     "escalation_metrics": """Metrics of the partition's day, for all conversations, each channel
@@ -47,24 +39,16 @@ def escalation_metrics(lane: Lane) -> dg.AssetsDefinition:
         name=lane.step("escalation_metrics"),
         specs=[
             dg.AssetSpec(
-                lane.key(table),
+                **of_table(lane, table, "facts_*", "metrics", "metrics_*"),
                 description=description,
-                group_name=lane.named(METRICS),
-                kinds={"duckdb", "sql"},
-                owners=OWNERS,
-                freshness_policy=FRESHNESS,
-                metadata=table_metadata(table),
-                code_version=sql_version("facts_*", "metrics", "metrics_*"),
                 # Not the facts: an asset without partitions in between would split a backfill into
                 # runs.
                 deps=[lane.key(name) for name in ("users", "raw_conversations", "raw_messages")],
             )
             for table, description in DESCRIPTIONS.items()
         ],
-        pool=DATABASE_POOL,
-        required_resource_keys=lane.resource_keys,
+        **database_step(lane),
         partitions_def=lane.daily,
-        backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
     )
     def escalation_metrics(

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from pydantic import Field
 
-from zipchat_dagster.assets.common import DATABASE_POOL, FRESHNESS, METRICS, OWNERS
+from zipchat_dagster.assets.common import METRICS, SHOWN, asset, database_step, day_of
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.derive import FACTS
@@ -34,15 +34,12 @@ class ReportConfig(dg.Config):
 def escalation_report(lane: Lane) -> dg.AssetsDefinition:
     """The report of one chat."""
 
-    @dg.asset(
+    @asset(
         key=lane.key("escalation_report"),
-        group_name=lane.named(METRICS),
         kinds={"html", "javascript"},
-        owners=OWNERS,
-        pool=DATABASE_POOL,
-        required_resource_keys=lane.resource_keys,
-        freshness_policy=FRESHNESS,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=lane.named(METRICS),
+        **SHOWN,
+        **database_step(lane),
         deps=[lane.key(name) for name in ("users", *FACTS, "escalation_metrics")],
     )
     def escalation_report(
@@ -76,6 +73,7 @@ def write_report(
     metric_settings = lane.metric_settings(context)
     now = datetime.now(UTC)
     first, last = _range(config, tables, zipchat.chat, now)
+    path = Path(config.path or report_path(tables, lane))
     report = build_report(
         tables,
         chat_id=zipchat.chat,
@@ -87,8 +85,8 @@ def write_report(
         business_hours=metric_settings.business_hours,
         source=zipchat.banner,
         name=lane.name,
+        former=path,
     )
-    path = Path(config.path or report_path(tables, lane))
     replace_file(path, report.html)
     context.log.info(f"The report of {first} to {last} is in {path}.")
     image = base64.b64encode(report.png).decode()
@@ -129,8 +127,8 @@ def _range(
 ) -> tuple[date, date]:
     from zipchat_dagster.report.data import measured_days
 
-    last = _day(config.last, "last") or now.astimezone(ZoneInfo(tables.timezone)).date()
-    first = _day(config.first, "first") or last - timedelta(days=89)
+    last = day_of(config.last, "last") or now.astimezone(ZoneInfo(tables.timezone)).date()
+    first = day_of(config.first, "first") or last - timedelta(days=89)
     if first > last:
         raise dg.Failure(
             f"The report's first day, {first}, is after its last, {last}.", allow_retries=False
@@ -138,12 +136,3 @@ def _range(
     # Days that were asked for are shown in any case, with gaps.
     measured = measured_days(tables, chat_id=chat_id, first=first, last=last) or (first, last)
     return (first if config.first else measured[0]), (last if config.last else measured[1])
-
-
-def _day(text: str | None, name: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise dg.Failure(
-            f"{name}: “{text}” is not a date. Write one such as 2026-01-31.", allow_retries=False
-        ) from None

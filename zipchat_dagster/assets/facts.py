@@ -7,18 +7,10 @@ from typing import Final
 import dagster as dg
 from pydantic import Field
 
-from zipchat_dagster.assets.common import (
-    DATABASE_POOL,
-    FRESHNESS,
-    METRICS,
-    OWNERS,
-    preview,
-    table_metadata,
-)
+from zipchat_dagster.assets.common import database_step, of_table, preview
 from zipchat_dagster.assets.lineage import column_lineage
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse.derive import rebuild_facts
-from zipchat_dagster.warehouse.tables import sql_version
 
 DESCRIPTIONS: Final = {
     "escalations": """\
@@ -64,22 +56,14 @@ def facts(lane: Lane) -> dg.AssetsDefinition:
         name=lane.step("facts"),
         specs=[
             dg.AssetSpec(
-                lane.key(name),
-                group_name=lane.named(METRICS),
-                kinds={"duckdb", "sql"},
-                owners=OWNERS,
-                freshness_policy=FRESHNESS,
-                metadata=table_metadata(name),
-                code_version=sql_version("facts_*"),
+                **of_table(lane, name, "facts_*"),
                 deps=[lane.key("raw_conversations"), lane.key("raw_messages")],
                 description=f"{description}\n\n{_TOGETHER}",
             )
             for name, description in DESCRIPTIONS.items()
         ],
         can_subset=True,
-        pool=DATABASE_POOL,
-        required_resource_keys=lane.resource_keys,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        **database_step(lane),
     )
     def facts(
         context: dg.AssetExecutionContext, config: DerivedConfig

@@ -13,167 +13,96 @@ _ENDED = f"{_RESOLVED} raw_conversations.missing_since"
 _RESPONSE = f"{_RESOLVED} raw_messages.created_at raw_messages.manual_reply"
 _REPLIES = f"{_ENDED} raw_messages.created_at raw_messages.manual_reply"
 _WRITTEN = "raw_messages.role raw_messages.manual_reply raw_messages.created_at"
+_TURNS = f"{_ENDED} {_WRITTEN}"
 
-SOURCES: Final[dict[str, dict[str, str]]] = {
+# Table → sources → the columns that come from them.
+COLUMNS: Final[dict[str, dict[str, str]]] = {
     "escalations": {
-        "conversation_id": "raw_conversations.conversation_id",
-        "escalated_at": _ESCALATED,
-        "partition_date": _ESCALATED,
-        "resolved_at": _RESOLVED,
-        "channel": "raw_conversations.channel",
-        "assignee_id": "raw_conversations.assignee_id",
-        "first_response_at": _RESPONSE,
-        "first_responder_id": f"{_RESPONSE} raw_messages.sender_id",
-        "superseded_at": _RESOLVED,
-        "ended_at": _ENDED,
-        "is_open": _ENDED,
-        "turns_before": f"{_ESCALATED} {_WRITTEN}",
-        "seconds_to_escalation": f"{_ESCALATED} raw_conversations.created_at",
-        "first_response_seconds": _RESPONSE,
-        "first_response_business_seconds": _RESPONSE,
-        "resolution_seconds": _RESOLVED,
-        "resolution_business_seconds": _RESOLVED,
-        "replies": _REPLIES,
-        "agents": f"{_REPLIES} raw_messages.sender_id",
-        "reassignments": f"{_RESOLVED} raw_conversations.assignee_id",
-        "customer_wait_seconds": f"{_ENDED} {_WRITTEN}",
-        "is_one_touch": _REPLIES,
-        "is_abandoned": f"{_ENDED} {_WRITTEN}",
+        "raw_conversations.conversation_id": "conversation_id",
+        "raw_conversations.channel": "channel",
+        "raw_conversations.assignee_id": "assignee_id",
+        _ESCALATED: "escalated_at partition_date",
+        _RESOLVED: "resolved_at superseded_at resolution_seconds resolution_business_seconds",
+        _ENDED: "ended_at is_open",
+        _RESPONSE: "first_response_at first_response_seconds first_response_business_seconds",
+        f"{_RESPONSE} raw_messages.sender_id": "first_responder_id",
+        f"{_ESCALATED} {_WRITTEN}": "turns_before",
+        f"{_ESCALATED} raw_conversations.created_at": "seconds_to_escalation",
+        _REPLIES: "replies is_one_touch",
+        f"{_REPLIES} raw_messages.sender_id": "agents",
+        f"{_RESOLVED} raw_conversations.assignee_id": "reassignments",
+        _TURNS: "customer_wait_seconds is_abandoned",
     },
     "customer_turns": {
-        "turn": f"{_ENDED} {_WRITTEN}",
-        "channel": "raw_conversations.channel",
-        "asked_at": f"{_ENDED} {_WRITTEN}",
-        "customer_messages": f"{_ENDED} {_WRITTEN}",
-        "answered_at": f"{_ENDED} {_WRITTEN}",
-        "answered_by": f"{_ENDED} {_WRITTEN}",
-        "sender_id": f"{_ENDED} {_WRITTEN} raw_messages.sender_id",
-        "answer_seconds": f"{_ENDED} {_WRITTEN}",
-        "answer_business_seconds": f"{_ENDED} {_WRITTEN}",
-        "escalated_at": f"{_ENDED} {_WRITTEN}",
+        "raw_conversations.channel": "channel",
+        _TURNS: "turn asked_at customer_messages answered_at answered_by answer_seconds"
+        " answer_business_seconds escalated_at",
+        f"{_TURNS} raw_messages.sender_id": "sender_id",
     },
     "sla_events": {
-        "escalated_at": _ESCALATED,
-        "metric": _ESCALATED,
-        "turn": _WRITTEN,
-        "channel": "raw_conversations.channel",
-        "agent_id": f"{_RESPONSE} raw_messages.sender_id raw_conversations.assignee_id",
-        "target_seconds": _ESCALATED,
-        **dict.fromkeys(
-            (
-                "starts_at",
-                "ended_at",
-                "is_kept",
-                "breach_at",
-                "elapsed_seconds",
-                "is_active",
-                "is_breached",
-                "business_breach_at",
-                "elapsed_business_seconds",
-                "is_business_breached",
-            ),
-            f"{_ENDED} {_WRITTEN}",
-        ),
+        "raw_conversations.channel": "channel",
+        _ESCALATED: "escalated_at metric target_seconds",
+        _WRITTEN: "turn",
+        f"{_RESPONSE} raw_messages.sender_id raw_conversations.assignee_id": "agent_id",
+        _TURNS: "starts_at ended_at is_kept breach_at elapsed_seconds is_active is_breached"
+        " business_breach_at elapsed_business_seconds is_business_breached",
     },
     "conversation_facts": {
-        "created_at": "raw_conversations.created_at",
-        "channel": "raw_conversations.channel",
-        "lead_id": "raw_conversations.lead_id",
-        "is_first_of_lead": "raw_conversations.lead_id raw_conversations.created_at",
-        "is_complete": "raw_conversations.created_at raw_conversations.last_message_at",
-        "agents": "raw_messages.manual_reply raw_messages.sender_id",
-        "escalations": _ESCALATED,
-        "first_escalated_at": _ESCALATED,
-        "last_escalated_at": _ESCALATED,
-        "last_resolved_at": _RESOLVED,
-        "is_open": _ENDED,
-        "reopened_at": _RESOLVED,
-        "reopened_after_seconds": _RESOLVED,
-        "repeat_contact_at": f"{_ESCALATED} {_WRITTEN} raw_conversations.lead_id",
-        **dict.fromkeys(
-            (
-                "customer_messages",
-                "ai_messages",
-                "human_messages",
-                "first_customer_message_at",
-                "last_customer_message_at",
-                "first_human_answer_at",
-                "last_message_at",
-                "last_author",
-                "is_ai_involved",
-            ),
-            _WRITTEN,
-        ),
-        **dict.fromkeys(
-            (
-                "customer_turns",
-                "turns_answered_by_ai",
-                "turns_answered_by_human",
-                "turns_unanswered",
-                "first_ai_answer_seconds",
-            ),
-            f"{_ENDED} {_WRITTEN}",
-        ),
-        **dict.fromkeys(("is_automation_pending", "is_automated"), f"{_ESCALATED} {_WRITTEN}"),
+        "raw_conversations.created_at": "created_at",
+        "raw_conversations.channel": "channel",
+        "raw_conversations.lead_id": "lead_id",
+        "raw_conversations.lead_id raw_conversations.created_at": "is_first_of_lead",
+        "raw_conversations.created_at raw_conversations.last_message_at": "is_complete",
+        "raw_messages.manual_reply raw_messages.sender_id": "agents",
+        _ESCALATED: "escalations first_escalated_at last_escalated_at",
+        _RESOLVED: "last_resolved_at reopened_at reopened_after_seconds",
+        _ENDED: "is_open",
+        _WRITTEN: "customer_messages ai_messages human_messages first_customer_message_at"
+        " last_customer_message_at first_human_answer_at last_message_at last_author"
+        " is_ai_involved",
+        _TURNS: "customer_turns turns_answered_by_ai turns_answered_by_human turns_unanswered"
+        " first_ai_answer_seconds",
+        f"{_ESCALATED} {_WRITTEN}": "is_automation_pending is_automated",
+        f"{_ESCALATED} {_WRITTEN} raw_conversations.lead_id": "repeat_contact_at",
     },
     "leads": {
-        "lead_id": "raw_conversations.lead_id",
-        "full_name": "raw_conversations.lead_full_name",
-        "first_name": "raw_conversations.show_payload",
-        "last_name": "raw_conversations.show_payload",
-        "email": "raw_conversations.lead_email",
-        "phone_number": "raw_conversations.lead_phone_number",
-        "email_marketing_consent": "raw_conversations.lead_email_marketing_consent",
-        "shopify_customer_id": "raw_conversations.show_payload",
-        "additional_attributes": "raw_conversations.show_payload",
-        "conversations": "raw_conversations.conversation_id",
-        "first_contact_at": "raw_conversations.created_at",
-        "last_contact_at": "raw_conversations.last_message_at",
+        "raw_conversations.lead_id": "lead_id",
+        "raw_conversations.lead_full_name": "full_name",
+        "raw_conversations.lead_email": "email",
+        "raw_conversations.lead_phone_number": "phone_number",
+        "raw_conversations.lead_email_marketing_consent": "email_marketing_consent",
+        "raw_conversations.show_payload": "first_name last_name shopify_customer_id"
+        " additional_attributes",
+        "raw_conversations.conversation_id": "conversations",
+        "raw_conversations.created_at": "first_contact_at",
+        "raw_conversations.last_message_at": "last_contact_at",
     },
     "escalation_metrics": {
-        "conversations_started": "raw_conversations.created_at",
-        "conversations_active": f"{_ESCALATED} raw_messages.created_at",
-        "escalated_conversations": _ESCALATED,
-        "escalations": _ESCALATED,
-        "reescalations": _ESCALATED,
-        "resolved": _RESOLVED,
-        "still_open": _ENDED,
-        "unanswered": _RESPONSE,
-        "escalation_rate": f"{_ESCALATED} raw_messages.created_at",
-        "containment_rate": f"{_ESCALATED} {_WRITTEN}",
-        "resolution_rate": _RESOLVED,
-        "answered_within_target_rate": f"{_RESPONSE} raw_conversations.missing_since",
-        "pending_within_target": f"{_RESPONSE} raw_conversations.missing_since",
-        "resolution_seconds_mean": _RESOLVED,
-        "backlog_at_day_end": _ENDED,
-        "customer_messages": _WRITTEN,
-        "ai_messages": _WRITTEN,
-        "human_messages": _WRITTEN,
-        **{
-            f"first_response_{kind}seconds_p{n}": _RESPONSE
-            for kind in ("", "business_")
-            for n in (50, 90, 95)
-        },
-        **{f"resolution_seconds_p{n}": _RESOLVED for n in (50, 90)},
-        **{f"backlog_age_seconds_{what}": _ENDED for what in ("p50", "max")},
-        **{f"resolution_business_seconds_p{n}": _RESOLVED for n in (50, 90)},
-        **{f"next_response_seconds_p{n}": f"{_RESPONSE} raw_messages.role" for n in (50, 90)},
-        **{
-            f"responses_{span}": _RESPONSE
-            for span in ("under_1h", "1h_to_4h", "4h_to_8h", "8h_to_24h", "over_24h")
-        },
-        "one_touch": _RESPONSE,
-        "abandoned": f"{_RESPONSE} raw_conversations.missing_since raw_messages.role",
+        "raw_conversations.created_at": "conversations_started",
+        f"{_ESCALATED} raw_messages.created_at": "conversations_active escalation_rate",
+        _ESCALATED: "escalated_conversations escalations reescalations",
+        _RESOLVED: "resolved resolution_rate resolution_seconds_mean resolution_seconds_p50"
+        " resolution_seconds_p90 resolution_business_seconds_p50 resolution_business_seconds_p90",
+        _ENDED: "still_open backlog_at_day_end backlog_age_seconds_p50 backlog_age_seconds_max",
+        _RESPONSE: "unanswered one_touch first_response_seconds_p50 first_response_seconds_p90"
+        " first_response_seconds_p95 first_response_business_seconds_p50"
+        " first_response_business_seconds_p90 first_response_business_seconds_p95"
+        " responses_under_1h responses_1h_to_4h responses_4h_to_8h responses_8h_to_24h"
+        " responses_over_24h",
+        f"{_RESPONSE} raw_messages.role": "next_response_seconds_p50 next_response_seconds_p90",
+        f"{_RESPONSE} raw_conversations.missing_since": "answered_within_target_rate"
+        " pending_within_target",
+        f"{_RESPONSE} raw_conversations.missing_since raw_messages.role": "abandoned",
+        _WRITTEN: "customer_messages ai_messages human_messages",
+        f"{_ESCALATED} {_WRITTEN}": "containment_rate",
     },
     "activity_by_hour": {
-        "conversations_started": "raw_conversations.created_at",
-        "customer_messages": _WRITTEN,
-        "ai_messages": _WRITTEN,
-        "human_messages": _WRITTEN,
-        "active_agents": f"{_WRITTEN} raw_messages.sender_id",
-        "escalations": _ESCALATED,
-        "resolved": _RESOLVED,
-        "open_at_end": _ENDED,
+        "raw_conversations.created_at": "conversations_started",
+        _WRITTEN: "customer_messages ai_messages human_messages",
+        f"{_WRITTEN} raw_messages.sender_id": "active_agents",
+        _ESCALATED: "escalations",
+        _RESOLVED: "resolved",
+        _ENDED: "open_at_end",
     },
 }
 
@@ -186,16 +115,9 @@ def column_lineage(
     Args:
         key: gives the asset key of a table.
     """
-    return {
-        "dagster/column_lineage": dg.TableColumnLineage(
-            {
-                column: [
-                    dg.TableColumnDep(
-                        asset_key=key(source.split(".")[0]), column_name=source.split(".")[1]
-                    )
-                    for source in sources.split()
-                ]
-                for column, sources in SOURCES[table].items()
-            }
-        )
-    }
+    lineage: dict[str, list[dg.TableColumnDep]] = {}
+    for sources, columns in COLUMNS[table].items():
+        pairs = [source.split(".") for source in sources.split()]
+        deps = [dg.TableColumnDep(asset_key=key(raw), column_name=name) for raw, name in pairs]
+        lineage |= dict.fromkeys(columns.split(), deps)
+    return {"dagster/column_lineage": dg.TableColumnLineage(lineage)}

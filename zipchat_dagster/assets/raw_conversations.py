@@ -6,24 +6,21 @@ import dagster as dg
 from pydantic import Field
 
 from zipchat_dagster.assets.common import (
-    API_POOL,
-    API_RETRIES,
-    FRESHNESS,
-    OWNERS,
     RAW,
     SyncConfig,
     add_partition_metadata,
+    api_step,
+    asset,
     cost,
+    of_table,
     preview,
     rewritten,
-    table_metadata,
     window_days,
 )
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.partitions import is_live
 from zipchat_dagster.sync import sync_conversations
 from zipchat_dagster.warehouse import summaries
-from zipchat_dagster.warehouse.tables import sql_version
 
 
 class ConversationsConfig(SyncConfig):
@@ -51,21 +48,15 @@ class ConversationsConfig(SyncConfig):
 def raw_conversations(lane: Lane) -> dg.AssetsDefinition:
     """The conversations of one chat."""
 
-    @dg.asset(
-        key=lane.key("raw_conversations"),
-        group_name=lane.named(RAW),
-        kinds={"api", "duckdb"},
-        owners=OWNERS,
-        freshness_policy=FRESHNESS,
-        pool=lane.own(API_POOL),
-        required_resource_keys={lane.zipchat_key, lane.warehouse_key},
-        retry_policy=API_RETRIES,
-        metadata=table_metadata("raw_conversations"),
-        code_version=sql_version(
-            "type_conversations", "merge_conversations", "add_conversation_history"
+    @asset(
+        **of_table(
+            lane,
+            "raw_conversations",
+            *("type_conversations", "merge_conversations", "add_conversation_history"),
+            group=RAW,
         ),
+        **api_step(lane),
         partitions_def=lane.daily,
-        backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[lane.key("users")],
     )
     def raw_conversations(

@@ -5,24 +5,21 @@ import time
 import dagster as dg
 
 from zipchat_dagster.assets.common import (
-    API_POOL,
-    API_RETRIES,
-    FRESHNESS,
-    OWNERS,
     RAW,
     SyncConfig,
     add_partition_metadata,
+    api_step,
+    asset,
     cost,
+    of_table,
     preview,
     rewritten,
-    table_metadata,
     window_days,
 )
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.partitions import is_live
 from zipchat_dagster.sync import sync_messages
 from zipchat_dagster.warehouse import summaries
-from zipchat_dagster.warehouse.tables import sql_version
 
 LONG_RUN = 60.0  # seconds, after which finished days are reported before the run's end
 MOST_RETRIED = 30  # conversations of other days, which failed before, that a run of today retries
@@ -31,19 +28,10 @@ MOST_RETRIED = 30  # conversations of other days, which failed before, that a ru
 def raw_messages(lane: Lane) -> dg.AssetsDefinition:
     """The messages of one chat."""
 
-    @dg.asset(
-        key=lane.key("raw_messages"),
-        group_name=lane.named(RAW),
-        kinds={"api", "duckdb"},
-        owners=OWNERS,
-        freshness_policy=FRESHNESS,
-        pool=lane.own(API_POOL),
-        required_resource_keys={lane.zipchat_key, lane.warehouse_key},
-        retry_policy=API_RETRIES,
-        metadata=table_metadata("raw_messages"),
-        code_version=sql_version("merge_messages", "merge_message_coverage"),
+    @asset(
+        **of_table(lane, "raw_messages", "merge_messages", "merge_message_coverage", group=RAW),
+        **api_step(lane),
         partitions_def=lane.daily,
-        backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[lane.key("raw_conversations")],
     )
     def raw_messages(context: dg.AssetExecutionContext, config: SyncConfig) -> dg.MaterializeResult:

@@ -4,40 +4,16 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from zipchat_dagster.assets.common import (
-    API_POOL,
-    API_RETRIES,
-    FRESHNESS,
-    OWNERS,
-    RAW,
-    cost,
-    preview,
-    rewritten,
-    table_metadata,
-)
+from zipchat_dagster.assets.common import RAW, api_step, asset, cost, of_table, preview, rewritten
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.sync import sync_users
 from zipchat_dagster.warehouse import store
-from zipchat_dagster.warehouse.tables import sql_version
 
 
 def users(lane: Lane) -> dg.AssetsDefinition:
     """The users of one chat."""
 
-    @dg.asset(
-        key=lane.key("users"),
-        group_name=lane.named(RAW),
-        kinds={"api", "duckdb"},
-        owners=OWNERS,
-        freshness_policy=FRESHNESS,
-        pool=lane.own(API_POOL),
-        required_resource_keys={lane.zipchat_key, lane.warehouse_key},
-        retry_policy=API_RETRIES,
-        metadata=table_metadata("users"),
-        code_version=sql_version("merge_users", "retire_users"),
-        # A range from the command line needs the policy on every selected asset.
-        backfill_policy=dg.BackfillPolicy.single_run(),
-    )
+    @asset(**of_table(lane, "users", "merge_users", "retire_users", group=RAW), **api_step(lane))
     def users(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """The users who can be assigned to this chat's conversations: one row each, kept with
         `is_current = false` when the API no longer shows them.

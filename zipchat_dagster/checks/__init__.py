@@ -17,107 +17,82 @@ from zipchat_dagster.checks.activity import newest_activity_is_stored
 from zipchat_dagster.checks.rules import Rule, checks_of
 from zipchat_dagster.lanes import Lane
 
-# The steps by name: a table and the rules that run after its asset.
-RULES: dict[str, tuple[str, list[Rule]]] = {
-    "users_checks": (
-        "users",
-        [
-            content.KEYS_ARE_UNIQUE,
-            content.every_record_has_an_id("user"),
-            content.PERSONAL_DATA_IS_STORED_AS_SET,
-            fields.FIELDS_ARE_THE_KNOWN_ONES,
-            fields.EVERY_VALUE_HAS_ITS_TYPE,
-        ],
-    ),
-    "raw_conversations_checks": (
-        "raw_conversations",
-        [
-            content.KEYS_ARE_UNIQUE,
-            content.every_record_has_an_id("conversation"),
-            content.TIMES_ARE_IN_ORDER,
-            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
-            content.LISTING_COUNT_IS_AS_THE_API_STATED,
-            content.CONVERSATIONS_DO_NOT_VANISH_IN_MASSES,
-            erased.ERASED_PEOPLE_STAY_AWAY,
-            erased.ERASURES_ARE_FINISHED,
-            content.PERSONAL_DATA_IS_STORED_AS_SET,
-            content.NULLS_ARE_AS_RARE_AS_BEFORE,
-            fields.FIELDS_ARE_THE_KNOWN_ONES,
-            fields.EVERY_VALUE_HAS_ITS_TYPE,
-            recency.TODAY_IS_UP_TO_DATE,
-        ],
-    ),
-    # A step of its own: the derived tables wait for it, and for no other check.
-    "raw_messages_keys_check": ("raw_messages", [content.MESSAGE_KEYS_ARE_UNIQUE]),
-    "raw_messages_checks": (
-        "raw_messages",
-        [
-            content.every_record_has_an_id("message"),
-            content.EVERY_MESSAGE_HAS_ITS_CONVERSATION,
-            content.NO_CONVERSATION_WAS_SKIPPED,
-            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
-            content.MESSAGE_COUNTS_ARE_AS_THE_API_STATED,
-            erased.OLD_TEXTS_ARE_REMOVED,
-            content.PERSONAL_DATA_IS_STORED_AS_SET,
-            content.NULLS_ARE_AS_RARE_AS_BEFORE,
-            fields.FIELDS_ARE_THE_KNOWN_ONES,
-            fields.EVERY_VALUE_HAS_ITS_TYPE,
-            recency.TODAY_IS_UP_TO_DATE,
-            recency.EVERY_DAY_WAS_MATERIALIZED,
-            recency.CLOSED_DAYS_ARE_COMPLETE,
-        ],
-    ),
-    "escalations_checks": (
-        "escalations",
-        [
-            content.KEYS_ARE_UNIQUE,
-            content.ESCALATION_TIMES_ARE_IN_ORDER,
-            content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
-        ],
-    ),
-    "customer_turns_checks": (
-        "customer_turns",
-        [
-            content.KEYS_ARE_UNIQUE,
-            content.TURN_TIMES_ARE_IN_ORDER,
-        ],
-    ),
-    "sla_events_checks": (
-        "sla_events",
-        [
-            content.KEYS_ARE_UNIQUE,
-            content.EVERY_ESCALATION_HAS_ITS_EVENTS,
-        ],
-    ),
-    "conversation_facts_checks": (
-        "conversation_facts",
-        [
-            content.KEYS_ARE_UNIQUE,
-            content.EVERY_CONVERSATION_HAS_ITS_FACTS,
-        ],
-    ),
-    "leads_checks": (
-        "leads",
-        [content.KEYS_ARE_UNIQUE, content.PERSONAL_DATA_IS_STORED_AS_SET],
-    ),
-    "escalation_metrics_checks": (
-        "escalation_metrics",
-        [
-            content.KEYS_ARE_UNIQUE,
-            recency.TODAY_IS_UP_TO_DATE,
-            recency.EVERY_DAY_WAS_MATERIALIZED,
-        ],
-    ),
-    "activity_by_hour_checks": (
-        "activity_by_hour",
-        [content.KEYS_ARE_UNIQUE, content.HOURS_ADD_UP_TO_THEIR_DAY],
-    ),
+# Table → the rules that run after its asset.
+RULES: dict[str, list[Rule]] = {
+    "users": [
+        content.KEYS_ARE_UNIQUE,
+        content.every_record_has_an_id("user"),
+        content.PERSONAL_DATA_IS_STORED_AS_SET,
+        fields.FIELDS_ARE_THE_KNOWN_ONES,
+        fields.EVERY_VALUE_HAS_ITS_TYPE,
+    ],
+    "raw_conversations": [
+        content.KEYS_ARE_UNIQUE,
+        content.every_record_has_an_id("conversation"),
+        content.TIMES_ARE_IN_ORDER,
+        content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
+        content.LISTING_COUNT_IS_AS_THE_API_STATED,
+        content.CONVERSATIONS_DO_NOT_VANISH_IN_MASSES,
+        erased.ERASED_PEOPLE_STAY_AWAY,
+        erased.ERASURES_ARE_FINISHED,
+        content.PERSONAL_DATA_IS_STORED_AS_SET,
+        content.NULLS_ARE_AS_RARE_AS_BEFORE,
+        fields.FIELDS_ARE_THE_KNOWN_ONES,
+        fields.EVERY_VALUE_HAS_ITS_TYPE,
+        recency.TODAY_IS_UP_TO_DATE,
+    ],
+    "raw_messages": [
+        content.MESSAGE_KEYS_ARE_UNIQUE,
+        content.every_record_has_an_id("message"),
+        content.EVERY_MESSAGE_HAS_ITS_CONVERSATION,
+        content.NO_CONVERSATION_WAS_SKIPPED,
+        content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
+        content.MESSAGE_COUNTS_ARE_AS_THE_API_STATED,
+        erased.OLD_TEXTS_ARE_REMOVED,
+        content.PERSONAL_DATA_IS_STORED_AS_SET,
+        content.NULLS_ARE_AS_RARE_AS_BEFORE,
+        fields.FIELDS_ARE_THE_KNOWN_ONES,
+        fields.EVERY_VALUE_HAS_ITS_TYPE,
+        recency.TODAY_IS_UP_TO_DATE,
+        recency.EVERY_DAY_WAS_MATERIALIZED,
+        recency.CLOSED_DAYS_ARE_COMPLETE,
+    ],
+    "escalations": [
+        content.KEYS_ARE_UNIQUE,
+        content.ESCALATION_TIMES_ARE_IN_ORDER,
+        content.EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY,
+    ],
+    "customer_turns": [
+        content.KEYS_ARE_UNIQUE,
+        content.TURN_TIMES_ARE_IN_ORDER,
+    ],
+    "sla_events": [
+        content.KEYS_ARE_UNIQUE,
+        content.EVERY_ESCALATION_HAS_ITS_EVENTS,
+    ],
+    "conversation_facts": [
+        content.KEYS_ARE_UNIQUE,
+        content.EVERY_CONVERSATION_HAS_ITS_FACTS,
+    ],
+    "leads": [content.KEYS_ARE_UNIQUE, content.PERSONAL_DATA_IS_STORED_AS_SET],
+    "escalation_metrics": [
+        content.KEYS_ARE_UNIQUE,
+        recency.TODAY_IS_UP_TO_DATE,
+        recency.EVERY_DAY_WAS_MATERIALIZED,
+    ],
+    "activity_by_hour": [content.KEYS_ARE_UNIQUE, content.HOURS_ADD_UP_TO_THEIR_DAY],
 }
 
 
 def build_checks(lane: Lane) -> list[dg.AssetChecksDefinition]:
-    """All checks of one chat."""
+    """All checks of one chat. What blocks is a step of its own: the derived tables wait for that,
+    and for no other check."""
+    steps = [
+        (table, f"{table}_{kind}", [rule for rule in rules if rule.is_blocking == is_blocking])
+        for table, rules in RULES.items()
+        for kind, is_blocking in (("keys_check", True), ("checks", False))
+    ]
     return [
-        *(checks_of(lane, table, rules, name=name) for name, (table, rules) in RULES.items()),
+        *(checks_of(lane, table, rules, name=name) for table, name, rules in steps if rules),
         newest_activity_is_stored(lane),
     ]

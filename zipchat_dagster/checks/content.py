@@ -17,6 +17,8 @@ from zipchat_dagster.checks.rules import (
     no_rows_of,
     offenders,
 )
+from zipchat_dagster.warehouse import schema_tables
+from zipchat_dagster.warehouse.rewriting import personal_values
 from zipchat_dagster.warehouse.store import PRIVACY
 
 MOST_GONE: Final = 0.05  # share of the conversations read within a day that may be gone
@@ -33,7 +35,9 @@ def _no_key_twice(*others: str) -> Callable[[Evidence], Verdict]:
         found = [
             {"table": table, **row}
             for table in (evidence.table, *others)
-            for row in evidence.rows("check_keys", table=table, most=NAMED_AT_MOST)
+            for row in evidence.rows(
+                "check_keys", schema_tables()[table].names_of_key, most=NAMED_AT_MOST
+            )
         ]
         count = sum({row["table"]: row["offenders"] for row in found}.values())
         rows = [{**row, "offenders": count} for row in found[:NAMED_AT_MOST]]
@@ -256,7 +260,7 @@ def _as_set(evidence: Evidence) -> Verdict:
     if is_all_kept and not transaction.execute("stored_setting", name=PRIVACY):
         return Verdict(True, "Nothing was ever hashed or dropped.")
     fingerprint = transaction.privacy.fingerprint
-    rows = evidence.rows("check_personal", table=evidence.table, fingerprint=fingerprint)
+    rows = evidence.rows("check_personal", personal_values(evidence.table), fingerprint=fingerprint)
     as_set = {"keep": "plain", "hash": "hashed", "drop": ""}
     wrong = {
         f"{row['class']}: {form.replace('_', ' ')}": row[form]

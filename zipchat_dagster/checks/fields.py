@@ -1,53 +1,39 @@
 """Checks of the shape of what the API sends: its fields and their types.
 
-`FIELDS` lists what is documented or was seen in integrations (docs/api.md). A field that is neither
-listed nor in older records is new; the payload keeps it either way.
+What is known are the fields that are documented or were seen in integrations (docs/api.md). A field
+that is neither known nor in older records is new; the payload keeps it either way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import dagster as dg
 
 from zipchat_dagster.checks.rules import NAMED_AT_MOST, WARN, Evidence, Rule, Verdict
+from zipchat_dagster.warehouse.privacy import FIELDS, LEAD, PERSON
 
 ENOUGH_RECORDS: Final = 20  # recent records it takes for a missing field to mean anything
 NEARLY_ALL: Final = 0.95  # share of earlier records from which a field counts as always present
 LONGEST_NAME: Final = 60  # characters of a field's name that are shown
 
-
-@dataclass(frozen=True)
-class Fields:
-    """The fields of one kind of record: always there (perhaps null), and optional."""
-
-    always: frozenset[str]
-    maybe: frozenset[str] = frozenset()
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_PERSON = _names("full_name name first_name last_name email avatar_url role")
-_LEAD = _names("id full_name email phone_number email_marketing_consent")
-_LEAD_SHOWN = _names("first_name last_name shopify_customer_id additional_attributes")
-
-FIELDS: Final = {
-    "conversation": Fields(
-        _names(
-            "id chat_id created_at last_message_at channel manual_reply_mode last_escalated_at"
-            " last_escalation_resolved_at assignee lead share_url"
-        )
-    ),
-    "lead": Fields(_LEAD, _LEAD_SHOWN),
-    "shown lead": Fields(_LEAD | _LEAD_SHOWN),
-    "assignee": Fields(_names("id"), _PERSON),
-    "message": Fields(_names("id role message manual_reply status sender_id created_at")),
+# By kind of record: the fields it may have, and those of them that it may lack. All others are
+# always there, perhaps null.
+KNOWN: Final[Mapping[str, Collection[str]]] = {
+    "conversation": FIELDS["conversation"],
+    "message": FIELDS["message"],
+    "user": PERSON,
+    "lead": LEAD,
+    "shown lead": LEAD,
+    "assignee": PERSON,
+}
+OPTIONAL: Final[Mapping[str, Collection[str]]] = {
+    "lead": ("first_name", "last_name", "shopify_customer_id", "additional_attributes"),
+    "assignee": PERSON.keys() - {"id"},
     # The fields of a user's name are not documented, so none is required.
-    "user": Fields(_names("id email"), _PERSON),
+    "user": PERSON.keys() - {"id", "email"},
 }
 
 
@@ -72,28 +58,26 @@ class Drift:
 
 
 def drift(seen: Iterable[Seen]) -> Drift:
-    """Compare recent records with `FIELDS` and with earlier records."""
+    """Compare recent records with what is known, and with earlier records."""
     by_kind: dict[str, dict[str, Seen]] = {}
     for one in seen:
         by_kind.setdefault(one.kind, {})[one.field] = one
     found = Drift([], [], [], [])
     for kind, fields in by_kind.items():
-        known = FIELDS[kind]
+        always = set(KNOWN[kind]) - set(OPTIONAL.get(kind, ()))
         records = fields.pop("")
-        extra = {
-            name: one for name, one in fields.items() if name not in known.always | known.maybe
-        }
+        extra = {name: one for name, one in fields.items() if name not in KNOWN[kind]}
         recent = {name for name, one in fields.items() if one.recent}
         found.undocumented.extend(f"{kind}.{name}" for name in extra)
         found.new.extend(
             f"{kind}.{name}" for name, one in extra.items() if one.recent and not one.earlier
         )
         if records.recent >= ENOUGH_RECORDS:
-            found.absent.extend(f"{kind}.{name}" for name in sorted(known.always - recent))
+            found.absent.extend(f"{kind}.{name}" for name in sorted(always - recent))
             found.gone.extend(
                 f"{kind}.{name}"
                 for name, one in fields.items()
-                if name not in known.always
+                if name not in always
                 and not one.recent
                 and one.earlier >= max(NEARLY_ALL * records.earlier, ENOUGH_RECORDS)
             )
@@ -132,7 +116,7 @@ FIELDS_ARE_THE_KNOWN_ONES = Rule(
     WARN,
     "Records read in the last two days have the fields that are documented or that earlier records"
     " had. If it fails because of a new field, nothing is lost, since payload holds it: give it a"
-    " column if you need one, and add it to FIELDS in checks/fields.py. A field that is absent"
+    " column if you need one, and add it to FIELDS in warehouse/privacy.py. A field that is absent"
     " leaves its column NULL: find out whether the API renamed it.",
     _judge_fields,
 )

@@ -35,9 +35,11 @@ class Evidence:
     timezone: str
     history: History
 
-    def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+    def rows(
+        self, sql: str, names: Mapping[str, str] | None = None, /, **parameters: Any
+    ) -> list[dict[str, Any]]:
         """The chat's rows of `sql/<sql>.sql`, as values that fit into JSON."""
-        frame = self.transaction.query(sql, chat_id=self.chat_id, **parameters)
+        frame = self.transaction.query(sql, None, names, chat_id=self.chat_id, **parameters)
         return [
             {str(name): _plain(value) for name, value in row.items()}
             for row in frame.to_dict("records")

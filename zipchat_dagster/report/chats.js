@@ -65,11 +65,7 @@ function drawChats() {
   ], chats));
 }
 
-const [from, to] = [data.first, data.last].map((day) => dateWords.format(Date.parse(`${day}T00:00Z`)));
-byId("range-title").textContent = `${from} – ${to}`;
-byId("about").textContent =
-  `${plural(chats.length, "chat")} · as of ${clockWords.format((data.now + data.shift) * 1000)} (${data.timezone})`;
-showSource();
-switchTheme();
+byId("range-title").textContent = rangeWords(dayOf(data.first), dayOf(data.last));
+byId("about").textContent = `${plural(chats.length, "chat")} · ${AS_OF}`;
 drawTiles();
 drawChats();

@@ -35,7 +35,7 @@ class ListedChat:
 
 def chats_page(data: dict[str, Any]) -> str:
     """The HTML for what `read_chats` returns."""
-    return fill("chats", data)
+    return fill("chats", "All chats · Escalations", data)
 
 
 def read_chats(
@@ -54,13 +54,7 @@ def read_chats(
     Returns:
         The range, and under `tables` the columns and rows of `report_chats.sql`, and of
         `report_chats_range.sql` for this range and the one before. Times are in seconds since 1970.
-
-    Raises:
-        ValueError: `days` is less than 1, or `now` has no time zone.
     """
-    if days < 1:
-        raise ValueError(f"a range of {days} days")
-    moment = clock(warehouse, now)
     zone = ZoneInfo(warehouse.timezone)
     today = now.astimezone(zone).date()
     listed = {"listed": pd.DataFrame([asdict(chat) for chat in chats])}
@@ -96,7 +90,7 @@ def read_chats(
             "report_chats", listed, first=first - timedelta(days=days), last=last, now=now
         )
     return {
-        **moment,
+        **clock(warehouse, now),
         "first": str(first),
         "last": str(last),
         "source": _sources(chats),

@@ -1,10 +1,9 @@
 // The page of one chat. It computes every figure in the browser from the rows in the page; the queries
 // report_*.sql define the rows.
 
-const charts = read("charts");
+const { charts } = data;
 
 // Days are numbers since 1970 of the local calendar, so that the browser's time zone plays no part.
-const dayOf = (iso) => Date.parse(`${iso}T00:00Z`) / 1000 / DAY;
 const isoOf = (day) => new Date(day * DAY * 1000).toISOString().slice(0, 10);
 for (const row of [...data.escalations, ...data.conversations, ...data.waiting]) {
   row.day = Math.floor((row.at + row.shift) / DAY);
@@ -438,8 +437,7 @@ function redraw() {
   const days = last - first + 1;
   const range = days === 1 ? "day" : `${days} days`;
   const [now, then] = [figures(first, last, data.now), before()];
-  const [from, to] = [first, last].map((day) => dateWords.format(day * DAY * 1000));
-  byId("range-title").textContent = first === last ? to : `${from} – ${to}`;
+  byId("range-title").textContent = rangeWords(first, last);
   const missing = data.days.slice(first - FIRST, last - FIRST + 1).filter((row) => !row.is_computed).length;
   byId("range-note").textContent = [
     then
@@ -512,14 +510,13 @@ function recall() {
 function begin() {
   const words = [
     `Chat ${data.chat}`,
-    `as of ${clockWords.format((data.now + data.shift) * 1000)} (${data.timezone})`,
+    AS_OF,
     data.target === null ? "no response target set" : `response target ${duration(data.target)}`,
     `quiet period ${data.quietHours} h`,
     data.businessHours ? `business hours ${data.businessHours}` : "no business hours set",
   ];
   byId("about").textContent = words.join(" · ");
   byId("distribution-lead").textContent = data.target === null ? "" : `The target is ${duration(data.target)}.`;
-  showSource();
   byId("bounds").textContent = `This file covers ${data.first} to ${data.last}. The newest ${count(data.listed)}` +
     " escalations have links, and as many conversations can be listed; figures cover all.";
   byId("ranges").replaceChildren(...RANGES.map(([days, label]) =>
@@ -539,7 +536,6 @@ function begin() {
       if (!choice.contains(event.target)) choice.open = false;
     }
   });
-  switchTheme();
   addEventListener("hashchange", recall);
   recall();
 }

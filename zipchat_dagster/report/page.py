@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
 from html import escape
+from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,6 +22,7 @@ from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.derive import QUIET_HOURS
 
 _FOLDER = Path(__file__).parent
+_BUNDLER = f"vl-convert {version('vl-convert-python')}"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ def build_report(
     business_hours: str = "",
     source: str = "",
     name: str = "",
+    former: Path | None = None,
 ) -> Report:
     """The report of one chat. The page's reader chooses ranges within `first` to `last`.
 
@@ -59,9 +64,8 @@ def build_report(
         source: where the records come from if not from Zipchat, such as "the sandbox"; a banner
             says so.
         name: the chat's name among several, for the title.
-
-    Raises:
-        ValueError: `last` is before `first`, or `now` has no time zone.
+        former: a page that this one will replace, if there is one; its copy of the charting library
+            is used again.
     """
     data = read_data(warehouse, chat_id=chat_id, first=first, last=last, now=now)
     data |= {
@@ -71,37 +75,46 @@ def build_report(
         "source": source,
         "name": name,
     }
-    return Report(html=page(data), png=draw_picture(data), summary=headline(data))
+    return Report(html=page(data, former=former), png=draw_picture(data), summary=headline(data))
 
 
-def page(data: dict[str, Any]) -> str:
+def page(data: dict[str, Any], *, former: Path | None = None) -> str:
     """The HTML for what `read_data` returns and the settings."""
     title = f"{data['name']} · Escalations" if data["name"] else "Escalations"
-    charts = _json(json.loads(_file("charts.json")))
-    return fill("page", data, library=library(), title=escape(title), charts=charts)
+    charts = json.loads(_file("charts.json"))
+    return fill("page", title, {**data, "charts": charts}, library=_library(former))
 
 
-def fill(name: str, data: dict[str, Any], *, library: str = "", **parts: str) -> str:
-    """`name.html` with its script, the shared style and script, its data and what else it needs."""
+def fill(name: str, title: str, data: dict[str, Any], *, library: str = "") -> str:
+    """`frame.html` with the content and the script of this name, the data, and a library if the
+    content has a place for one."""
     script = _file("shared.js") + _file(f"{name}.js")
-    hashes = [
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for text in (library, script)
-        if text
-    ]
-    return Template(_file(f"{name}.html")).substitute(
-        parts,
-        hashes=" ".join(f"'sha256-{digest}'" for digest in hashes),
+    digests = [hashlib.sha256(text.encode()).digest() for text in (library, script) if text]
+    content = Template(_file(f"{name}.html"))
+    return Template(_file("frame.html")).substitute(
+        title=escape(title),
+        hashes=" ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests),
         style=_file("page.css"),
-        library=library,
-        script=script,
+        content=content.substitute(bundler=_BUNDLER, library=library),
         data=_json(data),
+        script=script,
     )
 
 
+def _library(former: Path | None) -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that needs no network. Bundling them takes over
+    a second, and each run is a process of its own, so a former page by the same bundler is used."""
+    html = ""
+    if former:
+        with suppress(OSError):  # there is none, or it is somebody else's
+            html = former.read_text(encoding="utf-8", errors="replace")
+    mark = re.escape(f'<script data-bundler="{_BUNDLER}">')
+    found = re.search(f"{mark}(.+?)</script>", html, re.DOTALL)
+    return found[1] if found else _bundle()
+
+
 @cache
-def library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that needs no network."""
+def _bundle() -> str:
     import vl_convert
 
     # An HTML parser ends a script at this text, wherever in the script it is.

@@ -1,13 +1,14 @@
 "use strict";
 // What both pages share: their data, words and elements. Text from the data only ever becomes text nodes, never HTML.
 
-const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const data = read("data");
+const byId = (id) => document.getElementById(id);
+const data = JSON.parse(byId("data").textContent);
 for (const [name, { columns, rows }] of Object.entries(data.tables)) {
   data[name] = rows.map((row) => Object.fromEntries(columns.map((column, n) => [column, row[n]])));
 }
 
 const DAY = 86400;
+const dayOf = (iso) => Date.parse(`${iso}T00:00Z`) / 1000 / DAY; // the day's number since 1970
 
 const ratio = (part, whole) => (whole ? part / whole : null);
 
@@ -28,7 +29,12 @@ const dateWords = inUtc({ day: "numeric", month: "short", year: "numeric" });
 const shortDateWords = inUtc({ weekday: "short", day: "numeric", month: "short" });
 const clockWords = inUtc({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const dayWords = (day) => shortDateWords.format(day * DAY * 1000);
+function rangeWords(first, last) {
+  const [from, to] = [first, last].map((day) => dateWords.format(day * DAY * 1000));
+  return first === last ? to : `${from} – ${to}`;
+}
 const moment = ({ at, shift }) => clockWords.format((at + shift) * 1000);
+const AS_OF = `as of ${moment({ at: data.now, shift: data.shift })} (${data.timezone})`;
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 // Elements
@@ -45,7 +51,6 @@ function element(kind, properties, ...children) {
   made.append(...children.filter((child) => child !== null));
   return made;
 }
-const byId = (id) => document.getElementById(id);
 
 /** Columns: [heading, what a row shows (text or element), whether it is text to be left-aligned]. */
 function table(columns, rows, kind = "table.stack") {
@@ -74,22 +79,18 @@ function change(as, good, now, then) {
   return element("span.change", {}, mark, element("span.before", {}, ` · ${as(then)} before`));
 }
 
-/** The banner, if the records are not Zipchat's. */
-function showSource() {
-  byId("banner").hidden = !data.source;
-  byId("banner").querySelector("span").textContent = `These records come from ${data.source}.`;
-}
+// The banner, if the records are not Zipchat's, and the button that switches between light and dark
 
-/** Makes the button #theme switch between light and dark. */
-function switchTheme() {
-  const isDark = () => {
-    const { colorScheme } = document.documentElement.style;
-    return colorScheme ? colorScheme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  };
-  const label = () => { byId("theme").textContent = isDark() ? "Light" : "Dark"; };
-  byId("theme").onclick = () => {
-    document.documentElement.style.colorScheme = isDark() ? "light" : "dark";
-    label();
-  };
-  label();
-}
+byId("banner").hidden = !data.source;
+byId("banner").querySelector("span").textContent = `These records come from ${data.source}.`;
+
+const isDark = () => {
+  const { colorScheme } = document.documentElement.style;
+  return colorScheme ? colorScheme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+};
+const labelTheme = () => { byId("theme").textContent = isDark() ? "Light" : "Dark"; };
+byId("theme").onclick = () => {
+  document.documentElement.style.colorScheme = isDark() ? "light" : "dark";
+  labelTheme();
+};
+labelTheme();

@@ -148,16 +148,14 @@ def rebuild_metrics(
         written = []
         for some in _pieces(sorted({*days, *stale}), DAYS_AT_ONCE):
             with warehouse.transaction() as transaction:
-                transaction.execute("metrics_days", {"wanted": _days(some)})
+                transaction.execute("metrics_days", {"wanted": _days(some)}, chat_id=chat_id)
                 _compute(
                     transaction, chat_id=chat_id, timezone=warehouse.timezone, now=now, rules=rules
                 )
-                transaction.execute("metrics_restated", {"asked": _days(days)}, chat_id=chat_id)
-                for name in ("metrics", "hours"):
-                    transaction.execute(f"clear_{name}", chat_id=chat_id)
-                    transaction.execute(f"add_{name}", now=now)
-                transaction.execute("clear_stale_days", chat_id=chat_id)
-                transaction.execute("add_unfinished_days", chat_id=chat_id, now=now)
+                asked = {"asked": _days(days)}
+                transaction.execute("metrics_restated", asked, chat_id=chat_id, now=now)
+                transaction.execute("replace_metrics")
+                transaction.execute("add_unfinished_days", now=now)
                 written += [day for (day,) in transaction.execute("restated_days")]
     return written
 

@@ -78,7 +78,7 @@ class Engine(Protocol):
         """See `Warehouse.maintain`."""
 
     def scrub(self) -> dict[str, int]:
-        """See `Warehouse.scrub`."""
+        """Physically remove what was deleted; see `Warehouse.scrub`."""
 
     def places_with(self, words: Sequence[str]) -> list[str]:
         """See `Warehouse.places_with`."""

@@ -21,7 +21,6 @@ import pandas as pd
 
 from zipchat_dagster.warehouse.file import OWNER_ONLY
 from zipchat_dagster.warehouse.places import (
-    SCRUB_DUE,
     Traces,
     count_rows,
     delete_rows,
@@ -113,7 +112,7 @@ def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> 
     """What is stored of the subject in this chat.
 
     Raises:
-        ErasureError: the subject is not one, there is no key, or there are too many leads.
+        ErasureError: the subject names nobody or several people, or there is no key.
     """
     hashes = _hasher(transaction)
     kind, value = subject.given
@@ -154,9 +153,18 @@ def find_person(transaction: Transaction, subject: Subject, *, chat_id: int) -> 
 def mentions(transaction: Transaction, person: Person, *, chat_id: int) -> list[int]:
     """The conversations of others that hold one of the traces, such as the person's e-mail address.
     They are not erased with the person, and have to be looked at."""
-    bound = {"chat_id": chat_id, "pattern": pattern_of(person.traces.words)}
-    rows = transaction.execute("person_mentions", person.traces.frames, **bound)
-    return [conversation_id for (conversation_id,) in rows]
+    of_others = "chat_id = $chat_id and conversation_id not in (select conversation_id from erased)"
+    found = _mentions(transaction, person.traces, of_others, chat_id=chat_id)
+    return sorted({conversation_id for _, conversation_id, _ in found})
+
+
+def _mentions(
+    transaction: Transaction, traces: Traces, is_other: str, *, chat_id: int
+) -> list[tuple[int, int, str]]:
+    """The conversations under the condition `is_other` that hold one of the words: chat,
+    conversation and word."""
+    bound = {"chat_id": chat_id, "pattern": pattern_of(traces.words)}
+    return transaction.execute("person_mentions", traces.frames, {"is_other": is_other}, **bound)
 
 
 def _closure(
@@ -232,7 +240,7 @@ def erase(
             is_known=not begun or notes.exists(),
         )
         _settle(transaction, erasure, "not verified yet", finished_at=None)
-        transaction.execute("store_setting", name=SCRUB_DUE, value=now.isoformat())
+        transaction.needs_scrub()
         # Before the rows are gone; and if they stay, it does no harm.
         notes.parent.mkdir(parents=True, exist_ok=True)
         notes.touch(OWNER_ONLY)
@@ -262,11 +270,10 @@ def left_in_tables(warehouse: Warehouse, erasure: Erasure) -> tuple[list[str], l
         if back := let_in(transaction, **own, days=ALL_DAYS):
             places.append(f"zipchat.raw_conversations ({len(back):,} rows of suppressed people)")
     with _reading(warehouse) as transaction:
-        bound = {**own, "pattern": pattern_of(traces.words)}
-        elsewhere = transaction.execute("person_elsewhere", traces.frames, **bound)
-    shared = {word for _, word in elsewhere}
+        elsewhere = _mentions(transaction, traces, "chat_id <> $chat_id", **own)
+    shared = {word for _, _, word in elsewhere}
     words = [word for word in traces.words if word not in shared]
-    return places, sorted({chat_id for chat_id, _ in elsewhere}), replace(traces, words=words)
+    return places, sorted({chat_id for chat_id, _, _ in elsewhere}), replace(traces, words=words)
 
 
 @contextmanager
@@ -312,7 +319,7 @@ def lift(warehouse: Warehouse, subject: Subject, *, chat_id: int) -> int:
     belongs to. Returns how many values were suppressed because of them.
 
     Raises:
-        ErasureError: the subject is not one, or there is no key.
+        ErasureError: the subject names nobody, or there is no key.
     """
     with warehouse.transaction() as transaction:
         value_hash = _hasher(transaction)(*subject.given)

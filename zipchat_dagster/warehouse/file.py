@@ -7,9 +7,10 @@ error. Nothing that calls the API may run inside one.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -90,7 +91,7 @@ class File:
         """Copy the tables into a fresh file, if a fifth of this one is unused, and put it in this
         one's place. Everybody waits for that long, and the disk must have room for both."""
         with self._locked("maintain_job"):
-            return self._compact(lambda size, free: not dry_run and free > WORTH_COMPACTING * size)
+            return self._compact(math.inf if dry_run else WORTH_COMPACTING)
 
     def scrub(self) -> dict[str, int]:
         """Compact the file whatever is unused: DuckDB does not overwrite the blocks of deleted rows
@@ -99,18 +100,17 @@ class File:
             for path in (*self._unfinished(), *Path(f"{self.path}.tmp").glob("*")):
                 with suppress(OSError):  # on Windows, if another program has it open
                     path.unlink(missing_ok=True)
-            return self._compact(lambda size, free: True)
+            return self._compact(0)
 
-    def _compact(self, is_worth_it: Callable[[int, int], bool]) -> dict[str, int]:
-        """Put a fresh copy of the tables in the file's place if the function of its size and of the
-        part that is unused, both in bytes, says so."""
+    def _compact(self, least: float) -> dict[str, int]:
+        """Put a fresh copy of the tables in the file's place if at least this share is unused."""
         with self._attached(read_only=False) as connection:
             connection.execute("checkpoint warehouse")  # nothing is left in <file>.wal
             size, free = connection.execute(
                 "select block_size * total_blocks, block_size * free_blocks"
                 " from pragma_database_size() where database_name = 'warehouse'"
             ).fetchall()[0]
-            is_copied = is_worth_it(size, free)
+            is_copied = free >= least * size
             fresh, _ = unfinished = self._unfinished()
             if is_copied:
                 for path in unfinished:

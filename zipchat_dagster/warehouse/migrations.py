@@ -14,6 +14,7 @@ from typing import Final
 
 import duckdb
 
+from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.tables import SQL, sql
 
 MIGRATIONS: Final = tuple(sorted(f"migrations/{p.stem}" for p in SQL.glob("migrations/*.sql")))
@@ -21,19 +22,15 @@ VERSION: Final = len(MIGRATIONS)  # of the schema in schema.sql
 SETTING: Final = "schema_version"
 
 
-class NewerSchemaError(Exception):
-    """A newer version of this package wrote the database."""
-
-
 def prepare_schema(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the tables, or migrate those of an older version, in the open transaction.
 
     Raises:
-        NewerSchemaError: nothing was changed. The message says what to do.
+        WarehouseError: a newer version of this package wrote the database. Nothing was changed.
     """
     found = stored_version(connection)
     if found is not None and found > VERSION:
-        raise NewerSchemaError(
+        raise WarehouseError(
             f"The database was written by a newer version of zipchat_dagster (its schema is number"
             f" {found}, and this one knows up to {VERSION}): update the package on this machine."
         )

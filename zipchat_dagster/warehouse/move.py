@@ -16,23 +16,10 @@ from typing import Any, Final
 import duckdb
 
 from zipchat_dagster.warehouse.engine import MOVING, ConflictError, Engine, WarehouseError
-from zipchat_dagster.warehouse.migrations import (
-    VERSION,
-    NewerSchemaError,
-    prepare_schema,
-    stored_version,
-)
+from zipchat_dagster.warehouse.migrations import VERSION, prepare_schema, stored_version
 from zipchat_dagster.warehouse.tables import schema_tables, sql
 
 SETTINGS: Final = "warehouse_settings"
-KEYED: Final = (
-    "raw_conversations",
-    "raw_messages",
-    "users",
-    "leads",
-    "escalations",
-    "escalation_metrics",
-)
 # What claims that rows are complete comes after the rows in schema.sql, and so it does here.
 TABLES: Final = tuple(name for name in schema_tables() if name != SETTINGS)
 
@@ -86,10 +73,7 @@ class _Move:
         self._check_source()
         self._check_target()
         with self._transaction():
-            try:
-                prepare_schema(self._connection)
-            except NewerSchemaError as error:
-                raise WarehouseError(str(error)) from None
+            prepare_schema(self._connection)
             self._target.prepare(self._connection)
             self._rows(sql("store_setting"), name=MOVING, value=self._origin)
         for table in TABLES:
@@ -152,9 +136,10 @@ class _Move:
                 f"{table} is not the same on both sides: another program wrote to it meanwhile."
                 " Stop it, and run this again."
             )
-        if table in KEYED:
+        if schema_tables()[table].key:
+            keys = sql("check_keys").format(**schema_tables()[table].names_of_key)
             for (chat_id,) in self._rows(f"select distinct chat_id from zipchat.{table}"):
-                if self._rows(sql("check_keys"), table=table, chat_id=chat_id, most=1):
+                if self._rows(keys, chat_id=chat_id, most=1):
                     self._report(f"{table}: some keys are there twice, as they are in the source")
 
     def _pieces(self, catalog: str, table: str) -> Pieces:

@@ -1,7 +1,7 @@
 """The tables in which something of a customer can be, and how it is found and deleted there.
 
-docs/privacy.md lists the places outside the tables. A test compares this list with `schema.sql`, so
-that no table and no column marked as personal is left out.
+They are all that have the id of a conversation or a lead. docs/privacy.md lists the places outside
+the tables.
 """
 
 from __future__ import annotations
@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pandas as pd
 
 from zipchat_dagster.warehouse.search import pattern_of
 from zipchat_dagster.warehouse.tables import Table, schema_tables
-
-if TYPE_CHECKING:
-    from zipchat_dagster.warehouse.warehouse import Transaction
-
-# Deleted rows are still in the file until it is scrubbed. This setting says that it has to be.
-SCRUB_DUE: Final = "scrub_due"
+from zipchat_dagster.warehouse.warehouse import Transaction
 
 _CONVERSATION: Final = "conversation_id in (select conversation_id from erased)"
 _LEAD: Final = "lead_id in (select lead_id from erased_leads)"
@@ -32,63 +27,27 @@ def _shows_a_word(text: str) -> str:
     return f"regexp_matches({text}, $pattern)"
 
 
-@dataclass(frozen=True)
-class Place:
-    """A table, its personal columns, and the condition that a row is of the person."""
+def _has_an_id(table: Table) -> str:
+    """That a row of the table has the id of one of the person's conversations or leads. Empty if
+    the table has neither."""
+    columns = {column.name for column in table.columns}
+    conditions = {"conversation_id": _CONVERSATION, "lead_id": _LEAD}
+    return " or ".join(text for column, text in conditions.items() if column in columns)
 
-    table: str
-    personal: tuple[str, ...] = ()
-    condition: str = _CONVERSATION
 
-
-PLACES: Final = (
-    Place(
-        "raw_conversations",
-        (
-            "assignee_name",
-            "lead_full_name",
-            "lead_email",
-            "lead_phone_number",
-            "share_url",
-            "payload",
-            "show_payload",
-        ),
-    ),
-    Place("conversation_history", ("assignee_name",)),
-    Place("raw_messages", ("message", "message_text", "payload")),
-    Place(
-        "leads",
-        (
-            "full_name",
-            "first_name",
-            "last_name",
-            "email",
-            "phone_number",
-            "shopify_customer_id",
-            "additional_attributes",
-        ),
-        _LEAD,
-    ),
-    # Without the texts, but a conversation's id leads to them in Zipchat.
-    Place("escalations"),
-    Place("customer_turns"),
-    Place("sla_events"),
-    Place("conversation_facts", condition=f"{_CONVERSATION} or {_LEAD}"),
-    Place("changed_conversations"),
-    Place("message_coverage"),
-    Place("write_back_attempts"),
-    # Without an id, a record may be known by what it holds alone.
-    Place(
-        "rejected_records",
-        ("payload",),
-        f"{_CONVERSATION} or try_cast(payload ->> '$.lead.id' as bigint) in (select lead_id from"
-        f" erased_leads) or {_shows_a_word('payload::varchar')}",
-    ),
+# By table, the condition that a row is of the person. It includes rows without texts, since a
+# conversation's id leads to them in Zipchat.
+PLACES: Final = {
+    name: condition for name, table in schema_tables().items() if (condition := _has_an_id(table))
+}
+# Without an id, a record may be known by what it holds alone.
+PLACES["rejected_records"] += (
+    " or try_cast(payload ->> '$.lead.id' as bigint) in (select lead_id from erased_leads)"
+    f" or {_shows_a_word('payload::varchar')}"
 )
-# Of the shop's own people, who may share an e-mail address with a customer when they test the chat.
-NOT_OF_CUSTOMERS: Final = {"users": ("full_name", "email", "avatar_url", "payload")}
-# Only keyed hashes of customers.
-HASHED: Final = ("erasures", "suppressions")
+# Of the shop's own people, who may share an e-mail address with a customer when they test the chat,
+# and of keyed hashes.
+NOT_OF_CUSTOMERS: Final = ("users", "erasures", "suppressions")
 
 
 @dataclass(frozen=True)
@@ -135,22 +94,21 @@ def _for_each_place(
     transaction: Transaction, statement: str, traces: Traces, *, chat_id: int
 ) -> dict[str, int]:
     counts = {}
-    for place in PLACES:
-        names = {"table": place.table, "condition": _of_chat(place.condition)}
-        bound = traces.parameters(place.condition)
-        ((counts[place.table],),) = transaction.execute(
+    for table, condition in PLACES.items():
+        names = {"table": table, "condition": _of_chat(condition)}
+        bound = traces.parameters(condition)
+        ((counts[table],),) = transaction.execute(
             statement, traces.frames, names, chat_id=chat_id, **bound
         )
     return counts
 
 
 def searched_tables() -> list[Table]:
-    """The tables in which something of a person could be left, whatever `PLACES` says: all but
-    those of the shop's own people and of hashes."""
+    """The tables in which something of a person could be left, whatever `PLACES` says."""
     return [
         table
         for table in schema_tables().values()
-        if table.name not in {*NOT_OF_CUSTOMERS, *HASHED} and _conditions(table)
+        if table.name not in NOT_OF_CUSTOMERS and "chat_id" in {c.name for c in table.columns}
     ]
 
 
@@ -161,7 +119,7 @@ def surviving_rows(
     ids of their conversations or leads. None if no row does."""
     ids = {column.name for column in table.columns} & {"conversation_id", "lead_id"}
     named = min(ids, default="null")  # conversation_id, if there are both
-    condition = _conditions(table)
+    condition = _shows_a_trace(table)
     names = {"table": table.name, "id": named, "condition": _of_chat(condition)}
     bound = {"most": NAMED_AT_MOST, **traces.parameters(condition)}
     ((count, found),) = transaction.execute(
@@ -171,19 +129,11 @@ def surviving_rows(
     return f"zipchat.{table.name} ({count:,} rows{known})" if count else None
 
 
-def _conditions(table: Table) -> str:
-    """That a row of the table shows a trace of the person. Empty if none can."""
-    columns = {column.name for column in table.columns}
+def _shows_a_trace(table: Table) -> str:
+    """That a row of the table has an id of the person, or a text with one of their words."""
     texts = [column.name for column in table.columns if column.type in ("varchar", "json")]
-    return " or ".join(
-        condition
-        for condition, is_possible in (
-            (_CONVERSATION, "conversation_id" in columns),
-            (_LEAD, "lead_id" in columns),
-            (_shows_a_word(f"concat_ws(' ', {', '.join(texts)})"), texts),
-        )
-        if is_possible and "chat_id" in columns
-    )
+    shows_a_word = _shows_a_word(f"concat_ws(' ', {', '.join(texts)})") if texts else ""
+    return " or ".join(filter(None, (_has_an_id(table), shows_a_word))) or "false"
 
 
 def _of_chat(condition: str) -> str:

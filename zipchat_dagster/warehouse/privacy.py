@@ -46,7 +46,7 @@ def _phone_number(text: str) -> str:
 
 @dataclass(frozen=True)
 class Personal:
-    """A personal field: its class, and the form in which equal values are equal."""
+    """A personal field: its class, and how its values are normalised before they are hashed."""
 
     of: Class
     normalised: Callable[[str], str] = str.strip
@@ -112,6 +112,24 @@ FIELDS: Final[Mapping[Kind, Level]] = {
         "created_at": TIME,
     },
     "user": PERSON,
+}
+# The field that a personal column of the tables holds. The other personal ones hold whole records.
+COLUMNS: Final[Mapping[str, Personal]] = {
+    "additional_attributes": ATTRIBUTES,
+    "assignee_name": NAME,
+    "avatar_url": NAME,
+    "email": EMAIL,
+    "first_name": NAME,
+    "full_name": NAME,
+    "last_name": NAME,
+    "lead_email": EMAIL,
+    "lead_full_name": NAME,
+    "lead_phone_number": PHONE_NUMBER,
+    "message": CONTENT,
+    "message_text": CONTENT,
+    "phone_number": PHONE_NUMBER,
+    "share_url": NAME,
+    "shopify_customer_id": NAME,
 }
 
 

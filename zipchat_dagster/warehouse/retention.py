@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from zipchat_dagster.warehouse import store
-from zipchat_dagster.warehouse.places import SCRUB_DUE
 from zipchat_dagster.warehouse.warehouse import Warehouse
 
 MESSAGES_AT_ONCE = 20_000
@@ -35,7 +34,7 @@ def redact_old_texts(warehouse: Warehouse, *, now: datetime) -> int:
     with warehouse.transaction() as transaction:
         ((rejected,),) = transaction.execute("delete_old_rejected", before=before)
         if rejected:
-            transaction.execute("store_setting", name=SCRUB_DUE, value=now.isoformat())
+            transaction.needs_scrub()
     return count
 
 
@@ -50,5 +49,5 @@ def _redact(warehouse: Warehouse, *, before: datetime, now: datetime) -> int:
             ]
             frame = pd.DataFrame(redacted, columns=["chat_id", "message_id", "payload"])
             transaction.execute("redact_texts", {"redacted": frame}, now=now)
-            transaction.execute("store_setting", name=SCRUB_DUE, value=now.isoformat())
+            transaction.needs_scrub()
     return len(rows)

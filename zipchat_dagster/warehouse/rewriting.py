@@ -5,14 +5,15 @@ only read from the API again (`refresh`).
 
 Rows are rewritten in short transactions, each of which stores how far it came, so a killed run
 loses nothing and the next one goes on. What was replaced before stays as it is, so visiting a row
-twice does no harm. At the end, the old values are removed from the database's free space, too.
+twice does no harm. At the end, the old values are removed from the database's free space
+and from its copies.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,16 +22,8 @@ import pandas as pd
 from zipchat_dagster.warehouse import store
 from zipchat_dagster.warehouse.derive import replace_leads
 from zipchat_dagster.warehouse.plain_text import plain_text
-from zipchat_dagster.warehouse.privacy import (
-    EMAIL,
-    NAME,
-    PHONE_NUMBER,
-    WORD,
-    Field,
-    Kind,
-    Mode,
-    Privacy,
-)
+from zipchat_dagster.warehouse.privacy import COLUMNS, CONTENT, WORD, Field, Kind, Mode, Privacy
+from zipchat_dagster.warehouse.tables import schema_tables
 from zipchat_dagster.warehouse.warehouse import Transaction, Warehouse
 
 Log = logging.Logger | logging.LoggerAdapter[Any]
@@ -40,70 +33,29 @@ LEAST: Final = -(2**63)  # of chats and ids
 MOST: Final = 2**63 - 1
 
 
-@dataclass(frozen=True)
-class Columns:
-    """What is rewritten of a table.
-
-    Attributes:
-        id: a whole number, in whose order the rows of a chat are rewritten.
-        kind: of the records in the columns `payloads`.
-        texts: the columns with the text of one field of a record, and that field.
-        others: columns that follow from these.
-        former: the column whose old value the statements need.
-    """
-
-    id: str
-    kind: Kind = "conversation"
-    payloads: tuple[str, ...] = ()
-    texts: Mapping[str, Field] = field(default_factory=dict)
-    others: tuple[str, ...] = ()
-    former: str = ""
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """Those that are read and written."""
-        return (*self.payloads, *self.texts, *self.others)
-
-
-REWRITTEN: Final[Mapping[str, Columns]] = {
-    "raw_conversations": Columns(
-        "conversation_id",
-        payloads=("payload", "show_payload"),
-        texts={
-            "assignee_name": NAME,
-            "lead_full_name": NAME,
-            "lead_email": EMAIL,
-            "lead_phone_number": PHONE_NUMBER,
-            "share_url": NAME,
-            "channel": WORD,
-        },
-        former="channel",
-    ),
-    "conversation_history": Columns(
-        "conversation_id", texts={"assignee_name": NAME, "channel": WORD}
-    ),
-    "raw_messages": Columns(
-        "message_id",
-        "message",
-        ("payload",),
-        {"role": WORD, "status": WORD},
-        ("message", "message_text"),
-    ),
-    "users": Columns(
-        "user_id",
-        "user",
-        ("payload",),
-        {"full_name": NAME, "email": EMAIL, "avatar_url": NAME, "role": WORD},
-    ),
-    "rejected_records": Columns(
-        "epoch_us(observed_at)",
-        payloads=("payload",),
-        others=("kind", "conversation_id"),
-        former="payload",
-    ),
-    "leads": Columns("lead_id"),
+# The tables with personal columns, in the order of `schema.sql`, in which `leads` follows
+# `raw_conversations`, from which it is derived.
+TABLES: Final = tuple(
+    name
+    for name, table in schema_tables().items()
+    if any(column.is_personal for column in table.columns)
+)
+# The whole number in whose order a chat's rows are rewritten, where the key of a table has none.
+IDS: Final = {
+    "conversation_history": "conversation_id",
+    "rejected_records": "epoch_us(observed_at)",
 }
-TABLES: Final = tuple(REWRITTEN)
+# The kind of the records in `payload`. Each rejected record has its own.
+KINDS: Final[Mapping[str, Kind]] = {
+    "raw_conversations": "conversation",
+    "raw_messages": "message",
+    "users": "user",
+}
+# Columns with the text of one field of a record. Those of a message follow from its payload.
+TEXTS: Final[Mapping[str, Field]] = {
+    **{name: column for name, column in COLUMNS.items() if column is not CONTENT},
+    **dict.fromkeys(("channel", "role", "status"), WORD),
+}
 
 
 @dataclass
@@ -145,9 +97,8 @@ def rewrite_personal_data(
     progress = _rewrite_all(warehouse, log)
     if progress is None:  # another program has finished it
         return {}
+    warehouse.scrub(replace_copies)
     if progress.rows:
-        warehouse.scrub()
-        replace_copies()
         counts = ", ".join(f"{table}: {rows:,}" for table, rows in progress.rows.items())
         log.info(
             f"Rewrote rows of {counts}. Backups and files copied elsewhere still hold the old"
@@ -208,6 +159,7 @@ def _advance(transaction: Transaction) -> Progress | None:
         changed = _rewrite(transaction, progress.table, progress.chat_id, progress.after, through)
         if changed:
             progress.rows[progress.table] = progress.rows.get(progress.table, 0) + changed
+            transaction.needs_scrub()
         progress.after = through
     store.set_privacy_state(transaction, {**state, "rewriting": vars(progress)})
     return progress
@@ -217,7 +169,7 @@ def _next_rows(transaction: Transaction, progress: Progress) -> int | None:
     """Move on to a chat and table with rows left. Returns the id up to which they are the next
     `ROWS_AT_ONCE`, or all leads; None if no table has any."""
     while progress.table is not None:
-        names = {"table": progress.table, "id": REWRITTEN[progress.table].id}
+        names = {"table": progress.table, "id": _id(progress.table)}
         at = {"chat_id": progress.chat_id, "after": progress.after}
         most = MOST if progress.table == "leads" else ROWS_AT_ONCE
         ((through,),) = transaction.execute("rewrite_through", None, names, **at, most=most)
@@ -238,56 +190,78 @@ def _rewrite(transaction: Transaction, table: str, chat_id: int, after: int, thr
     if table == "leads":  # those of the whole chat, from its conversations
         _, written = replace_leads(transaction, chat_id=chat_id)
         return written
-    columns = REWRITTEN[table]
-    names = {"table": table, "id": columns.id, "columns": ", ".join(columns.all)}
-    rows = transaction.execute(
-        "rewrite_read", None, names, chat_id=chat_id, after=after, through=through
-    )
-    changed = []
-    for row_id, seen, *values in rows:
-        old = dict(zip(columns.all, values, strict=True))
-        new = _masked(transaction.privacy, columns, old)
-        if new != old:
-            changed.append({"id": row_id, "seen": seen, "former": old.get(columns.former), **new})
+    columns = _columns(table)
+    names = {"table": table, "id": _id(table), "columns": ", ".join(columns)}
+    some = {"chat_id": chat_id, "after": after, "through": through}
+    rows = [
+        dict(zip(("id", "seen", *columns), row, strict=True))
+        for row in transaction.execute("rewrite_read", None, names, **some)
+    ]
+    masked = [_masked(transaction.privacy, table, row) for row in rows]
+    changed = [new for old, new in zip(rows, masked, strict=True) if new != old]
     if not changed:
         return 0
-    batch = pd.DataFrame(changed).astype(dict.fromkeys((*columns.all, "former"), "str"))
     if table == "rejected_records":
-        _replace_rejected(transaction, batch, chat_id=chat_id)
-    else:
-        changes = ", ".join(
-            f"{name} = batch.{name}{'::json' if name in columns.payloads else ''}"
-            for name in columns.all
-        )
-        names = {**names, "changes": changes}
-        transaction.execute("rewrite_update", {"batch": batch}, names, chat_id=chat_id)
+        transaction.execute("rewrite_clear", None, names, **some)
+        _add_rejected(transaction, masked, chat_id=chat_id)
+        return len(changed)
+    batch = pd.DataFrame(changed).astype(dict.fromkeys(columns, "str"))
     if table == "raw_conversations":
         transaction.execute("rewrite_channels", {"batch": batch}, chat_id=chat_id)
+    changes = ", ".join(f"{name} = batch.{name}" for name in columns)
+    transaction.execute(
+        "rewrite_update", {"batch": batch}, {**names, "changes": changes}, chat_id=chat_id
+    )
     return len(changed)
 
 
-def _masked(privacy: Privacy, columns: Columns, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a row as they may be stored."""
-    kind: Kind = values.get("kind", columns.kind)
-    masked = {**values}
-    for name, column in columns.texts.items():
-        masked[name] = privacy.replaced(column, values[name])
-    for name in columns.payloads:
-        if values[name] is not None:
-            record = json.loads(values[name])
-            allowed = privacy.mask(kind, record)
+def _id(table: str) -> str:
+    return IDS.get(table) or schema_tables()[table].key[-1]
+
+
+def _columns(table: str) -> list[str]:
+    """The columns that are read and written, apart from the id."""
+    found = [
+        column.name
+        for column in schema_tables()[table].columns
+        if column.is_personal or column.name in TEXTS
+    ]
+    return [*found, "kind", "conversation_id"] if table == "rejected_records" else found
+
+
+def _masked(privacy: Privacy, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row as it may be stored."""
+    masked = {**row}
+    for name in TEXTS.keys() & row.keys():
+        masked[name] = privacy.replaced(TEXTS[name], row[name])
+    for name in {"payload", "show_payload"} & row.keys():
+        if row[name] is not None:
+            record = json.loads(row[name])
+            allowed = privacy.mask(row.get("kind") or KINDS[table], record)
             if allowed != record:
                 masked[name] = store.encode(allowed)
-            if "message_text" in masked and privacy.content != "keep":
+            if "message_text" in row and privacy.content != "keep":
                 masked["message"] = allowed.get("message")
                 masked["message_text"] = store.storable(plain_text(allowed.get("message")))
     return masked
 
 
-def _replace_rejected(transaction: Transaction, batch: pd.DataFrame, *, chat_id: int) -> None:
+def _add_rejected(
+    transaction: Transaction, rows: Sequence[Mapping[str, Any]], *, chat_id: int
+) -> None:
     """Rejected records have no id, and those that have become alike are stored once."""
-    transaction.execute("rewrite_clear_rejected", {"batch": batch}, chat_id=chat_id)
-    seen = pd.to_datetime(batch["seen"], unit="us", utc=True)
-    batch = batch.assign(id=pd.array([None] * len(batch), dtype="Int64"), observed_at=seen)
-    for kind, records in batch.groupby("kind"):
-        transaction.execute("add_rejected_records", {"batch": records}, chat_id=chat_id, kind=kind)
+    frame = pd.DataFrame(rows).astype({"payload": "str", "conversation_id": "Int64"})
+    frame["observed_at"] = pd.to_datetime(frame["seen"], unit="us", utc=True)
+    for kind, batch in frame.groupby("kind"):
+        transaction.execute("add_rejected_records", {"batch": batch}, chat_id=chat_id, kind=kind)
+
+
+def personal_values(table: str) -> dict[str, str]:
+    """What `check_personal.sql` is filled with: the table's personal columns and their classes."""
+    columns = [column for column in schema_tables()[table].columns if column.name in COLUMNS]
+    texts = (f"{c.name} ->> '$'" if c.type == "json" else c.name for c in columns)
+    return {
+        "table": table,
+        "classes": ", ".join(f"'{COLUMNS[column.name].of}'" for column in columns),
+        "values": ", ".join(texts),
+    }

@@ -1,8 +1,9 @@
-"""Which files hold one of some texts, whatever the files are."""
+"""Which files contain one of several texts, whatever their format."""
 
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from zipchat_dagster.warehouse.tables import sql
 
 
 def files_with(words: Sequence[str], paths: Iterable[Path]) -> list[Path]:
-    """Those of the files that hold one of the words: as bytes, or in a row of a Parquet file. A
-    folder counts for all files in it.
+    """The files that contain one of the words: as bytes, or in a row of a Parquet file. A folder
+    counts for all files in it.
 
     Bytes that are compressed are not recognized, which Parquet's always are. DuckDB compresses some
     of its columns, too.
@@ -33,7 +34,7 @@ def files_with(words: Sequence[str], paths: Iterable[Path]) -> list[Path]:
 
 
 def has_bytes(words: Sequence[str], file: Path) -> bool:
-    """Whether the file holds one of the words."""
+    """Whether the file contains one of the words."""
     if not file.stat().st_size:
         return False  # it cannot be mapped
     with (
@@ -46,14 +47,11 @@ def has_bytes(words: Sequence[str], file: Path) -> bool:
 def pattern_of(words: Sequence[str]) -> str:
     """A regular expression of DuckDB that matches each of the words and nothing else. It takes the
     time of one word to search for all of them, and no memory, unlike a join."""
-    return "|".join(map(_quoted, words)) or r"[^\s\S]"
-
-
-def _quoted(word: str) -> str:
-    return "".join(c if c.isalnum() or c == "_" or ord(c) > 127 else f"\\{c}" for c in word)
+    return "|".join(map(re.escape, words)) or r"[^\s\S]"
 
 
 def has_row(words: Sequence[str], address: str, connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether a row of the Parquet file at this path, or address of an object store, holds one."""
+    """Whether a row of the Parquet file at this path, or address of an object store, contains one
+    of the words."""
     parameters = {"address": address, "pattern": pattern_of(words)}
     return bool(connection.execute(sql("parquet_rows"), parameters).fetchall())

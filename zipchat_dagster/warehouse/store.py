@@ -18,13 +18,12 @@ import pandas as pd
 
 from zipchat_dagster.client.answers import time_of
 from zipchat_dagster.warehouse.plain_text import plain_text
-from zipchat_dagster.warehouse.privacy import CLASSES
+from zipchat_dagster.warehouse.privacy import CLASSES, Kind
 from zipchat_dagster.warehouse.suppression import admitted
+from zipchat_dagster.warehouse.warehouse import Transaction
 
 if TYPE_CHECKING:
     from zipchat_dagster.client import ConversationRead
-    from zipchat_dagster.warehouse.privacy import Kind
-    from zipchat_dagster.warehouse.warehouse import Transaction
 
 Record = Mapping[str, Any]
 
@@ -91,7 +90,7 @@ class Failure:
 def store_conversations(
     transaction: Transaction,
     rows: Sequence[Record],
-    observed_at: datetime | Sequence[datetime],
+    observed_at: Sequence[datetime],
     *,
     chat_id: int,
     timezone: str,
@@ -103,15 +102,14 @@ def store_conversations(
     An older observation never replaces a newer one.
 
     Args:
-        observed_at: when the records were read (aware), one time for all or one for each.
+        observed_at: when each record was read (aware).
         is_show: whether they come from the show endpoint, whose lead has more fields.
     """
-    moments = [observed_at] * len(rows) if isinstance(observed_at, datetime) else list(observed_at)
-    kept = admitted(transaction, rows, moments, chat_id=chat_id)
+    kept = admitted(transaction, rows, observed_at, chat_id=chat_id)
     _store_conversations(
         transaction,
         list(compress(rows, kept)),
-        list(compress(moments, kept)),
+        list(compress(observed_at, kept)),
         chat_id=chat_id,
         timezone=timezone,
         is_show=is_show,
@@ -173,16 +171,18 @@ def store_reads(
         batch["conversation_id"] = pd.Series(conversation_ids, dtype="int64")
         _reject(transaction, batch, kind="message", chat_id=chat_id)
         transaction.execute("merge_messages", {"batch": batch}, chat_id=chat_id, timezone=timezone)
-    _record_coverage(
-        transaction,
-        [work for work, _ in reads],
-        newest=[_text(read.conversation.get("last_message_at")) for _, read in reads],
-        # The count is of the whole conversation only if all of it was asked for.
-        stated_messages=[None if work.ask_from else read.stated_messages for work, read in reads],
-        observed_at=[read.observed_at for _, read in reads],
-        failure=[None for _ in reads],
-        chat_id=chat_id,
-    )
+    covered = [
+        (
+            work,
+            read.observed_at,
+            _text(read.conversation.get("last_message_at")),
+            # The count is of the whole conversation only if all of it was asked for.
+            None if work.ask_from else read.stated_messages,
+            None,
+        )
+        for work, read in reads
+    ]
+    _record_coverage(transaction, covered, chat_id=chat_id)
     return len(messages)
 
 
@@ -196,25 +196,18 @@ def store_failures(
         [failure.at for _, failure in failures],
         chat_id=chat_id,
     )
-    failures = list(compress(failures, kept))
-    if failures:
-        unknown = [None for _ in failures]
-        _record_coverage(
-            transaction,
-            [work for work, _ in failures],
-            newest=unknown,
-            stated_messages=unknown,
-            observed_at=[failure.at for _, failure in failures],
-            failure=[failure.reason for _, failure in failures],
-            chat_id=chat_id,
-        )
+    covered = [
+        (work, failure.at, None, None, failure.reason) for work, failure in compress(failures, kept)
+    ]
+    if covered:
+        _record_coverage(transaction, covered, chat_id=chat_id)
 
 
 def store_users(
     transaction: Transaction, rows: Sequence[Record], observed_at: datetime, *, chat_id: int
 ) -> None:
     """Store the complete list of users. A stored user who is not on it is no longer current."""
-    batch = _batch(transaction, "user", rows, observed_at)
+    batch = _batch(transaction, "user", rows, [observed_at] * len(rows))
     _reject(transaction, batch, kind="user", chat_id=chat_id)
     transaction.execute("merge_users", {"batch": batch}, chat_id=chat_id)
     transaction.execute("retire_users", chat_id=chat_id, as_of=observed_at)
@@ -389,12 +382,6 @@ def set_privacy_state(transaction: Transaction, state: Mapping[str, Any]) -> Non
     transaction.execute("store_setting", name=PRIVACY, value=json.dumps(state))
 
 
-def times(values: Iterable[Any]) -> pd.Series[pd.Timestamp]:
-    """The API's times in UTC; NaT for anything else."""
-    texts = pd.Series([str(value) for value in values], dtype="str")
-    return pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
-
-
 def ids(conversation_ids: Iterable[int]) -> pd.DataFrame:
     """A frame of ids, which a statement can join as a table."""
     return pd.DataFrame({"conversation_id": pd.Series(list(conversation_ids), dtype="int64")})
@@ -402,14 +389,13 @@ def ids(conversation_ids: Iterable[int]) -> pd.DataFrame:
 
 def _record_coverage(
     transaction: Transaction,
-    work: Sequence[MessageWork],
+    rows: Sequence[tuple[MessageWork, datetime, str | None, int | None, str | None]],
     *,
-    newest: Sequence[str | None],
-    stated_messages: Sequence[int | None],
-    observed_at: Sequence[datetime],
-    failure: Sequence[str | None],
     chat_id: int,
 ) -> None:
+    """Note what was read and when, the newest activity and the number of messages that the API
+    stated, and why it failed if it did."""
+    work, observed_at, newest, stated_messages, failure = zip(*rows, strict=True)
     covered = pd.DataFrame(
         {
             "conversation_id": pd.array([item.conversation_id for item in work], dtype="int64"),
@@ -438,7 +424,7 @@ def _batch(
     transaction: Transaction,
     kind: Kind,
     rows: Sequence[Record],
-    observed_at: datetime | Sequence[datetime],
+    observed_at: Sequence[datetime],
 ) -> pd.DataFrame:
     """Records as they may be stored, as a frame: id (NULL if there is no usable one), payload (JSON
     text), observed_at, position, and of messages message_text and redacted_at.
@@ -446,11 +432,10 @@ def _batch(
     The only way for records into the database: nothing else of them may be given to it.
     """
     _note_privacy(transaction)
-    moments = [observed_at] * len(rows) if isinstance(observed_at, datetime) else list(observed_at)
     privacy = transaction.privacy
     is_old = [
         kind == "message" and privacy.is_too_old(time_of(row.get("created_at")) or at, at)
-        for row, at in zip(rows, moments, strict=True)
+        for row, at in zip(rows, observed_at, strict=True)
     ]
     masked = [
         (privacy.without_texts if old else privacy).mask(kind, row)
@@ -460,14 +445,14 @@ def _batch(
         {
             "id": pd.array([_id(row) for row in masked], dtype="Int64"),
             "payload": pd.array([encode(row) for row in masked], dtype="str"),
-            "observed_at": _times_column(moments),
+            "observed_at": _times_column(observed_at),
             "position": range(len(masked)),
         }
     )
     if kind == "message":
         texts = [storable(plain_text(row.get("message"))) for row in masked]
         batch["message_text"] = pd.Series(texts, dtype="str")
-        redacted = [at if old else None for at, old in zip(moments, is_old, strict=True)]
+        redacted = [at if old else None for at, old in zip(observed_at, is_old, strict=True)]
         batch["redacted_at"] = _times_column(redacted)
     return batch
 

@@ -12,15 +12,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import pandas as pd
 
-from zipchat_dagster.warehouse.places import SCRUB_DUE, Traces, delete_rows
+from zipchat_dagster.warehouse.places import Traces, delete_rows
 from zipchat_dagster.warehouse.privacy import EMAIL, PHONE_NUMBER, Privacy
-
-if TYPE_CHECKING:
-    from zipchat_dagster.warehouse.warehouse import Transaction
+from zipchat_dagster.warehouse.warehouse import Transaction
 
 Kind: TypeAlias = Literal["lead_id", "conversation_id", "email", "phone_number"]
 
@@ -121,7 +119,7 @@ def admitted(
             new: list[tuple[Kind, str]] = [("conversation_id", name)]
             suppress(transaction, new, chat_id=chat_id, erasure_id=erasure_id, now=at)
             hits.append((name, at))
-            _delete(transaction, record["id"], at, chat_id=chat_id)
+            _delete(transaction, record["id"], chat_id=chat_id)
     if hits:
         counted = pd.DataFrame(hits, columns=["value_hash", "read_at"])
         transaction.execute("count_hits", {"found": counted}, chat_id=chat_id)
@@ -145,8 +143,8 @@ def let_in(transaction: Transaction, *, chat_id: int, days: int) -> list[int]:
     ]
 
 
-def _delete(transaction: Transaction, conversation_id: Any, at: datetime, *, chat_id: int) -> None:
+def _delete(transaction: Transaction, conversation_id: Any, *, chat_id: int) -> None:
     if isinstance(conversation_id, int):
         traces = Traces(conversation_ids=[conversation_id])
         if any(delete_rows(transaction, traces, chat_id=chat_id).values()):
-            transaction.execute("store_setting", name=SCRUB_DUE, value=at.isoformat())
+            transaction.needs_scrub()

@@ -67,6 +67,12 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
 
+    @property
+    def names_of_key(self) -> dict[str, str]:
+        """What `check_keys.sql` is filled with, which looks at one chat at a time."""
+        key = [name for name in self.key if name != "chat_id"]
+        return {"table": self.name, "key": ", ".join(key or self.key)}
+
 
 @dataclass(frozen=True)
 class View:

@@ -5,8 +5,9 @@ Whoever writes waits for its turn first. Nothing that calls the API may run insi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -24,12 +25,12 @@ from zipchat_dagster.warehouse.engine import (
 )
 from zipchat_dagster.warehouse.file import File
 from zipchat_dagster.warehouse.lake import Lake, MotherDuck
-from zipchat_dagster.warehouse.migrations import NewerSchemaError, prepare_schema
-from zipchat_dagster.warehouse.places import SCRUB_DUE
+from zipchat_dagster.warehouse.migrations import prepare_schema
 from zipchat_dagster.warehouse.privacy import KEEP, Privacy
 from zipchat_dagster.warehouse.tables import sql
 
 REPEATS: Final = 5  # of a transaction that others' commits came before
+SCRUB_DUE: Final = "scrub_due"  # the setting that `Transaction.needs_scrub` stores
 
 
 class Transaction:
@@ -70,6 +71,11 @@ class Transaction:
         frame = self._run(name, frames, names, parameters).df()
         self._done.append((name, frames, names, parameters, frame))
         return frame
+
+    def needs_scrub(self) -> None:
+        """Note that this transaction deletes or overwrites something personal, which is still in
+        the files afterwards: see `Warehouse.scrub`."""
+        self.execute("store_scrub_due", name=SCRUB_DUE, now=datetime.now(UTC).isoformat())
 
     def repeat(self) -> bool:
         """Run the same statements again. False if one of them answers otherwise than before: what
@@ -175,27 +181,27 @@ class Warehouse:
             pass  # creates the tables, if nothing was ever stored
         return self._engine.maintain(dry_run=dry_run)
 
-    def scrub(self) -> dict[str, int]:
-        """Physically remove all that was deleted or overwritten: no file of the database and no row
-        of a lake's catalog holds it afterwards. Returns counts by name.
+    def scrub(self, replace_copies: Callable[[], None] = lambda: None) -> dict[str, int]:
+        """If a transaction has asked for it (`Transaction.needs_scrub`), physically remove all that
+        was deleted or overwritten: no file of the database and no row of a lake's catalog holds it
+        afterwards. Returns counts by name.
 
         Everybody waits while a file is copied, and the disk must have room for two of it. A lake
-        can no longer be read as it was at an earlier time. Published copies, exports and backups
-        are other files.
-        """
-        with self.transaction() as transaction:  # creates the tables, if nothing was ever stored
-            due = transaction.execute("stored_setting", name=SCRUB_DUE)
-        counts = self._engine.scrub()
-        for (since,) in due:
-            with self.transaction() as transaction:
-                transaction.execute("clear_setting", name=SCRUB_DUE, value=since)
-        return counts
+        can no longer be read as it was at an earlier time. Backups are other files.
 
-    def scrub_if_due(self) -> dict[str, int]:
-        """Scrub if something personal was deleted and is still in the files. Empty if not."""
+        Args:
+            replace_copies: writes the published copy and the export again. If this is killed before
+                that has returned, the scrub is still due.
+        """
         with self.transaction() as transaction:
-            is_due = transaction.execute("stored_setting", name=SCRUB_DUE)
-        return self.scrub() if is_due else {}
+            due = transaction.execute("stored_setting", name=SCRUB_DUE)
+        if not due:
+            return {}
+        counts = self._engine.scrub()
+        replace_copies()
+        with self.transaction() as transaction:  # unless more was deleted meanwhile
+            transaction.execute("clear_setting", name=SCRUB_DUE, value=due[0][0])
+        return counts
 
     def places_with(self, words: Sequence[str]) -> list[str]:
         """Where one of the words is, apart from the rows of the tables: the names of files, or of a
@@ -215,10 +221,7 @@ class Warehouse:
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("begin transaction")
-        try:
-            prepare_schema(connection)
-        except NewerSchemaError as error:
-            raise WarehouseError(str(error)) from None
+        prepare_schema(connection)
         for (origin,) in connection.execute(sql("stored_setting"), {"name": MOVING}).fetchall():
             raise WarehouseError(
                 f"Only a part of {origin} was moved into this database. Finish that first, by the"

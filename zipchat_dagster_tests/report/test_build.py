@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+import zlib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import vl_convert
 from playwright.sync_api import Browser, expect
 
 from zipchat_dagster.report import Report, build_report
+from zipchat_dagster.report import page as page_module
 from zipchat_dagster.report.data import LISTED, headline, read_data
 from zipchat_dagster.report.page import page as fill_page
 from zipchat_dagster.report.picture import picture_spec
@@ -34,8 +36,8 @@ NAMES = (
 )
 
 
-def report(warehouse: Warehouse) -> Report:
-    return build_report(warehouse, chat_id=CHAT_ID, first=FIRST, last=LAST, now=NOW)
+def report(warehouse: Warehouse, former: Path | None = None) -> Report:
+    return build_report(warehouse, chat_id=CHAT_ID, first=FIRST, last=LAST, now=NOW, former=former)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,21 @@ def test_customers_stay_out_of_it(world: World, made: Report, tmp_path: Path) ->
         )
         connection.execute("update zipchat.raw_messages set message = 'SECRET'")
     assert report(warehouse) == made
+
+
+def test_the_library_is_taken_from_a_former_page_of_the_same_version(
+    world: World, made: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = tmp_path / "report.html"
+    monkeypatch.setattr(page_module, "_bundle", lambda: "bundled")
+    assert ">bundled</script>" in report(world.warehouse, former).html  # there is none yet
+    former.write_text(made.html, "utf-8")
+    assert report(world.warehouse, former) == made
+    former.write_bytes(made.html.encode()[:500_000] + b"\xff")  # torn within the library
+    assert ">bundled</script>" in report(world.warehouse, former).html
+    former.write_text(made.html, "utf-8")
+    monkeypatch.setattr(page_module, "_BUNDLER", "vl-convert 99")
+    assert ">bundled</script>" in report(world.warehouse, former).html
 
 
 @pytest.mark.browser
@@ -180,6 +197,27 @@ def test_the_picture_shows_every_day(world: World, made: Report) -> None:
     assert len(drawn) == len(counts)
     assert max(drawn) / min(drawn) == pytest.approx(counts.max() / counts.min(), rel=0.1)
     assert len(re.findall(r'<path [^>]*fill="#bf560b" stroke-width="2"', svg)) >= len(counts)
+
+
+def pixels(png: bytes) -> bytes:
+    """What a PNG shows, if its checksums are right."""
+    at, packed = 8, b""
+    while at < len(png):
+        (length,) = struct.unpack_from(">I", png, at)
+        chunk = png[at + 4 : at + 8 + length]
+        assert struct.pack(">I", zlib.crc32(chunk)) == png[at + 8 + length : at + 12 + length]
+        packed += chunk[4:] if chunk[:4] == b"IDAT" else b""
+        at += length + 12
+    return zlib.decompress(packed)
+
+
+def test_the_picture_is_small_and_loses_nothing(world: World, made: Report) -> None:
+    data = read_data(world.warehouse, chat_id=CHAT_ID, first=FIRST, last=LAST, now=NOW)
+    drawn = vl_convert.vegalite_to_png(picture_spec(data))
+    assert pixels(made.png) == pixels(drawn)
+    assert made.png[:33] == drawn[:33]  # the size and kind of the picture
+    assert made.png.endswith(drawn[-12:])
+    assert len(made.png) < 0.4 * len(drawn)
 
 
 def test_the_data_can_be_read_out_of_the_file(made: Report) -> None:

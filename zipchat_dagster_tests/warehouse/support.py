@@ -15,7 +15,13 @@ from zipchat_dagster.sandbox import Chat, Sandbox, User, generate
 from zipchat_dagster.sync import MessageResult
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.business_hours import BusinessHours
-from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
+from zipchat_dagster.warehouse.derive import (
+    FACTS,
+    Rules,
+    rebuild_facts,
+    rebuild_leads,
+    rebuild_metrics,
+)
 from zipchat_dagster_tests.conftest import Open, Project, midnight
 
 ADA, BO, CY = 1, 2, 3  # agents
@@ -140,6 +146,15 @@ class Story(Project):
     def frame(self, query: str) -> pd.DataFrame:
         with self.warehouse.connection() as connection:
             return connection.execute(query).df()
+
+    def derived(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Everything that is derived, but for when it was, by table."""
+        columns = "columns(lambda name: name <> 'computed_at')"
+        tables = (*FACTS, "leads", "escalation_metrics", "activity_by_hour")
+        return {
+            table: self.rows(f"select {columns} from zipchat.{table} order by all")
+            for table in tables
+        }
 
     def value(self, query: str) -> Any:
         """The one value of a query's one row."""

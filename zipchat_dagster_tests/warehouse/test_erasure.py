@@ -23,7 +23,7 @@ from zipchat_dagster.warehouse.erasure import (
     mentions,
     settle,
 )
-from zipchat_dagster.warehouse.places import NOT_OF_CUSTOMERS, PLACES, SCRUB_DUE
+from zipchat_dagster.warehouse.places import PLACES
 from zipchat_dagster.warehouse.privacy import Privacy
 from zipchat_dagster.warehouse.search import pattern_of
 from zipchat_dagster.warehouse.store import MessageWork
@@ -34,7 +34,6 @@ from zipchat_dagster_tests.warehouse.support import ADA, Story
 KEY: Final = "0123456789abcdef" * 2
 ANNA: Final = Lead(11, "Anna", "Zimt-Marked", "anna.marked@example.org", "+49 170 5550123")
 OTHER: Final = Lead(12, "Otto", "Other", "otto@example.org", "+49 170 9990000")
-DERIVED: Final = (*FACTS, "escalation_metrics", "activity_by_hour")
 
 
 def find(story: Story, **subject: Any) -> Person:
@@ -71,21 +70,14 @@ def story(place: Open) -> Story:
     return story
 
 
-def derived(story: Story) -> dict[str, list[tuple[Any, ...]]]:
-    return {
-        table: story.rows(f"select * exclude (computed_at) from zipchat.{table} order by all")
-        for table in DERIVED
-    }
-
-
-def test_every_table_and_personal_column_is_in_the_registry() -> None:
-    listed = {place.table: place.personal for place in PLACES} | NOT_OF_CUSTOMERS
+def test_every_table_with_personal_data_is_erased_from_and_searched() -> None:
+    searched = {table.name for table in places.searched_tables()}
     for table in schema_tables().values():
-        personal = tuple(column.name for column in table.columns if column.is_personal)
-        names = {column.name for column in table.columns}
-        if personal or names & {"conversation_id", "lead_id"}:
-            assert listed.pop(table.name) == personal, table.name
-    assert listed == {}
+        is_personal = any(column.is_personal for column in table.columns)
+        if is_personal and table.name != "users":  # of the shop's own people
+            assert table.name in PLACES
+            assert table.name in searched
+    assert set(PLACES) <= searched
 
 
 def test_what_is_erased_is_gone_and_the_rest_is_as_if_it_had_never_been(story: Story) -> None:
@@ -107,11 +99,11 @@ def test_what_is_erased_is_gone_and_the_rest_is_as_if_it_had_never_been(story: S
         )
 
     story.derive()
-    restated = derived(story)
+    restated = story.derived()
     now, rules = story.now, Rules()
     rebuild_facts(story.warehouse, chat_id=1, now=now, rules=rules, from_scratch=True)
     rebuild_metrics(story.warehouse, chat_id=1, days=[], now=now, rules=rules, from_scratch=True)
-    assert derived(story) == restated
+    assert story.derived() == restated
     assert [row[4:8] for row in restated["escalation_metrics"] if row[2] == "all"][:2] == [
         (0, 0, 0, 0),
         (1, 1, 1, 1),
@@ -119,7 +111,13 @@ def test_what_is_erased_is_gone_and_the_rest_is_as_if_it_had_never_been(story: S
 
 
 def test_the_pattern_matches_each_word_and_nothing_else() -> None:
-    words = ["a.b+c@example.org", 'two\nlines "quoted" (x|y)*', "Größe 😀 [x]", "back\\slash^$ #-"]
+    words = [
+        "a.b+c@example.org",
+        'two\nlines "quoted" (x|y)*',
+        "Größe 😀 [x]",
+        "back\\slash^$ #-",
+        "".join(map(chr, range(1, 128))),
+    ]
     with in_memory("") as connection:
 
         def matches(text: str, *words: str) -> bool:
@@ -145,7 +143,7 @@ def test_a_place_that_is_left_out_is_found(story: Story, monkeypatch: pytest.Mon
             connection.execute(statement)
     traces = find(story, lead_id=11).traces
     for left_out in PLACES:
-        rest = tuple(place for place in PLACES if place is not left_out)
+        rest = {table: condition for table, condition in PLACES.items() if table != left_out}
         monkeypatch.setattr(places, "PLACES", rest)
         with pytest.raises(ZeroDivisionError), story.warehouse.transaction() as transaction:
             places.delete_rows(transaction, traces, chat_id=1)
@@ -154,8 +152,8 @@ def test_a_place_that_is_left_out_is_found(story: Story, monkeypatch: pytest.Mon
                 for table in places.searched_tables()
             }
             found = {name: text for name, text in searched.items() if text}
-            assert list(found) == [left_out.table]
-            assert found[left_out.table].startswith(f"zipchat.{left_out.table} (")
+            assert list(found) == [left_out]
+            assert found[left_out].startswith(f"zipchat.{left_out} (")
             assert "nna" not in repr(found)
             raise ZeroDivisionError  # rolls back
 
@@ -163,6 +161,7 @@ def test_a_place_that_is_left_out_is_found(story: Story, monkeypatch: pytest.Mon
 def test_it_stays_away_and_costs_no_requests(story: Story) -> None:
     usual, _ = story.sync()
     erased(story, lead_id=11)
+    assert story.warehouse.scrub()
     for refresh in (True, False):
         requests, result = story.sync(refresh=refresh)
         assert result.missing == []
@@ -176,9 +175,7 @@ def test_it_stays_away_and_costs_no_requests(story: Story) -> None:
     count = "select count(*) from zipchat.raw_messages where conversation_id = "
     assert story.value(f"{count} {again}") == 0
     assert story.value(f"{count} {unknown}") == 1
-    assert not story.rows(
-        f"from zipchat.warehouse_settings where name = '{SCRUB_DUE}' and value > '2026-03-06'"
-    )
+    assert not story.warehouse.scrub()
 
     story.chat.conversations[unknown].lead = replace(ANNA, id=78, email=None)
     story.later(minutes=5)
@@ -194,8 +191,8 @@ def test_it_stays_away_and_costs_no_requests(story: Story) -> None:
     assert story.value(f"{count} {unknown}") == 0
     assert story.value("select min(hits) from zipchat.suppressions where kind = 'email'") >= 5
 
-    assert story.warehouse.scrub_if_due()
-    assert not story.warehouse.scrub_if_due()
+    assert story.warehouse.scrub()
+    assert not story.warehouse.scrub()
     assert lift(story.warehouse, Subject(email=" ANNA.marked@example.org"), chat_id=1) > 4
     story.sync(refresh=True)
     story.assert_tables_agree()

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
+import dagster as dg
 import pytest
 
 from zipchat_dagster.build import build_definitions
 from zipchat_dagster.build import warehouse as build_warehouse
+from zipchat_dagster.chats import load_chats
+from zipchat_dagster.database_jobs import retention_job
 from zipchat_dagster.resources import WarehouseResource
-from zipchat_dagster.retention import retention_job
 from zipchat_dagster.settings import Settings
 from zipchat_dagster.warehouse import Warehouse, retention
-from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
 from zipchat_dagster.warehouse.privacy import Privacy
 from zipchat_dagster.warehouse.retention import redact_old_texts
 from zipchat_dagster_tests.conftest import Open
+from zipchat_dagster_tests.single import metadata_of
 from zipchat_dagster_tests.warehouse.support import ADA, Story
 
 DAYS: Final = 30
-DERIVED: Final = (*FACTS, "escalation_metrics", "activity_by_hour", "leads")
 LEFT: Final = "select count(*) from zipchat.raw_messages where message is not null"
 OLD: Final = "a text of long ago, marked-8812"
 
@@ -44,19 +47,11 @@ def lived(place: Open, **options: Any) -> Story:
     return story
 
 
-def derived(story: Story) -> dict[str, list[tuple[Any, ...]]]:
-    columns = {table: "*" if table == "leads" else "* exclude (computed_at)" for table in DERIVED}
-    return {
-        table: story.rows(f"select {names} from zipchat.{table} order by all")
-        for table, names in columns.items()
-    }
-
-
 def from_scratch(story: Story) -> dict[str, list[tuple[Any, ...]]]:
     everything: dict[str, Any] = {"chat_id": 1, "now": story.now, "rules": Rules()}
     rebuild_facts(story.warehouse, **everything, from_scratch=True)
     rebuild_metrics(story.warehouse, **everything, days=[], from_scratch=True)
-    return derived(story)
+    return story.derived()
 
 
 def test_texts_go_when_they_are_old_and_metrics_stay(
@@ -82,9 +77,9 @@ def test_texts_go_when_they_are_old_and_metrics_stay(
         redact_old_texts(tables, now=story.now)
     assert story.value(LEFT) == 20
     assert redact_old_texts(tables, now=story.now) == 2
-    assert tables.scrub_if_due()
+    assert tables.scrub()
     assert redact_old_texts(tables, now=story.now) == 0
-    assert not tables.scrub_if_due()
+    assert not tables.scrub()
 
     cutoff = f"timestamptz '{story.now - timedelta(days=DAYS)}'"
     assert story.value(LEFT) == 18
@@ -105,7 +100,7 @@ def test_what_is_read_too_late_is_stored_without_its_text(place: Open) -> None:
     for _ in range(2):
         assert story.value(LEFT) == 18
         assert story.value("select count(redacted_at) from zipchat.raw_messages") == 6
-        assert derived(story) == derived(kept)
+        assert story.derived() == kept.derived()
         story.sync(refresh=True)
     # Without the setting, reading it again brings it back.
     story.warehouse = place("other")
@@ -123,8 +118,39 @@ def test_the_job_removes_it_from_the_disk_and_the_copies(tmp_path: Any) -> None:
     for days, is_there in ((None, True), (DAYS, False)):
         resource = WarehouseResource(database=str(path), retention_days=days)
         resource.warehouse.publish(published)
-        assert retention_job.execute_in_process(resources={"warehouse": resource}).success
+        assert retention_job([]).execute_in_process(resources={"warehouse": resource}).success
         assert [OLD.encode() in file.read_bytes() for file in (path, published)] == [is_there] * 2
+
+
+@pytest.mark.file
+def test_the_job_deletes_old_write_back_runs(tmp_path: Path) -> None:
+    """From the file too in which Dagster keeps the configs of runs."""
+    settings = Settings.from_environment(
+        {
+            "ZIPCHAT_DATABASE": str(tmp_path / "warehouse.duckdb"),
+            "ZIPCHAT_RETENTION_DAYS": str(DAYS),
+        }
+    )
+    job = build_definitions(settings, load_chats(settings, {})).resolve_job_def("retention_job")
+    ended, running = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.STARTED
+    runs = {
+        (name, days, status): f"marked-{name}-{days}-{status.value}"
+        for name in ("send_reply_job", "sync_job")
+        for days in (DAYS + 1, DAYS - 1)
+        for status in (ended, running)
+    }
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        for (name, days, status), text in runs.items():
+            config = {"ops": {"send_reply": {"config": {"message": text}}}}
+            run = dg.DagsterRun(job_name=name, status=status, run_config=config)
+            created_at = datetime.now(UTC) - timedelta(days=days)
+            instance.run_storage.add_historical_run(run, created_at)
+        found = job.execute_in_process(instance=instance)
+        assert metadata_of(found)["runs_deleted"] == 1
+    del runs["send_reply_job", DAYS + 1, ended]
+    stored = b"".join(file.read_bytes() for file in tmp_path.rglob("runs.db*"))
+    assert stored.count(b"marked-send_reply_job-31-SUCCESS") == 0
+    assert all(text.encode() in stored for text in runs.values())
 
 
 @pytest.mark.parametrize(("days", "status"), [("30", "RUNNING"), ("", "STOPPED")])

@@ -52,7 +52,12 @@ def message(**fields: Any) -> dict[str, Any]:
 def put(warehouse: Warehouse, *rows: Any, at: datetime = T0, is_show: bool = False) -> None:
     with warehouse.transaction() as transaction:
         store.store_conversations(
-            transaction, rows, at, chat_id=CHAT, timezone=warehouse.timezone, is_show=is_show
+            transaction,
+            rows,
+            [at] * len(rows),
+            chat_id=CHAT,
+            timezone=warehouse.timezone,
+            is_show=is_show,
         )
 
 

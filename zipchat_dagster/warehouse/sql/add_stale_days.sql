@@ -37,9 +37,9 @@ known as (
 ),
 compared as (
     select
-        coalesce(new.chat_id, old.chat_id) as chat_id,
-        coalesce(new.conversation_id, old.conversation_id) as conversation_id,
-        coalesce(new.escalated_at, old.escalated_at) as escalated_at,
+        chat_id,
+        conversation_id,
+        escalated_at,
         coalesce(old.ended_at, 'infinity') as old_end,
         coalesce(new.ended_at, 'infinity') as new_end,
         coalesce(
@@ -50,10 +50,7 @@ compared as (
             false
         ) as is_in_same_slices
     from known as old
-    full join derived as new
-        on new.chat_id = old.chat_id
-        and new.conversation_id = old.conversation_id
-        and new.escalated_at = old.escalated_at
+    full join derived as new using (chat_id, conversation_id, escalated_at)
     where old is distinct from new
 ),
 -- Next responses that have come, that another gave, or that are no longer there.

@@ -20,8 +20,7 @@ from (
     union
     select escalation.chat_id, escalation.conversation_id
     from zipchat.escalations as escalation
-    inner join zipchat.conversation_facts as fact
-        on fact.chat_id = escalation.chat_id and fact.conversation_id = escalation.conversation_id
+    inner join zipchat.conversation_facts as fact using (chat_id, conversation_id)
     where escalation.chat_id = $chat_id
         and escalation.first_response_at is null
         and not escalation.is_abandoned

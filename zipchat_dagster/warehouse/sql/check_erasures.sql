@@ -4,7 +4,7 @@ with waiting as (
     from zipchat.erasures
     where chat_id = $chat_id and finished_at is null
     union all
-    select 'the files', value::timestamptz, 'deleted rows are not removed from them yet'
+    select 'the files', split_part(value, ' ', 1)::timestamptz, 'deleted rows are not removed from them yet'
     from zipchat.warehouse_settings
     where name = 'scrub_due'
 )

@@ -4,8 +4,7 @@ select
     count(*) as messages,
     count(*) over () as offenders
 from zipchat.raw_messages as message
-anti join zipchat.raw_conversations as conversation
-    on conversation.chat_id = message.chat_id and conversation.conversation_id = message.conversation_id
+anti join zipchat.raw_conversations using (chat_id, conversation_id)
 where message.chat_id = $chat_id
 group by message.conversation_id
 order by offender

@@ -71,13 +71,9 @@ known as (
         conversation.conversation_id = first_of_lead.conversation_id as is_first_of_lead,
         coalesce(completeness.complete_from <= conversation.created_at, false) as is_complete
     from zipchat.raw_conversations as conversation
-    semi join changed
-        on changed.chat_id = conversation.chat_id and changed.conversation_id = conversation.conversation_id
-    left join first_of_lead
-        on first_of_lead.chat_id = conversation.chat_id and first_of_lead.lead_id = conversation.lead_id
-    left join zipchat.message_completeness as completeness
-        on completeness.chat_id = conversation.chat_id
-        and completeness.conversation_id = conversation.conversation_id
+    semi join changed using (chat_id, conversation_id)
+    left join first_of_lead using (chat_id, lead_id)
+    left join zipchat.message_completeness as completeness using (chat_id, conversation_id)
 ),
 counted as (
     select

@@ -8,7 +8,6 @@ select
     case when turns.answered_by = 'human' then answered.seconds - asked.seconds end as answer_business_seconds,
     $now::timestamptz as computed_at
 from turns
-left join zipchat.raw_conversations as conversation
-    on conversation.chat_id = turns.chat_id and conversation.conversation_id = turns.conversation_id
+left join zipchat.raw_conversations as conversation using (chat_id, conversation_id)
 left join clock as asked on asked.at = turns.asked_at
 left join clock as answered on answered.at = turns.answered_at

@@ -67,22 +67,11 @@ select
     ) as is_abandoned,
     $now::timestamptz as computed_at
 from spans
-left join zipchat.raw_conversations as conversation
-    on conversation.chat_id = spans.chat_id and conversation.conversation_id = spans.conversation_id
-left join replied
-    on replied.chat_id = spans.chat_id
-    and replied.conversation_id = spans.conversation_id
-    and replied.escalated_at = spans.escalated_at
-left join reassigned
-    on reassigned.chat_id = spans.chat_id
-    and reassigned.conversation_id = spans.conversation_id
-    and reassigned.escalated_at = spans.escalated_at
-left join waited
-    on waited.chat_id = spans.chat_id
-    and waited.conversation_id = spans.conversation_id
-    and waited.escalated_at = spans.escalated_at
-left join silent
-    on silent.chat_id = spans.chat_id and silent.conversation_id = spans.conversation_id
+left join zipchat.raw_conversations as conversation using (chat_id, conversation_id)
+left join replied using (chat_id, conversation_id, escalated_at)
+left join reassigned using (chat_id, conversation_id, escalated_at)
+left join waited using (chat_id, conversation_id, escalated_at)
+left join silent using (chat_id, conversation_id)
 left join clock as began on began.at = spans.escalated_at
 left join clock as responded on responded.at = spans.first_response_at
 left join clock as resolved on resolved.at = spans.resolved_at

@@ -6,8 +6,7 @@ create or replace temp table spans as
 with history as (
     select history.*
     from zipchat.conversation_history as history
-    semi join changed
-        on changed.chat_id = history.chat_id and changed.conversation_id = history.conversation_id
+    semi join changed using (chat_id, conversation_id)
 ),
 escalated as (
     select
@@ -142,13 +141,6 @@ select
     ended_at is null as is_open,
     least(closed.closed_at, conversation.missing_since) as waited_until
 from closed
-left join zipchat.raw_conversations as conversation
-    on conversation.chat_id = closed.chat_id and conversation.conversation_id = closed.conversation_id
-left join answered
-    on answered.chat_id = closed.chat_id
-    and answered.conversation_id = closed.conversation_id
-    and answered.escalated_at = closed.escalated_at
-left join assigned
-    on assigned.chat_id = closed.chat_id
-    and assigned.conversation_id = closed.conversation_id
-    and assigned.escalated_at = closed.escalated_at
+left join zipchat.raw_conversations as conversation using (chat_id, conversation_id)
+left join answered using (chat_id, conversation_id, escalated_at)
+left join assigned using (chat_id, conversation_id, escalated_at)

@@ -4,37 +4,28 @@ using (
     select
         $chat_id::bigint as chat_id,
         covered.* exclude (ask_from, newest),
-        coalesce(ask_from, timestamptz '1970-01-01 00:00:00+00') as covered_from,
+        if(failure is null, coalesce(ask_from, timestamptz '1970-01-01 00:00:00+00'), null) as covered_from,
         -- A message may still arrive in the second that was read last. least() ignores a NULL.
-        least(
-            try_cast(regexp_extract(newest, '^(19|20)\d\d-.*') as timestamptz), observed_at - $settling
-        ) as covered_through
+        if(
+            failure is null,
+            least(try_cast(regexp_extract(newest, '^(19|20)\d\d-.*') as timestamptz), observed_at - $settling),
+            null
+        ) as covered_through,
+        if(failure is null, null, observed_at) as failed_at
     from covered
 ) as read
 on known.chat_id = read.chat_id and known.conversation_id = read.conversation_id
 -- One action for both cases, success and failure: a lake takes no second one.
 when matched then update set
     covered_from = case
-        when read.failure is not null then known.covered_from
         -- what was asked for begins inside or right at the end of what was covered
         when read.covered_from > known.covered_from and read.covered_from <= known.covered_through then known.covered_from
-        else read.covered_from
+        else coalesce(read.covered_from, known.covered_from)
     end,
-    covered_through = case
-        when read.failure is not null then known.covered_through
-        else greatest(read.covered_through, known.covered_through)
-    end,
+    -- greatest() ignores a NULL, too
+    covered_through = greatest(read.covered_through, known.covered_through),
     stated_messages = coalesce(read.stated_messages, known.stated_messages),
-    observed_at = case when read.failure is not null then known.observed_at else read.observed_at end,
-    failed_at = case when read.failure is not null then read.observed_at end,
+    observed_at = if(read.failure is null, read.observed_at, known.observed_at),
+    failed_at = read.failed_at,
     failure = read.failure
-when not matched then insert (
-    chat_id, conversation_id, covered_from, covered_through, stated_messages, observed_at, failed_at, failure
-) values (
-    read.chat_id, read.conversation_id,
-    case when read.failure is null then read.covered_from end,
-    case when read.failure is null then read.covered_through end,
-    read.stated_messages, read.observed_at,
-    case when read.failure is not null then read.observed_at end,
-    read.failure
-)
+when not matched then insert by name

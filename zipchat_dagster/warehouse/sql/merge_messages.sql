@@ -30,24 +30,5 @@ using (
     )
 ) as observed
 on known.chat_id = observed.chat_id and known.message_id = observed.message_id
-when matched and observed.observed_at >= known.observed_at then update set
-    partition_date = observed.partition_date,
-    conversation_id = observed.conversation_id,
-    role = observed.role,
-    message = observed.message,
-    message_text = observed.message_text,
-    manual_reply = observed.manual_reply,
-    status = observed.status,
-    sender_id = observed.sender_id,
-    created_at = observed.created_at,
-    payload = observed.payload,
-    observed_at = observed.observed_at,
-    redacted_at = observed.redacted_at
-when not matched then insert (
-    chat_id, message_id, partition_date, conversation_id, role, message, message_text,
-    manual_reply, status, sender_id, created_at, payload, observed_at, redacted_at
-) values (
-    observed.chat_id, observed.message_id, observed.partition_date, observed.conversation_id, observed.role,
-    observed.message, observed.message_text, observed.manual_reply, observed.status, observed.sender_id,
-    observed.created_at, observed.payload, observed.observed_at, observed.redacted_at
-)
+when matched and observed.observed_at >= known.observed_at then update by name
+when not matched then insert by name

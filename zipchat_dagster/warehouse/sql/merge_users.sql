@@ -12,6 +12,9 @@ using (
         payload ->> 'email' as email,
         payload ->> 'avatar_url' as avatar_url,
         payload ->> 'role' as role,
+        observed_at as first_seen_at,
+        observed_at as last_seen_at,
+        true as is_current,
         payload::json as payload,
         observed_at
     from batch
@@ -28,10 +31,4 @@ when matched and observed.observed_at >= known.observed_at then update set
     is_current = true,
     payload = observed.payload,
     observed_at = observed.observed_at
-when not matched then insert (
-    chat_id, user_id, full_name, email, avatar_url, role,
-    first_seen_at, last_seen_at, is_current, payload, observed_at
-) values (
-    observed.chat_id, observed.user_id, observed.full_name, observed.email, observed.avatar_url, observed.role,
-    observed.observed_at, observed.observed_at, true, observed.payload, observed.observed_at
-)
+when not matched then insert by name

@@ -10,6 +10,5 @@ select
     message.role = 'assistant' and message.manual_reply is not true as is_ai,
     message.sender_id
 from zipchat.raw_messages as message
-left join zipchat.raw_conversations as conversation
-    on conversation.chat_id = message.chat_id and conversation.conversation_id = message.conversation_id
+left join zipchat.raw_conversations as conversation using (chat_id, conversation_id)
 where message.chat_id = $chat_id and message.partition_date in (select day from days)

@@ -19,7 +19,7 @@ differing as (
     union
     select partition_date from (from computed_hours except from stored_hours)
 )
-select day
+select chat_id, day, $now::timestamptz as computed_at
 from days
 where day in (select partition_date from differing)
     or strftime(day, '%Y-%m-%d') in (select day from asked)

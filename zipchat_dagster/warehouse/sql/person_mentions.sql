@@ -1,14 +1,12 @@
--- grain: one row per conversation of the chat that matches $pattern and is not in `erased`
+-- grain: one row per conversation of others and text of `words` that it holds; $pattern matches all of them
 with others as (
-    select conversation_id, concat_ws(' ', message_text, payload) as text
-    from zipchat.raw_messages
-    where chat_id = $chat_id and conversation_id not in (select conversation_id from erased)
+    select chat_id, conversation_id, concat_ws(' ', message_text, payload) as text from zipchat.raw_messages
     union all
-    select conversation_id, concat_ws(' ', payload, show_payload)
-    from zipchat.raw_conversations
-    where chat_id = $chat_id and conversation_id not in (select conversation_id from erased)
+    select chat_id, conversation_id, concat_ws(' ', payload, show_payload) from zipchat.raw_conversations
+),
+found as (
+    select * from others where {is_other} and regexp_matches(text, $pattern)
 )
-select distinct conversation_id
-from others
-where regexp_matches(text, $pattern)
-order by conversation_id
+select distinct found.chat_id, found.conversation_id, words.word
+from found
+inner join words on contains(found.text, words.word)

@@ -10,5 +10,4 @@ when matched and listed.as_of >= known.as_of then update set
     as_of = listed.as_of,
     stated_total = listed.stated_total,
     listed_total = listed.listed_total
-when not matched then insert (chat_id, since, as_of, stated_total, listed_total)
-values (listed.chat_id, listed.since, listed.as_of, listed.stated_total, listed.listed_total)
+when not matched then insert by name

@@ -11,6 +11,5 @@ select
     conversation.show_payload::varchar as show_payload,
     conversation.shown_at is not null and conversation.shown_at >= conversation.observed_at as is_shown_last
 from zipchat.raw_conversations as conversation
-left join zipchat.message_coverage as coverage
-    on coverage.chat_id = conversation.chat_id and coverage.conversation_id = conversation.conversation_id
+left join zipchat.message_coverage as coverage using (chat_id, conversation_id)
 where conversation.chat_id = $chat_id and conversation.missing_since is null

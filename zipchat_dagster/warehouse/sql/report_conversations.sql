@@ -16,8 +16,7 @@ select
         select max(as_of) from zipchat.listing_coverage where chat_id = $chat_id
     ), false)::int as repeated
 from zipchat.conversation_facts as fact
-left join zipchat.raw_conversations as conversation
-    on conversation.chat_id = fact.chat_id and conversation.conversation_id = fact.conversation_id
+left join zipchat.raw_conversations as conversation using (chat_id, conversation_id)
 where fact.chat_id = $chat_id and fact.partition_date between $first::date and $last::date
 order by fact.created_at desc, fact.conversation_id
 limit $listed

@@ -12,8 +12,7 @@ select
     epoch(escalation.resolved_at) - epoch(escalation.escalated_at) as resolution,
     epoch(escalation.ended_at) - epoch(escalation.escalated_at) as duration
 from zipchat.escalations as escalation
-left join zipchat.raw_conversations as conversation
-    on conversation.chat_id = escalation.chat_id and conversation.conversation_id = escalation.conversation_id
+left join zipchat.raw_conversations as conversation using (chat_id, conversation_id)
 where escalation.chat_id = $chat_id
     and escalation.partition_date <= $last::date
     and escalation.escalated_at <= $now

@@ -36,17 +36,13 @@ before as (
         dated.conversation_id,
         arg_max_null(history.channel, history.observed_at) as channel
     from dated
-    inner join zipchat.conversation_history as history
-        on history.chat_id = dated.chat_id
-        and history.conversation_id = dated.conversation_id
-        and history.observed_at < dated.since
+    inner join zipchat.conversation_history as history using (chat_id, conversation_id)
+    where history.observed_at < dated.since
     group by all
 )
 select
     dated.*,
     before.conversation_id is null or before.channel is distinct from conversation.channel as has_other_channel
 from dated
-left join before
-    on before.chat_id = dated.chat_id and before.conversation_id = dated.conversation_id
-left join zipchat.raw_conversations as conversation
-    on conversation.chat_id = dated.chat_id and conversation.conversation_id = dated.conversation_id
+left join before using (chat_id, conversation_id)
+left join zipchat.raw_conversations as conversation using (chat_id, conversation_id)

@@ -1,4 +1,4 @@
--- grain: one row per conversation of `batch` (its last observation there), typed leniently
+-- grain: one row per conversation of `batch` (its last observation there), typed leniently, as it will be stored
 create or replace temp table observed as
 with newest as (
     select * from batch
@@ -12,7 +12,10 @@ complete as (
         case when newest.is_show
             then json_merge_patch(coalesce(known.payload, '{}'::json), newest.payload::json)
             else newest.payload::json
-        end as merged
+        end as merged,
+        if(newest.is_show, known.payload, newest.payload::json) as listed,
+        if(newest.is_show, newest.payload::json, known.show_payload) as shown,
+        if(newest.is_show, newest.observed_at, known.shown_at) as shown_at
     from newest
     left join zipchat.raw_conversations as known
         on known.chat_id = $chat_id and known.conversation_id = newest.id
@@ -58,7 +61,9 @@ select
     record.lead.phone_number as lead_phone_number,
     try_cast(record.lead.email_marketing_consent as boolean) as lead_email_marketing_consent,
     record.share_url as share_url,
-    payload::json as payload,
-    is_show,
+    null::timestamptz as missing_since,
+    listed as payload,
+    shown as show_payload,
+    shown_at,
     observed_at
 from parsed

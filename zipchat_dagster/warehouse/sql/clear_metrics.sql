@@ -1,3 +1,0 @@
--- grain: all rows of the days of `restated`, which are stored again in the same transaction
-delete from zipchat.escalation_metrics
-where chat_id = $chat_id and partition_date in (select day from restated)
