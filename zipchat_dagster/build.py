@@ -1,6 +1,7 @@
 """Builds Dagster's definitions: those of one chat, and those of a code location with several."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -18,7 +19,7 @@ from zipchat_dagster.database_jobs import (
 )
 from zipchat_dagster.erase_jobs import erase_lead_job, unsuppress_lead_job
 from zipchat_dagster.jobs import after_syncs, checks_job, estimate_job, sync_job
-from zipchat_dagster.lanes import PII_KEY, AssetJob, Lane
+from zipchat_dagster.lanes import AssetJob, Lane
 from zipchat_dagster.notify import Notifier
 from zipchat_dagster.resources import (
     MetricSettings,
@@ -53,7 +54,7 @@ def zipchat(settings: Settings, chat: Chat) -> ZipchatResource:
     )
 
 
-def warehouse(settings: Settings, *, pii_key_env: str = PII_KEY) -> WarehouseResource:
+def warehouse(settings: Settings, *, pii_key_env: str = "ZIPCHAT_PII_KEY") -> WarehouseResource:
     """The database.
 
     Args:
@@ -75,12 +76,16 @@ def warehouse(settings: Settings, *, pii_key_env: str = PII_KEY) -> WarehouseRes
 
 def metric_settings(chat: Chat) -> MetricSettings:
     """What the chat's metrics need to know."""
-    return MetricSettings(
-        business_hours=chat.business_hours,
-        response_target_seconds=chat.response_target_seconds,
-        next_response_target_seconds=chat.next_response_target_seconds,
-        resolution_target_seconds=chat.resolution_target_seconds,
-        quiet_hours=chat.quiet_hours,
+    return MetricSettings(**chat.model_dump(include=set(MetricSettings.model_fields)))
+
+
+def lane_of(settings: Settings, chat: Chat) -> Lane:
+    """The chat's lane, which may still get a prefix and a schedule of its own."""
+    return Lane(
+        name=chat.name,
+        start_date=chat.start_date,
+        timezone=settings.timezone,
+        relist_days=chat.relist_days,
     )
 
 
@@ -142,16 +147,7 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
     reported: list[tuple[Lane, ZipchatResource, MetricSettings]] = []
     names = {chat.chat_id: chat.name for chat in chats if chat.chat_id}
     for chat in chats:
-        lane = Lane(
-            name=chat.name,
-            chats=names if settings.chats else None,
-            start_date=chat.start_date,
-            timezone=settings.timezone,
-            pii_modes=settings.pii_modes,
-            retention_days=settings.retention_days,
-            relist_days=chat.relist_days,
-            database_resource=f"warehouse_{chat.name}" if chat.name else "warehouse",
-        )
+        lane = replace(lane_of(settings, chat), chats=names if settings.chats else None)
         api, rules = zipchat(settings, chat), metric_settings(chat)
         own_resources = {
             lane.zipchat_key: api,

@@ -43,12 +43,15 @@ class Chat(ChatSettings):
     api_key_env: str = "ZIPCHAT_API_KEY"
 
 
-# The fields of an entry, by the alias that errors name.
-FIELDS: Final = {
-    str(info.alias): name for name, info in Chat.model_fields.items() if name != "has_api_key"
-}
+FIELDS: Final = set(Chat.model_fields) - {"has_api_key"}  # of an entry
 REQUIRED: Final = ("name", "chat_id", "api_key_env")
 SHARED: Final = set(Settings.model_fields) - set(Chat.model_fields)
+
+
+def chat_of(settings: Settings, **own: Any) -> Chat:
+    """The chat of these settings, with values of its own for some."""
+    shared = {name: getattr(settings, name) for name in ChatSettings.model_fields}
+    return Chat.model_construct(**{**shared, **own})
 
 
 def load_chats(settings: Settings, environment: Mapping[str, str]) -> list[Chat]:
@@ -57,15 +60,14 @@ def load_chats(settings: Settings, environment: Mapping[str, str]) -> list[Chat]
     Raises:
         SettingError: the file cannot be read, or is malformed. A line for each error.
     """
-    defaults = {name: getattr(settings, name) for name in ChatSettings.model_fields}
     if settings.chats is None:
-        return [Chat.model_construct(**defaults)]
+        return [chat_of(settings)]
     if settings.chat_id is not None:
         raise SettingError(
             "ZIPCHAT_CHAT_ID: ZIPCHAT_CHATS is set too. Add the chat to that file, or unset one of"
             " them."
         )
-    reader = _Reader(settings.chats, defaults, environment, needs_keys=settings.api == "real")
+    reader = _Reader(settings.chats, settings, environment)
     chats = reader.read()
     if reader.errors:
         raise SettingError("\n".join(reader.errors))
@@ -77,9 +79,8 @@ class _Reader:
     """Reads the file and collects what is wrong with it."""
 
     path: Path
-    defaults: Mapping[str, Any]
+    settings: Settings
     environment: Mapping[str, str]
-    needs_keys: bool
     errors: list[str] = field(default_factory=list)
 
     def read(self) -> list[Chat]:
@@ -126,37 +127,34 @@ class _Reader:
         if not isinstance(node, yaml.MappingNode):
             self._refuse(node, "write an entry such as - name: shop_de.")
             return None
-        values = {key: (text, at) for key, text, at in self._fields(node)}
-        for name in REQUIRED if self.needs_keys else REQUIRED[:2]:
+        values = {name: (text, at) for name, text, at in self._fields(node)}
+        needs_key = self.settings.api == "real"
+        for name in REQUIRED if needs_key else REQUIRED[:2]:
             if name not in values:
                 self._refuse(node, f"{name} is missing.")
-        if self.needs_keys and "api_key_env" in values:
+        if needs_key and "api_key_env" in values:
             variable, at = values["api_key_env"]
-            values["api_key"] = self.environment.get(variable, "").strip(), at
+            values["has_api_key"] = self.environment.get(variable, "").strip(), at
             if not re.fullmatch(r"[A-Za-z_]\w*", variable, re.ASCII):
                 self._refuse(
                     at,
                     f"api_key_env: {shown(variable)} is not the name of an environment variable,"
                     " such as SHOP_DE_KEY.",
                 )
-            elif not values["api_key"][0]:
+            elif not values["has_api_key"][0]:
                 self._refuse(at, f"api_key_env: the variable {variable} is not set.")
         if len(self.errors) > before:
             return None
-        given = {f"ZIPCHAT_{key.upper()}": text for key, (text, _) in values.items()}
         try:
-            own = Chat.model_validate(given)
+            own = Chat.model_validate({name: text for name, (text, _) in values.items()})
         except ValidationError as error:
             for one in error.errors():
-                alias = str(one["loc"][0])
-                key = alias.removeprefix("ZIPCHAT_").lower()
-                name = FIELDS.get(alias, "has_api_key")
-                called = values["api_key_env"][0] if key == "api_key" else key
+                name = str(one["loc"][0])
+                called = values["api_key_env"][0] if name == "has_api_key" else name
                 text = explained(one, Chat.model_fields[name])
-                self._refuse(values[key][1], f"{called}: {text}")
+                self._refuse(values[name][1], f"{called}: {text}")
             return None
-        changed = {name: getattr(own, name) for name in own.model_fields_set}
-        return Chat.model_construct(**{**self.defaults, **changed})
+        return chat_of(self.settings, **{name: getattr(own, name) for name in own.model_fields_set})
 
     def _fields(self, node: yaml.MappingNode) -> Iterator[tuple[str, str, yaml.Node]]:
         """(field, its text, where it is), without those that are empty."""
@@ -171,8 +169,8 @@ class _Reader:
                 )
             elif name in SHARED:
                 self._refuse(key, f"{name}: all chats share it. Set ZIPCHAT_{name.upper()}.")
-            elif name not in FIELDS.values():
-                known = ", ".join(sorted(FIELDS.values()))
+            elif name not in FIELDS:
+                known = ", ".join(sorted(FIELDS))
                 self._refuse(key, f"{shown(name)} is not a setting of a chat. Those are: {known}.")
             elif name in seen:
                 self._refuse(key, f"{name} is set twice.")

@@ -4,43 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import dagster as dg
 from pydantic import ConfigDict, Field
 
-from zipchat_dagster.build import build_lane, metric_settings, warehouse, zipchat
-from zipchat_dagster.chats import Chat, check_name
+from zipchat_dagster.build import build_lane, lane_of, metric_settings, warehouse, zipchat
+from zipchat_dagster.chats import chat_of, check_name
 from zipchat_dagster.client import SettingError
-from zipchat_dagster.lanes import HOURLY, PII_KEY, Lane
-from zipchat_dagster.settings import ChatSettings, Settings
+from zipchat_dagster.lanes import HOURLY
+from zipchat_dagster.resources import WarehouseResource
+from zipchat_dagster.settings import DATABASES, Settings, like_setting
 from zipchat_dagster.warehouse.engine import is_shared
 
 _VARIABLE = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}")
-# The fields that are settings too, and are checked as those are.
-SETTINGS: Final = (
-    "chat_id",
-    "base_url",
-    "start_date",
-    "timezone",
-    "database",
-    "data_path",
-    "pii",
-    "pii_identity",
-    "pii_content",
-    "pii_attributes",
-    "retention_days",
-    "budget_database",
-    "concurrency",
-    "reserve",
-    "relist_days",
-    "business_hours",
-    "response_target_seconds",
-    "next_response_target_seconds",
-    "resolution_target_seconds",
-    "quiet_hours",
-)
 
 
 def _variable(context: dg.ResolutionContext, text: str) -> str:
@@ -53,8 +32,15 @@ def _variable(context: dg.ResolutionContext, text: str) -> str:
     return found[1]
 
 
-def _setting(description: str, default: Any = None) -> Any:
+def _field(description: str, default: Any = None) -> Any:
     return Field(default=default, description=description)
+
+
+def _setting(name: str) -> Any:
+    """A field that is a setting, whose default holds if it is left out."""
+    setting = Settings.model_fields[name]
+    default = "" if setting.default in (None, "") else f" Default: {setting.default}."
+    return _field(f"{setting.description}{default}")
 
 
 class _Scaffolder(dg.Scaffolder):
@@ -82,104 +68,84 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)  # the automation condition
 
-    chat_id: int = Field(description="The chat's number, as in its address in Zipchat.")
+    chat_id: int = like_setting("chat_id", default=...)
     api_key: Annotated[
         str, dg.Resolver(_variable, model_field_type=str, inject_before_resolve=False)
     ] = Field(
         description='The key of the Backend API, as "{{ env.NAME }}". It is read by each run.'
     )
-    start_date: str = _setting("First partition, YYYY-MM-DD.", "2024-01-01")
-    name: str | None = _setting(
+    name: str | None = _field(
         "What jobs and schedules are called after: small letters, digits, underscores. Default: the"
         " component's folder."
     )
-    asset_key_prefix: list[str] | None = _setting("Prefix of the asset keys. Default: the name.")
-    group: str | None = _setting("Asset group of all assets. Default: two, called after the name.")
-    tags: dict[str, str] = _setting("Tags of all assets.", {})
-    owners: list[str] | None = _setting("Owners of all assets: e-mail addresses or team:name.")
+    asset_key_prefix: list[str] | None = _field("Prefix of the asset keys. Default: the name.")
+    group: str | None = _field("Asset group of all assets. Default: two, called after the name.")
+    tags: dict[str, str] = _field("Tags of all assets.", {})
+    owners: list[str] | None = _field("Owners of all assets: e-mail addresses or team:name.")
     automation_condition: Annotated[
         dg.AutomationCondition[Any] | None, dg.Resolver.default(model_field_type=str | None)
-    ] = _setting('Of all assets, such as "{{ dg.AutomationCondition.eager() }}".')
-    schedule: str = _setting("Cron schedule of the sync that keeps today fresh.", HOURLY)
-    database: str = _setting(
+    ] = _field('Of all assets, such as "{{ dg.AutomationCondition.eager() }}".')
+    schedule: str = _field("Cron schedule of the sync that keeps today fresh.", HOURLY)
+    database: str = _field(
         "The DuckDB file, from the project's folder, or a lake. Several chats may share one.",
-        "data/warehouse.duckdb",
+        DATABASES["real"],
     )
-    database_resource: str | None = _setting(
+    database_resource: str | None = _field(
         "The key of a DuckDBResource of the project to use in place of `database`."
-    )
-    data_path: str | None = _setting("Where a lake keeps its data: a folder or s3://bucket/prefix.")
-    budget_database: str | None = _setting(
-        "Through what programs share the rate limit: a SQLite file or postgresql://user@host/db."
-        " Default: budget.sqlite beside the database."
-    )
-    timezone: str | None = _setting(
-        "IANA name of the zone whose days are the partitions. The same for all of a database."
-    )
-    pii: str | None = _setting(
-        "What is stored of people: keep (default), hash or drop. The same for all of a database."
-    )
-    pii_identity: str | None = _setting("The same for names, addresses and links to people only.")
-    pii_content: str | None = _setting("The same for the texts of messages only.")
-    pii_attributes: str | None = _setting("The same for the shop's attributes of leads only.")
-    retention_days: int | None = _setting(
-        "Days after which the text of a message is removed. Default: never."
     )
     pii_key: Annotated[
         str | None, dg.Resolver(_variable, model_field_type=str | None, inject_before_resolve=False)
-    ] = _setting('The key of the hashes, as "{{ env.NAME }}". It is read by each run.')
-    base_url: str | None = _setting("Where the API is, for a sandbox.")
-    concurrency: int | None = _setting("Reads in flight, 1 to 128. Default: 8.")
-    reserve: float | None = _setting(
-        "Fraction of each rate-limit window that backfills leave to today's runs. Default: 0.25."
-    )
-    relist_days: int | None = _setting("Past days that the daily schedule lists again. Default: 7.")
-    business_hours: str | None = _setting("When agents are available: mon-fri 09:00-17:00.")
-    response_target_seconds: float | None = _setting("Within which a first response is on time.")
-    next_response_target_seconds: float | None = _setting("The same for each later response.")
-    resolution_target_seconds: float | None = _setting("The same for a resolution.")
-    quiet_hours: int | None = _setting(
-        "Hours without a message after which a conversation counts as automated. Default: 72."
-    )
+    ] = _field('The key of the hashes, as "{{ env.NAME }}". It is read by each run.')
+
+    start_date: str | None = _setting("start_date")
+    timezone: str | None = _setting("timezone")
+    data_path: str | None = _setting("data_path")
+    budget_database: str | None = _setting("budget_database")
+    base_url: str | None = _setting("base_url")
+    concurrency: int | None = _setting("concurrency")
+    reserve: float | None = _setting("reserve")
+    relist_days: int | None = _setting("relist_days")
+    business_hours: str | None = _setting("business_hours")
+    response_target_seconds: float | None = _setting("response_target_seconds")
+    next_response_target_seconds: float | None = _setting("next_response_target_seconds")
+    resolution_target_seconds: float | None = _setting("resolution_target_seconds")
+    quiet_hours: int | None = _setting("quiet_hours")
+    pii: str | None = _setting("pii")
+    pii_identity: str | None = _setting("pii_identity")
+    pii_content: str | None = _setting("pii_content")
+    pii_attributes: str | None = _setting("pii_attributes")
+    retention_days: int | None = _setting("retention_days")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """All assets, checks, jobs and schedules of the chat, and their resources."""
         settings = self._settings(context.project_root)
-        chat = Chat.model_construct(
-            **{name: getattr(settings, name) for name in ChatSettings.model_fields},
-            name=check_name(self.name or context.path.name),
-            api_key_env=self.api_key,
-        )
-        lane = Lane(
-            name=chat.name,
+        name = check_name(self.name or context.path.name)
+        chat = chat_of(settings, name=name, api_key_env=self.api_key)
+        lane = replace(
+            lane_of(settings, chat),
             prefix=tuple(self.asset_key_prefix) if self.asset_key_prefix else None,
-            start_date=chat.start_date,
-            timezone=settings.timezone,
-            relist_days=chat.relist_days,
             hourly=self.schedule,
-            database_resource=self.database_resource or f"warehouse_{chat.name}",
-            pii_modes=settings.pii_modes,
-            retention_days=settings.retention_days,
-            pii_key_env=self.pii_key or PII_KEY,
         )
-        resources: dict[str, Any] = {
+        resources = {
             lane.zipchat_key: zipchat(settings, chat),
             lane.metric_settings_key: metric_settings(chat),
+            lane.warehouse_key: self._warehouse(settings),
         }
-        if self.database_resource is None:
-            resources[lane.warehouse_key] = warehouse(settings, pii_key_env=lane.pii_key_env)
         own = build_lane(lane, describe=self._described)
         return dg.Definitions.merge(own, dg.Definitions(resources=resources))
 
     def _settings(self, folder: Path) -> Settings:
         """The fields as settings, checked."""
-        values = {name: getattr(self, name) for name in SETTINGS}
-        if not is_shared(self.database):
-            values["database"] = folder / self.database
+        names = set(type(self).model_fields) & set(Settings.model_fields)
+        values = {name: getattr(self, name) for name in names}
+        for name in ("database", "data_path", "budget_database"):
+            place = values[name]
+            if place and not (is_shared(place) or "://" in place or place.startswith("~")):
+                values[name] = folder / place
         texts = {f"ZIPCHAT_{n.upper()}": str(v) for n, v in values.items() if v is not None}
         keys = {
             "ZIPCHAT_API_KEY": os.environ.get(self.api_key, ""),
-            PII_KEY: os.environ.get(self.pii_key or "", ""),
+            "ZIPCHAT_PII_KEY": os.environ.get(self.pii_key or "", ""),
         }
         try:
             return Settings.from_environment({**texts, **keys})
@@ -188,12 +154,27 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
             text = re.sub(r"ZIPCHAT_([A-Z_]+)", lambda m: m[1].lower(), str(error))
             raise SettingError(text) from None
 
+    def _warehouse(self, settings: Settings) -> WarehouseResource | dg.ResourceDefinition:
+        """The resource with the tables, in the project's own database if it is to be used."""
+        pii_key_env, theirs = self.pii_key or "", self.database_resource
+        if theirs is None:
+            return warehouse(settings, pii_key_env=pii_key_env)
+
+        @dg.resource(required_resource_keys={theirs})
+        def tables(context: dg.InitResourceContext) -> Any:
+            place = {"database": getattr(context.resources, theirs).database}
+            ours = warehouse(settings.model_copy(update=place), pii_key_env=pii_key_env)
+            return ours.process_config_and_initialize()
+
+        return tables
+
     def _described(self, spec: dg.AssetSpec) -> dg.AssetSpec:
-        changes: dict[str, Any] = {"tags": {**spec.tags, **self.tags}}
-        if self.group is not None:
-            changes["group_name"] = self.group
-        if self.owners is not None:
-            changes["owners"] = self.owners
-        if self.automation_condition is not None:
-            changes["automation_condition"] = self.automation_condition
-        return spec.replace_attributes(**changes)
+        given = {
+            "group_name": self.group,
+            "owners": self.owners,
+            "automation_condition": self.automation_condition,
+        }
+        changes: dict[str, Any] = {
+            name: value for name, value in given.items() if value is not None
+        }
+        return spec.replace_attributes(tags={**spec.tags, **self.tags}, **changes)

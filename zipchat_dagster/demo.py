@@ -42,7 +42,7 @@ def demo() -> int:
     chat = generate(seed=1, conversations=900, days=30, now=now)
     # Windows of 5 seconds instead of 60, so that you can watch the pacing without waiting long.
     sandbox = Sandbox(chat=chat, limit=120, window=5, pagination="meta")
-    print(f"1. A sandbox plays the Zipchat API with {len(chat.conversations)} conversations.")
+    print(f"1. A sandbox simulates the Zipchat API with {len(chat.conversations)} conversations.")
     with serve(sandbox) as url, TemporaryDirectory() as dagster_home:
         # The demo is the same for everybody, whatever settings are in the environment.
         for name in [name for name in os.environ if name.startswith("ZIPCHAT_")]:
@@ -157,7 +157,7 @@ def _metrics_table() -> str:
 
 
 def _remove(database: Path) -> None:
-    """The sandbox's data moves with the clock, so what an earlier one left would not fit."""
+    """The sandbox's data moves with the clock, so what an earlier run left behind would not fit."""
     for file in database.parent.glob(f"{database.stem}.*"):
         if file.is_file():
             file.unlink()

@@ -16,7 +16,6 @@ from zipchat_dagster.assets.escalation_report import ReportConfig, report_path, 
 from zipchat_dagster.copies import replace_copies
 from zipchat_dagster.jobs import op_job
 from zipchat_dagster.lanes import Lane
-from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.run_storage import delete_runs, op_configs, runs_of, storage_with
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.erasure import (
@@ -152,8 +151,7 @@ def _beside(context: dg.OpExecutionContext, lane: Lane) -> list[Path]:
     """The files and folders named after the database, such as copies, exports, reports and backups,
     and the published copy wherever it is."""
     tables, resource = lane.warehouse(context), lane.warehouse_resource(context)
-    published = [resource.published] if isinstance(resource, WarehouseResource) else []
-    return [*tables.path.parent.glob(f"{tables.path.stem}*"), *published]
+    return [*tables.path.parent.glob(f"{tables.path.stem}*"), resource.published]
 
 
 def _summary(erasure: Erasure, places: list[str], other_chats: list[int]) -> str:

@@ -86,7 +86,7 @@ class Estimate:
     requests_spent: int
 
     def __str__(self) -> str:
-        """The figures in six lines, for people."""
+        """The figures in six lines."""
         about = "about " if self.requests.low == self.requests.high else ""
         pages = f", {self.pages_per_conversation:.2f} requests each"
         held = f", {self.held_back:,} of them left to live runs" if self.held_back else ""

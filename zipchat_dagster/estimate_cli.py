@@ -29,32 +29,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     dotenv.load_dotenv(PROJECT / ".env")
     try:
-        # Imported here because the definitions read the environment when they are imported.
-        from zipchat_dagster.definitions import chats, defs
-        from zipchat_dagster.lanes import Lane
-
-        lane = Lane(options.chat)
-        names = [chat.name for chat in chats]
-        if options.chat not in names:
-            print(
-                f"--chat: write one of those in ZIPCHAT_CHATS: {', '.join(names)}.", file=sys.stderr
-            )
-            return 1
-        days = {"first": options.first, "last": options.last}
-        result = defs.resolve_job_def(lane.named("estimate_job")).execute_in_process(
-            run_config={
-                "ops": {lane.step("estimate"): {"config": days}},
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            },
-        )
+        print(_estimate(options))
     except SettingError as error:
         print(error, file=sys.stderr)
         return 1
     except dg.Failure as failure:
         print(failure.description, file=sys.stderr)
         return 1
-    print(result.output_for_node(lane.step("estimate")))
     return 0
+
+
+def _estimate(options: argparse.Namespace) -> str:
+    # Imported here because the definitions read the environment when they are imported.
+    from zipchat_dagster.definitions import chats, defs
+    from zipchat_dagster.lanes import Lane
+
+    lane = Lane(options.chat)
+    names = [chat.name for chat in chats]
+    if options.chat not in names:
+        known = f"write one of those in ZIPCHAT_CHATS: {', '.join(names)}."
+        raise SettingError(f"--chat: {known if any(names) else 'ZIPCHAT_CHATS is not set.'}")
+    days = {"first": options.first, "last": options.last}
+    result = defs.resolve_job_def(lane.named("estimate_job")).execute_in_process(
+        run_config={
+            "ops": {lane.step("estimate"): {"config": days}},
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        },
+    )
+    return str(result.output_for_node(lane.step("estimate")))
 
 
 if __name__ == "__main__":

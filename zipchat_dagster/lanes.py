@@ -1,4 +1,4 @@
-"""A lane: what one chat has of its own in Dagster, and how it is called.
+"""A lane: what one chat has of its own in Dagster, and what it is called.
 
 Every factory of assets, checks, jobs and schedules takes a lane. The only chat of a code location
 has the lane without a name, and with it the plain names: `raw_messages`, `sync_job`.
@@ -6,28 +6,19 @@ has the lane without a name, and with it the plain names: `raw_messages`, `sync_
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
-from dagster_duckdb import DuckDBResource
 
-from zipchat_dagster.resources import (
-    MetricSettings,
-    WarehouseResource,
-    ZipchatResource,
-    privacy,
-)
+from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.settings import RELIST_DAYS, START_DATE, TIMEZONE
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.privacy import Mode
 
 HOURLY: Final = "5 * * * *"
-PII_KEY: Final = "ZIPCHAT_PII_KEY"
 AssetJob: TypeAlias = Any  # what define_asset_job returns has no public name
 
 
@@ -43,11 +34,6 @@ class Lane:
         relist_days: how many past days the daily schedule lists again.
         prefix: of its assets' keys; by default its name.
         hourly: the cron schedule of the sync that keeps today fresh.
-        database_resource: the name of the resource with the tables: a WarehouseResource, or another
-            DuckDBResource of its file.
-        pii_modes, pii_key_env: what that other resource may store of people, by class, and the
-            environment variable that holds the key of the hashes.
-        retention_days: after which the text of a message is removed, for that other resource.
         chats: the names of all chats that share its database, if they are known, by chat id.
     """
 
@@ -58,10 +44,6 @@ class Lane:
     chats: Mapping[int, str] | None = None
     prefix: tuple[str, ...] | None = None
     hourly: str = HOURLY
-    database_resource: str = "warehouse"
-    pii_modes: Mapping[str, Mode] = field(default_factory=dict)
-    pii_key_env: str = PII_KEY
-    retention_days: int | None = None
 
     @cached_property
     def daily(self) -> dg.DailyPartitionsDefinition:
@@ -99,7 +81,7 @@ class Lane:
 
     @property
     def warehouse_key(self) -> str:
-        return self.database_resource
+        return self.own("warehouse")
 
     @property
     def resource_keys(self) -> set[str]:
@@ -116,16 +98,11 @@ class Lane:
         found: MetricSettings = getattr(context.resources, self.metric_settings_key)
         return found
 
-    def warehouse_resource(self, context: Any) -> DuckDBResource:
+    def warehouse_resource(self, context: Any) -> WarehouseResource:
         """The resource with the tables."""
-        found: DuckDBResource = getattr(context.resources, self.warehouse_key)
+        found: WarehouseResource = getattr(context.resources, self.warehouse_key)
         return found
 
     def warehouse(self, context: Any) -> Warehouse:
         """The tables."""
-        found = self.warehouse_resource(context)
-        if isinstance(found, WarehouseResource):
-            return found.warehouse
-        key = os.environ.get(self.pii_key_env, "")
-        allowed = privacy(self.pii_modes, key, self.retention_days)
-        return Warehouse(found.database, timezone=self.timezone, privacy=allowed)
+        return self.warehouse_resource(context).warehouse

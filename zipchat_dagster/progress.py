@@ -1,4 +1,4 @@
-"""The progress of a long fetch, for people: log lines, finished days, durations, lists of ids."""
+"""The progress of a long fetch: log lines, finished days, durations, lists of ids."""
 
 from __future__ import annotations
 

@@ -32,11 +32,10 @@ import duckdb
 import httpx
 
 from zipchat_dagster.client import SettingError
+from zipchat_dagster.client.answers import Json
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.store import SETTLING
 from zipchat_dagster.warehouse.tables import sql
-
-Json = dict[str, Any]
 
 _PATH: Final = re.compile(r"/chats/(\d+)/(conversations|users)(?:/(\d+))?$")
 _ROWS_AT_ONCE: Final = 10_000  # in memory, while they are copied

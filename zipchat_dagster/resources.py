@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,6 @@ from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
 from zipchat_dagster.client import (
-    BASE_URL,
     BudgetDownError,
     ChatNotFoundError,
     MalformedAnswerError,
@@ -28,21 +27,15 @@ from zipchat_dagster.client import (
     ZipchatClient,
     ZipchatError,
 )
-from zipchat_dagster.client.options import (
-    CONCURRENCY,
-    check_api_key,
-    check_budget,
-    check_chat_id,
-    checked,
-)
+from zipchat_dagster.client.options import check_api_key, check_budget, check_chat_id, checked
 from zipchat_dagster.partitions import is_live
 from zipchat_dagster.replay import ReplayTransport
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, grow
-from zipchat_dagster.settings import RESERVE, TIMEZONE, check_database_name
+from zipchat_dagster.settings import check_database_name, like_setting
 from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.business_hours import BusinessHours
-from zipchat_dagster.warehouse.derive import QUIET_HOURS, Rules
+from zipchat_dagster.warehouse.derive import Rules
 from zipchat_dagster.warehouse.engine import is_shared
 from zipchat_dagster.warehouse.privacy import CLASSES, Privacy
 
@@ -57,37 +50,16 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         repr=False,  # repr() of a resource would print it
         description="Key of the Backend API (zc-…): Settings > Integrations in Zipchat.",
     )
-    chat_id: str = Field(description="The chat's number, as in its address in Zipchat.")
+    chat_id: str = like_setting("chat_id", default=...)
     name: str = Field(default="", description="Its name among several, for error messages.")
     api_key_env: str = Field(
         default="ZIPCHAT_API_KEY",
         description="The variable that holds the key, for error messages.",
     )
-    base_url: str = Field(
-        default=BASE_URL, description="Where the API is. Plain HTTP is accepted for loopback only."
-    )
-    budget_database: str = Field(
-        default="",
-        description=(
-            "Through what programs share the rate limit: a SQLite file, for those on this machine,"
-            " or an address such as postgresql://user@host:5432/database, without a password."
-            " Without either, this process has the limit to itself."
-        ),
-    )
-    concurrency: int = Field(
-        default=CONCURRENCY,
-        description=(
-            "Reads in flight, 1 to 128. Raised automatically when the API responds so slowly that"
-            " the rate limit could not be used up otherwise."
-        ),
-    )
-    reserve: float = Field(
-        default=RESERVE,
-        description=(
-            "Fraction of each rate-limit window, 0 to 0.9, that backfills leave to live runs until"
-            " the last tenth of the window."
-        ),
-    )
+    base_url: str = like_setting("base_url")
+    budget_database: str = like_setting("budget_database", default="")  # not shared
+    concurrency: int = like_setting("concurrency")
+    reserve: float = like_setting("reserve")
 
     @property
     def source(self) -> str:
@@ -169,7 +141,7 @@ class SandboxResource(ZipchatResource):
     to it is gone when the client is closed.
     """
 
-    start_date: str = Field(description="The chat's first day at the latest, YYYY-MM-DD.")
+    start_date: str = like_setting("start_date", default=...)
 
     @property
     def source(self) -> str:
@@ -177,7 +149,7 @@ class SandboxResource(ZipchatResource):
 
     def _new_client(self, log: logging.Logger, *, may_use_reserve: bool) -> ZipchatClient:
         since = datetime.fromisoformat(self.start_date).replace(tzinfo=UTC)
-        chat = grow(seed=self.chat, since=since, now=datetime.now(UTC), chat_id=self.chat)
+        chat = grow(chat_id=self.chat, since=since, now=datetime.now(UTC))
         transport = Sandbox(chat=chat, limit=None, pagination="meta").transport()
         return ZipchatClient(
             api_key=DEFAULT_KEY, chat_id=self.chat, transport=transport, logger=log
@@ -187,7 +159,7 @@ class SandboxResource(ZipchatResource):
 class ReplayResource(ZipchatResource):
     """What an earlier sync stored. Of the API's settings, it only uses `chat_id`."""
 
-    replay_database: str = Field(description="The DuckDB file of that sync. It is only read.")
+    replay_database: str = like_setting("replay_database", default=...)
 
     @property
     def source(self) -> str:
@@ -218,34 +190,11 @@ def _may_pass(error: ZipchatError, has_answered: bool) -> bool:
 class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers
     """What the metrics need to know about the shop."""
 
-    business_hours: str = Field(
-        default="",
-        description=(
-            "When agents are available, in the chat's time zone, such as mon-fri 09:00-17:00, sat"
-            " 10:00-14:00. Without it, the columns in business time are NULL."
-        ),
-    )
-    response_target_seconds: float | None = Field(
-        default=None,
-        description=(
-            "Seconds within which a first response counts as on time. Without it, the columns about"
-            " the target are NULL."
-        ),
-    )
-    next_response_target_seconds: float | None = Field(
-        default=None,
-        description=("The same for each later answer to a customer whom a person has taken over."),
-    )
-    resolution_target_seconds: float | None = Field(
-        default=None, description="The same from an escalation to its resolution."
-    )
-    quiet_hours: int = Field(
-        default=QUIET_HOURS,
-        description=(
-            "Hours without a message after which a conversation that the AI handled alone counts as"
-            " automated."
-        ),
-    )
+    business_hours: str = like_setting("business_hours")
+    response_target_seconds: float | None = like_setting("response_target_seconds")
+    next_response_target_seconds: float | None = like_setting("next_response_target_seconds")
+    resolution_target_seconds: float | None = like_setting("resolution_target_seconds")
+    quiet_hours: int = like_setting("quiet_hours")
 
     def rules(self, timezone: str) -> Rules:
         """The same for what is derived; business hours are in `timezone`."""
@@ -262,47 +211,19 @@ class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # gene
 class WarehouseResource(DuckDBResource):
     """The database. `get_connection` first waits for its turn."""
 
-    database: str = Field(
-        description=(
-            "The DuckDB file; or ducklake:postgres:… without a password, which PGPASSWORD or"
-            " ~/.pgpass holds; or md:…."
-        ),
-    )
-    data_path: str = Field(
-        default="", description="Where a lake keeps its data: a folder or s3://bucket/prefix."
-    )
-    timezone: str = Field(
-        default=TIMEZONE, description="IANA name of the time zone whose days are the partitions."
-    )
-    published_database: str = Field(
-        default="",
-        description=(
-            "Where publish_job puts its read-only copy. By default it is beside the database."
-        ),
-    )
-    pii_identity: str = Field(
-        default="keep",
-        description=(
-            "What is stored of names, e-mail addresses, phone numbers and links to people: keep,"
-            " hash or drop."
-        ),
-    )
-    pii_content: str = Field(
-        default="keep", description="What is stored of the texts of messages: keep, hash or drop."
-    )
-    pii_attributes: str = Field(
-        default="keep",
-        description="What is stored of the shop's own attributes of a lead: keep, hash or drop.",
-    )
+    database: str = like_setting("database", default=...)
+    data_path: str = like_setting("data_path", default="")
+    timezone: str = like_setting("timezone")
+    published_database: str = like_setting("published_database", default="")
+    pii_identity: str = like_setting("pii_identity", default="keep")
+    pii_content: str = like_setting("pii_content", default="keep")
+    pii_attributes: str = like_setting("pii_attributes", default="keep")
     pii_key: str = Field(
         default="",
         repr=False,  # repr() of a resource would print it
         description="Key of the hashes, at least 32 characters.",
     )
-    retention_days: int | None = Field(
-        default=None,
-        description="Days after which the text of a message is removed. Without it, never.",
-    )
+    retention_days: int | None = like_setting("retention_days")
     _warehouse: Warehouse | None = PrivateAttr(default=None)
 
     @property
@@ -310,18 +231,17 @@ class WarehouseResource(DuckDBResource):
         """The tables, the same object each time. Nothing needs to be torn down: between its
         transactions a file is closed, and to a lake an idle connection is left."""
         if self._warehouse is None:
-            database = self.database
-            if not is_shared(database):
-                database = str(_database(database))
+            modes: dict[str, Any] = {name: getattr(self, f"pii_{name}") for name in CLASSES}
+            key, days = self.pii_key.strip(), self.retention_days
+            try:
+                privacy = Privacy(**modes, key=key, retention_days=days)
+            except ValueError as error:
+                raise _failure(f"ZIPCHAT_PII: {error}.") from None
             self._warehouse = Warehouse(
-                database,
+                self.database if is_shared(self.database) else _database(self.database),
                 data_path=self.data_path,
                 timezone=self.timezone,
-                privacy=privacy(
-                    {name: getattr(self, f"pii_{name}") for name in CLASSES},
-                    self.pii_key,
-                    self.retention_days,
-                ),
+                privacy=privacy,
             )
         return self._warehouse
 
@@ -337,15 +257,6 @@ class WarehouseResource(DuckDBResource):
         """A connection for a short piece of work; others wait until it is closed."""
         with self.warehouse.connection() as connection:
             yield connection
-
-
-def privacy(modes: Mapping[str, Any], key: str, retention_days: int | None) -> Privacy:
-    """What may be stored of people, from the modes by class of personal data. Fails the step if the
-    key is too short, or a mode is not one."""
-    try:
-        return Privacy(**modes, key=key.strip(), retention_days=retention_days)
-    except ValueError as error:
-        raise _failure(f"ZIPCHAT_PII: {error}.") from None
 
 
 def _database(path: str) -> Path:

@@ -51,7 +51,6 @@ Api = Literal["real", "sandbox", "replay"]
 START_DATE: Final = date(2024, 1, 1)
 RELIST_DAYS: Final = 7
 TIMEZONE: Final = "UTC"
-RESERVE: Final = 0.25
 # Invented or replayed data does not get into the real database unless you ask for it.
 DATABASES: Final[dict[Api, str]] = {
     "real": "data/warehouse.duckdb",
@@ -145,16 +144,21 @@ Database = Annotated[File, AfterValidator(check_database_name)]
 
 
 Seconds = Annotated[
-    float | None, Field(gt=0, allow_inf_nan=False, description="a number of seconds such as 3600")
+    float | None, Field(gt=0, allow_inf_nan=False, title="a number of seconds such as 3600")
 ]
+OwnMode = Annotated[Mode | None, Field(title=MODE)]
 
 
 class ChatSettings(BaseModel):
-    """The settings of one chat. A field's description completes the error “… is not …”."""
+    """The settings of one chat. A field's title completes the error “… is not …”, and resources and
+    the component have its description.
+    """
 
     model_config = ConfigDict(
         frozen=True,
         alias_generator=lambda name: f"ZIPCHAT_{name.upper()}",
+        populate_by_name=True,
+        loc_by_alias=False,
         hide_input_in_errors=True,
     )
 
@@ -162,28 +166,64 @@ class ChatSettings(BaseModel):
     has_api_key: Annotated[bool, BeforeValidator(lambda text: bool(check_api_key(text)))] = Field(
         default=False, alias="ZIPCHAT_API_KEY"
     )
-    chat_id: Annotated[int | None, BeforeValidator(check_chat_id)] = None
-    base_url: Annotated[str, AfterValidator(check_base_url)] = BASE_URL
+    chat_id: Annotated[int | None, BeforeValidator(check_chat_id)] = Field(
+        default=None, description="The chat's number, as in its address in Zipchat."
+    )
+    base_url: Annotated[str, AfterValidator(check_base_url)] = Field(
+        default=BASE_URL,
+        description="Where the API is. Plain HTTP is accepted for this machine only.",
+    )
     concurrency: Annotated[int, AfterValidator(check_concurrency)] = Field(
-        default=CONCURRENCY, description="a whole number"
+        default=CONCURRENCY,
+        title="a whole number",
+        description="Reads in flight, 1 to 128. Raised automatically when the API responds so"
+        " slowly that the rate limit could not be used up otherwise.",
     )
     reserve: Annotated[float, AfterValidator(check_reserve)] = Field(
-        default=RESERVE, description="a fraction such as 0.25"
+        default=0.25,
+        title="a fraction such as 0.25",
+        description="Fraction of each rate-limit window, 0 to 0.9, that backfills leave to live"
+        " runs until the last tenth of the window.",
     )
     start_date: Annotated[date, BeforeValidator(_day)] = Field(
-        default=START_DATE, description="a day such as 2026-01-31"
+        default=START_DATE,
+        title="a day such as 2026-01-31",
+        description="First day that exists as a partition, YYYY-MM-DD.",
     )
     relist_days: int = Field(
-        default=RELIST_DAYS, ge=0, le=365, description="a whole number of days from 0 to 365"
+        default=RELIST_DAYS,
+        ge=0,
+        le=365,
+        title="a whole number of days from 0 to 365",
+        description="How many past days the daily schedule lists again, to find escalations that"
+        " no newer message follows.",
     )
     business_hours: Annotated[str, AfterValidator(_business_hours)] = Field(
-        default="", description="a list of hours such as mon-fri 09:00-17:00, sat 10:00-14:00"
+        default="",
+        title="a list of hours such as mon-fri 09:00-17:00, sat 10:00-14:00",
+        description="When agents are available, in the chat's time zone, such as mon-fri"
+        " 09:00-17:00, sat 10:00-14:00. Without it, the metrics in business time are NULL.",
     )
-    response_target_seconds: Seconds = None
-    next_response_target_seconds: Seconds = None
-    resolution_target_seconds: Seconds = None
+    response_target_seconds: Seconds = Field(
+        default=None,
+        description="Seconds within which a first response counts as on time. Without it, the"
+        " metrics about the target are NULL.",
+    )
+    next_response_target_seconds: Seconds = Field(
+        default=None,
+        description="The same for each later answer to a customer whom a person has taken over.",
+    )
+    resolution_target_seconds: Seconds = Field(
+        default=None,
+        description="The same from an escalation to its resolution.",
+    )
     quiet_hours: int = Field(
-        default=QUIET_HOURS, ge=1, le=720, description="a whole number of hours from 1 to 720"
+        default=QUIET_HOURS,
+        ge=1,
+        le=720,
+        title="a whole number of hours from 1 to 720",
+        description="Hours without a message after which a conversation that the AI handled alone"
+        " counts as automated.",
     )
 
 
@@ -197,31 +237,70 @@ class Settings(ChatSettings):
         bool, BeforeValidator(lambda text: bool(check_webhook_url(text)))
     ] = Field(default=False, alias="ZIPCHAT_WEBHOOK_URL")
 
-    api: Api = Field(default="real", description="one of real, sandbox and replay")
+    api: Api = Field(default="real", title="one of real, sandbox and replay")
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(
-        default=TIMEZONE, description="a time zone's IANA name, such as Europe/Berlin"
+        default=TIMEZONE,
+        title="a time zone's IANA name, such as Europe/Berlin",
+        description="IANA name of the time zone whose days are the partitions, the same for all of"
+        " a database.",
     )
 
-    pii: Mode = Field(default="keep", description=MODE)
-    pii_identity: Mode | None = Field(default=None, description=MODE)
-    pii_content: Mode | None = Field(default=None, description=MODE)
-    pii_attributes: Mode | None = Field(default=None, description=MODE)
+    pii: Mode = Field(
+        default="keep",
+        title=MODE,
+        description="What is stored of people: keep, hash or drop. The same for all of a database.",
+    )
+    pii_identity: OwnMode = Field(
+        default=None,
+        description="What is stored of names, e-mail addresses, phone numbers and links to people:"
+        " keep, hash or drop.",
+    )
+    pii_content: OwnMode = Field(
+        default=None,
+        description="What is stored of the texts of messages: keep, hash or drop.",
+    )
+    pii_attributes: OwnMode = Field(
+        default=None,
+        description="What is stored of the shop's own attributes of a lead: keep, hash or drop.",
+    )
     has_pii_key: bool = Field(default=False, alias="ZIPCHAT_PII_KEY", validate_default=True)
     retention_days: int | None = Field(
-        default=None, ge=1, le=36_500, description="a whole number of days from 1 to 36500"
+        default=None,
+        ge=1,
+        le=36_500,
+        title="a whole number of days from 1 to 36500",
+        description="Days after which the text of a message is removed. Without it, never.",
     )
 
     chats: File | None = None
     # The default of each depends on those above.
     database: Annotated[Path | str, AfterValidator(_database)] = Field(
-        default=None, validate_default=True
+        default=None,
+        validate_default=True,
+        description="The DuckDB file; or ducklake:postgres:… without a password, which PGPASSWORD"
+        " or ~/.pgpass holds; or md:….",
     )
     data_path: Annotated[str, AfterValidator(_data_path)] | None = Field(
-        default=None, validate_default=True
+        default=None,
+        validate_default=True,
+        description="Where a lake keeps its data: a folder or s3://bucket/prefix.",
     )
-    replay_database: File | None = Field(default=None, validate_default=True)
-    budget_database: Budget = Field(default=None, validate_default=True)
-    published_database: Database | None = None
+    replay_database: File | None = Field(
+        default=None,
+        validate_default=True,
+        description="The DuckDB file of an earlier sync, for a replay. It is only read.",
+    )
+    budget_database: Budget = Field(
+        default=None,
+        validate_default=True,
+        description="Through what programs share the rate limit: a SQLite file, for those on this"
+        " machine, or an address such as postgresql://user@host:5432/database, without a password.",
+    )
+    published_database: Database | None = Field(
+        default=None,
+        description="Where publish_job puts its read-only copy. By default it is beside the"
+        " database.",
+    )
 
     @property
     def pii_modes(self) -> dict[str, Mode]:
@@ -315,6 +394,16 @@ class Settings(ChatSettings):
         return value or beside.with_name("budget.sqlite")
 
 
+def like_setting(name: str, **options: Any) -> Any:
+    """A field of another model, with the default and the description of this setting.
+
+    Args:
+        options: of the field; they go before the setting's.
+    """
+    setting = Settings.model_fields[name]
+    return Field(**{"default": setting.default, "description": setting.description, **options})
+
+
 @cache
 def load_settings() -> Settings:
     """The settings of this process, read from its environment at the first call."""
@@ -323,8 +412,7 @@ def load_settings() -> Settings:
 
 def _sentence(error: ErrorDetails) -> str:
     """What is wrong with one setting, after the name of its variable."""
-    name = error["loc"][0]
-    (field,) = (f for n, f in Settings.model_fields.items() if name in (n, f.alias))
+    field = Settings.model_fields[str(error["loc"][0])]
     text = explained(error, field)
     return text if text.startswith(str(field.alias)) else f"{field.alias}: {text}"
 
@@ -334,4 +422,4 @@ def explained(error: ErrorDetails, field: FieldInfo) -> str:
     problem = error.get("ctx", {}).get("error")
     if isinstance(problem, SettingError):
         return str(problem)
-    return f"{shown(error['input'])} is not {field.description}."
+    return f"{shown(error['input'])} is not {field.title}."

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from zipchat_dagster.client import (
     CallError,
@@ -23,11 +23,13 @@ from zipchat_dagster.client import (
     ZipchatClient,
     ZipchatError,
 )
-from zipchat_dagster.client.listing import MARGIN, Listing, Record
+from zipchat_dagster.client.answers import Json
+from zipchat_dagster.client.listing import MARGIN, Listing
 from zipchat_dagster.progress import Calendar, Progress, named
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.store import Failure, MessageWork
 
+T = TypeVar("T")
 Log = logging.Logger
 Batch = Sequence[tuple[MessageWork, ConversationRead | Exception]]
 
@@ -110,16 +112,13 @@ def sync_conversations(
             if most_states
             else []
         )
-    list_since = since
+    starts: list[datetime | None] = [since]
     if coverage and coverage[0] <= since:
         # Never later than the end of what is covered, or the days in between would be lost.
-        list_since = coverage[1] - MARGIN
-        for earlier in (since if refresh else None, relist_since):
-            list_since = min(list_since, earlier or list_since)
+        starts = [coverage[1] - MARGIN, since if refresh else None, relist_since]
     # The first page costs a request whatever is on it.
-    list_since = min(
-        [list_since, *(s.last_message_at for s in due if s.listed_with <= ON_ONE_PAGE)]
-    )
+    starts += [s.last_message_at for s in due if s.listed_with <= ON_ONE_PAGE]
+    list_since = min(filter(None, starts))
     listing = _list(client, warehouse, since=list_since, log=log)
     assert listing.as_of is not None  # the iteration has ended
     listed = {i for i in listing.seen if isinstance(i, int)}
@@ -166,12 +165,12 @@ def _list(client: ZipchatClient, warehouse: Warehouse, *, since: datetime, log: 
     return listing
 
 
-def _in_batches(listing: Listing) -> Iterator[tuple[list[Record], list[datetime]]]:
+def _in_batches(listing: Listing) -> Iterator[tuple[list[Json], list[datetime]]]:
     """The rows of a listing and when each was read, in batches worth a transaction, including those
     before an error. A row that has changed since it was read starts a new batch, so that the
     history gets both states.
     """
-    batch: dict[str, tuple[Record, datetime]] = {}
+    batch: dict[str, tuple[Json, datetime]] = {}
     failure = None
     try:
         for page, observed_at in listing:
@@ -238,30 +237,22 @@ def read_states(
     """Read each conversation without its messages and store its state. Returns those that are
     gone.
 
-    A conversation that cannot be read is only logged. The next run tries again.
+    A conversation that cannot be read is only logged. It is tried again when its state is due, or
+    when another listing should have shown it.
     """
     chat_id = client.chat_id
     missing: list[int] = []
     at = client.server_time()
     for batch in client.gather(lambda i: client.read_conversation(i, since=at), conversation_ids):
-        reads = [read for _, read in batch if isinstance(read, ConversationRead)]
-        gone = [i for i, read in batch if isinstance(read, NotFoundError)]
-        for i, error in batch:
-            match error:
-                case ConversationRead() | NotFoundError():
-                    pass
-                case UnauthorizedError() | RateLimitedError():
-                    raise error
-                case CallError() | ListingUnsettledError() | PageLoopError():
-                    log.warning(f"The state of conversation {i} could not be read: {error}")
-                case _:
-                    raise error
+        reads, failures, gone = _sorted_out(batch)
+        for i, error in failures:
+            log.warning(f"The state of conversation {i} could not be read: {error}")
         with warehouse.transaction() as transaction:
             if reads:
                 store.store_conversations(
                     transaction,
-                    [read.conversation for read in reads],
-                    [read.observed_at for read in reads],
+                    [read.conversation for _, read in reads],
+                    [read.observed_at for _, read in reads],
                     chat_id=chat_id,
                     timezone=warehouse.timezone,
                     is_show=True,
@@ -333,7 +324,8 @@ def _store_batch(
     client: ZipchatClient, warehouse: Warehouse, batch: Batch, result: MessageResult
 ) -> None:
     """Store a batch in one transaction and add it to `result`."""
-    reads, failures, gone = _sorted_out(batch)
+    reads, failures, not_found = _sorted_out(batch)
+    gone = [item.conversation_id for item in not_found]
     at = client.server_time()
     with warehouse.transaction() as transaction:
         result.messages += store.store_reads(
@@ -341,13 +333,13 @@ def _store_batch(
         )
         store.store_failures(
             transaction,
-            [(item, Failure(reason, at)) for item, reason in failures],
+            [(item, Failure(str(error), at)) for item, error in failures],
             chat_id=client.chat_id,
         )
         store.mark_not_found(transaction, gone, at, chat_id=client.chat_id)
     result.conversations += len(reads)
     result.missing += gone
-    result.failures |= {item.conversation_id: reason for item, reason in failures}
+    result.failures |= {item.conversation_id: str(error) for item, error in failures}
 
 
 class _Health:
@@ -403,20 +395,21 @@ class _Health:
 
 
 def _sorted_out(
-    batch: Batch,
-) -> tuple[list[tuple[MessageWork, ConversationRead]], list[tuple[MessageWork, str]], list[int]]:
-    """(read, failed with the reason, not found). Raises errors that concern all conversations."""
-    reads, failures, gone = [], [], []
+    batch: Sequence[tuple[T, ConversationRead | Exception]],
+) -> tuple[list[tuple[T, ConversationRead]], list[tuple[T, ZipchatError]], list[T]]:
+    """(read, failed, not found). Raises errors that concern all conversations."""
+    reads, not_found = [], []
+    failures: list[tuple[T, ZipchatError]] = []
     for item, outcome in batch:
         match outcome:
             case ConversationRead():
                 reads.append((item, outcome))
             case NotFoundError():
-                gone.append(item.conversation_id)
+                not_found.append(item)
             case UnauthorizedError() | RateLimitedError():
                 raise outcome
             case CallError() | ListingUnsettledError() | PageLoopError():
-                failures.append((item, str(outcome)))
+                failures.append((item, outcome))
             case _:
                 raise outcome
-    return reads, failures, gone
+    return reads, failures, not_found

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from zipchat_dagster.client import Clock as MachineClock
 from zipchat_dagster.client import ZipchatClient
 from zipchat_dagster.sandbox import BASE_URL, DEFAULT_KEY, Sandbox, generate
 from zipchat_dagster.sync import MessageResult, sync_conversations, sync_messages, sync_users
@@ -50,11 +51,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path.name, len(FIRST)))
 
 
-class Clock:
+class Clock(MachineClock):
     """A clock that only moves when somebody sleeps."""
 
-    def __init__(self) -> None:
-        self.now = NOW.timestamp()
+    def __init__(self, now: float = NOW.timestamp()) -> None:
+        self.now = now
         self.slept: list[float] = []
 
     def time(self) -> float:

@@ -108,6 +108,24 @@ def test_the_keys_are_in_no_configuration(monkeypatch: pytest.MonkeyPatch) -> No
     assert warehouse.pii_content == "hash"
 
 
+def test_places_start_from_the_projects_folder(tmp_path: Path) -> None:
+    def places(**attributes: str) -> list[Path]:
+        component = ZipchatComponent(chat_id=1, api_key="SUPPORT_KEY", **attributes)  # type: ignore[arg-type]
+        found = component._settings(tmp_path)
+        return [Path(str(found.database)), Path(str(found.budget_database))]
+
+    data = tmp_path / "data"
+    assert places() == [data / "warehouse.duckdb", data / "budget.sqlite"]
+    assert places(database="a.duckdb", budget_database="b.sqlite") == [
+        tmp_path / "a.duckdb",
+        tmp_path / "b.sqlite",
+    ]
+    home = Path.home()
+    assert places(database="~/a.duckdb") == [home / "a.duckdb", home / "budget.sqlite"]
+    shared = "postgresql://user@host/db"
+    assert places(budget_database=shared)[1] == Path(shared)
+
+
 @pytest.mark.parametrize(
     ("attributes", "sentence"),
     [

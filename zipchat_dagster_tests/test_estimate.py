@@ -19,6 +19,7 @@ from zipchat_dagster.estimate import MOST_REQUESTS, Estimate, estimate
 from zipchat_dagster.jobs import estimate_job
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import Request, Sandbox, generate, serve
+from zipchat_dagster.sandbox.chat import WITHOUT_DELETIONS
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, midnight, thorough
 from zipchat_dagster_tests.single import LANE, metadata_of
@@ -189,7 +190,7 @@ def test_new_activity_and_unread_conversations_are_counted(tmp_path: Path, first
     project = project_of(tmp_path, conversations=300)
     backfill(project, since=START + timedelta(days=first), until=START + timedelta(days=32))
     project.clock.now += 3600
-    project.sandbox.mutate_deletions = False
+    project.sandbox.mutate_kinds = WITHOUT_DELETIONS
     project.sandbox.change(100)
     until = TOMORROW + timedelta(days=1)  # the hour may have led into the next day
     found = ask(project, until=until)
@@ -202,7 +203,7 @@ def test_stored_conversations_that_went_on_later_are_in_the_upper_bound(tmp_path
     project = project_of(tmp_path, conversations=60)
     backfill(project)
     project.clock.now += 3600
-    project.sandbox.mutate_deletions = False
+    project.sandbox.mutate_kinds = WITHOUT_DELETIONS
     project.sandbox.change(40)
     since, until = START + timedelta(days=5), START + timedelta(days=35)
     found = ask(project, since=since, until=until)
@@ -312,19 +313,20 @@ def test_make_estimate_prints_a_few_lines_and_stores_nothing(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("arguments", "changes", "sentence"),
     [
         pytest.param(  # as definitions load
-            {"ZIPCHAT_TIMEZONE": "Berlin"}, "ZIPCHAT_TIMEZONE: “Berlin”", marks=thorough
+            [], {"ZIPCHAT_TIMEZONE": "Berlin"}, "ZIPCHAT_TIMEZONE: “Berlin”", marks=thorough
         ),
-        ({"ZIPCHAT_API_KEY": "zc-wrong"}, "the API answered 401"),  # as the job runs
+        pytest.param(["--chat", "shop"], {}, "--chat: ZIPCHAT_CHATS is not set.", marks=thorough),
+        ([], {"ZIPCHAT_API_KEY": "zc-wrong"}, "the API answered 401"),  # as the job runs
     ],
 )
 def test_make_estimate_prints_one_sentence_when_something_is_wrong(
-    tmp_path: Path, changes: dict[str, str], sentence: str
+    tmp_path: Path, arguments: list[str], changes: dict[str, str], sentence: str
 ) -> None:
     with serve(project_of(tmp_path, conversations=0).sandbox) as url:
-        answer = run(tmp_path, url, **changes)
+        answer = run(tmp_path, url, *arguments, **changes)
     assert answer.returncode == 1
     assert sentence in answer.stderr
     assert len(answer.stderr.splitlines()) == 1

@@ -25,7 +25,7 @@ PROGRAM = """
 import json, logging, sys, time
 from datetime import datetime, timedelta
 from pathlib import Path
-from zipchat_dagster.client import BudgetDownError, ZipchatClient
+from zipchat_dagster.client import BudgetDownError, Clock, ZipchatClient
 from zipchat_dagster.sandbox import DEFAULT_KEY
 from zipchat_dagster.sync import sync_conversations, sync_messages, sync_users
 from zipchat_dagster.warehouse import Warehouse
@@ -34,12 +34,9 @@ from zipchat_dagster.warehouse.engine import WarehouseError
 given = json.loads(sys.argv[1])
 
 
-class Clock:
+class Ahead(Clock):
     def time(self):
         return time.time() + given["ahead"]
-
-    def sleep(self, seconds):
-        time.sleep(seconds)
 
 
 log = logging.getLogger("zipchat_dagster")
@@ -49,7 +46,7 @@ warehouse = Warehouse(given["database"], data_path=given["data_path"])
 for attempt in range(10):
     try:
         with ZipchatClient(
-            api_key=DEFAULT_KEY, chat_id=1, base_url=given["url"], clock=Clock(),
+            api_key=DEFAULT_KEY, chat_id=1, base_url=given["url"], clock=Ahead(),
             concurrency=2, logger=log, budget=given["budget"],
         ) as client:
             sync_users(client, warehouse)

@@ -14,6 +14,7 @@ import pytest
 from zipchat_dagster.client import NotFoundError, UnprocessableError, ZipchatClient, ZipchatError
 from zipchat_dagster.replay import ReplayTransport
 from zipchat_dagster.sandbox import BASE_URL, Sandbox, generate
+from zipchat_dagster.sandbox.chat import WITHOUT_DELETIONS
 from zipchat_dagster.sync import read_states, sync_conversations, sync_users
 from zipchat_dagster.warehouse import Warehouse, derive
 from zipchat_dagster_tests.conftest import LOG, NOW, Clock, Project, midnight
@@ -230,7 +231,7 @@ def test_a_sync_from_the_api_after_a_replay_misses_nothing(
 ) -> None:
     replay.sync(since=SINCE, until=UNTIL)
     project.sandbox.clock_offset = 600
-    project.sandbox.mutate_deletions = False  # seen only by a complete list
+    project.sandbox.mutate_kinds = WITHOUT_DELETIONS  # seen only by a complete list
     project.sandbox.change(60)
     later = Quick(project.sandbox, replay.warehouse)
     requests, _ = later.sync(since=SINCE, until=UNTIL)

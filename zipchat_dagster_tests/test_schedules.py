@@ -16,6 +16,7 @@ from zipchat_dagster.lanes import Lane
 from zipchat_dagster.notify import Notifier
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
+from zipchat_dagster.sandbox.chat import WITHOUT_DELETIONS
 from zipchat_dagster.schedules import build_schedules
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, midnight, thorough
@@ -131,7 +132,7 @@ def test_one_tick_catches_up_after_a_week_without_runs(tmp_path: Path) -> None:
         sandbox.clock_offset = 0
         random = Random(5)
         for hours in range(7 * 24):
-            chat.change(random, at=synced_at + timedelta(hours=hours), deletions=False)
+            chat.change(random, at=synced_at + timedelta(hours=hours), kinds=WITHOUT_DELETIONS)
     with dg.instance_for_test() as instance, serve(sandbox) as url:
         report_finished(instance, f"{stopped_at:%Y-%m-%d}")
         (request,) = evaluate(instance).run_requests or []

@@ -82,9 +82,9 @@ def test_the_sandbox_is_the_same_chat_for_every_process(
 
 def test_the_sandboxs_past_does_not_change() -> None:
     since = NOW - timedelta(days=40)
-    former = grow(seed=1, since=since, now=NOW - timedelta(days=2))
+    former = grow(chat_id=1, since=since, now=NOW - timedelta(days=2))
     # Two days later, for somebody with a later start date.
-    chat = grow(seed=1, since=since + timedelta(days=2), now=NOW)
+    chat = grow(chat_id=1, since=since + timedelta(days=2), now=NOW)
     assert former.users == chat.users
     for known in former.conversations.values():
         if known.created_at >= since:

@@ -14,7 +14,8 @@ import dagster as dg
 import pytest
 
 from zipchat_dagster import write_back
-from zipchat_dagster.client import SystemClock, UnprocessableError
+from zipchat_dagster.client import Clock as MachineClock
+from zipchat_dagster.client import UnprocessableError
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Fault, Lead, Request, Sandbox, User, serve
 from zipchat_dagster.warehouse import Warehouse
@@ -75,7 +76,7 @@ class Desk:
 
     def lose_message(self, *, arrives_after: float) -> None:
         """Answer the next message with 503, and show it to readers after that many seconds."""
-        self.sandbox.add_fault(Fault("503", method="POST"))
+        self.sandbox.add_fault(Fault("503", endpoint="message"))
         sent: list[tuple[float, Request]] = []
 
         def on_request(sandbox: Sandbox, request: Request) -> None:
@@ -174,8 +175,8 @@ def desk(
 ) -> Desk:
     sandbox, base_url, instance = served
     clock = Clock()
-    monkeypatch.setattr(SystemClock, "time", lambda self: clock.time())
-    monkeypatch.setattr(SystemClock, "sleep", lambda self, seconds: clock.sleep(seconds))
+    monkeypatch.setattr(MachineClock, "time", lambda self: clock.time())
+    monkeypatch.setattr(MachineClock, "sleep", lambda self, seconds: clock.sleep(seconds))
     monkeypatch.setattr(sandbox, "clock", clock.time)
     agents = {i: User(i, name, "Agent", f"{name}@example.com") for i, name in enumerate("ab", ANN)}
     # The version counts on: the sandbox sorts a chat once for each.
@@ -357,7 +358,7 @@ def test_a_message_that_arrived_is_not_sent_again_because_its_answer_was_lost(
     desk: Desk, kind: Any
 ) -> None:
     number = desk.converse(taken_by=ANN)
-    desk.sandbox.add_fault(Fault(kind, method="POST"))
+    desk.sandbox.add_fault(Fault(kind, endpoint="message"))
     run = desk.run("send_reply", conversation_id=number, sender_id=ANN, message=TEXT)
     assert run.success
     assert "The answer was lost, but reading the conversation showed" in run.metadata["done"][0]
@@ -408,7 +409,7 @@ def test_an_unknown_outcome_is_reported_as_such_and_nothing_sends_a_second_copy(
 @pytest.mark.parametrize("kind", ["disconnect", "not_json"])
 def test_a_message_that_never_arrives_can_be_sent_again_on_request(desk: Desk, kind: Any) -> None:
     number = desk.converse(taken_by=ANN)
-    desk.sandbox.add_fault(Fault(kind, method="POST"))
+    desk.sandbox.add_fault(Fault(kind, endpoint="message"))
     config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
     assert "outcome is unknown" in desk.run("send_reply", **config).failure
     assert desk.replies(number) == []
@@ -418,7 +419,7 @@ def test_a_message_that_never_arrives_can_be_sent_again_on_request(desk: Desk, k
 
 def test_send_again_does_not_let_the_same_run_send_twice_however_late(desk: Desk) -> None:
     number = desk.converse(taken_by=ANN)
-    desk.sandbox.add_fault(Fault("503", method="POST"))
+    desk.sandbox.add_fault(Fault("503", endpoint="message"))
     config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
     run = desk.run("send_reply", **config, send_again=True)
     desk.clock.sleep(2 * 24 * 3600)
@@ -428,7 +429,7 @@ def test_send_again_does_not_let_the_same_run_send_twice_however_late(desk: Desk
 
 def test_reads_that_fail_are_reported_with_an_unknown_outcome(desk: Desk) -> None:
     number = desk.converse(taken_by=ANN)
-    desk.sandbox.add_fault(Fault("lost_write", method="POST"))
+    desk.sandbox.add_fault(Fault("lost_write", endpoint="message"))
 
     def fail_from_then_on(sandbox: Sandbox, request: Request) -> None:
         if request.endpoint == "message":
@@ -487,7 +488,7 @@ def test_a_message_that_the_api_refuses_may_be_tried_again(desk: Desk) -> None:
 
 def test_a_step_that_fails_after_sending_is_made_up_for_without_sending(desk: Desk) -> None:
     number = desk.converse(taken_by=ANN)
-    desk.sandbox.add_fault(Fault("500", method="PATCH", times=None))
+    desk.sandbox.add_fault(Fault("500", endpoint="assignment", times=None))
     config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
     run = desk.run("take_over_reply_hand_back", **config)
     assert "5 attempts failed" in run.failure
@@ -557,7 +558,7 @@ def test_an_assignment_is_repeated_only_when_it_is_not_in_place(
     desk: Desk, kind: Any, requests: int
 ) -> None:
     number = desk.converse()
-    desk.sandbox.add_fault(Fault(kind, method="PATCH"))
+    desk.sandbox.add_fault(Fault(kind, endpoint="assignment"))
     assert desk.run("take_over", conversation_id=number, assignee_id=ANN).success
     assert desk.requests() == (requests, 0)
     assert desk.stored(number) == [(True, ANN, 0)]
@@ -565,7 +566,7 @@ def test_an_assignment_is_repeated_only_when_it_is_not_in_place(
 
 def test_an_assignment_that_keeps_failing_ends_the_run(desk: Desk) -> None:
     number = desk.converse()
-    desk.sandbox.add_fault(Fault("500", method="PATCH", times=None))
+    desk.sandbox.add_fault(Fault("500", endpoint="assignment", times=None))
     run = desk.run("take_over", conversation_id=number, assignee_id=ANN)
     assert "the API answered 500" in run.failure
     assert desk.requests() == (len(write_back.PAUSES), 0)

@@ -7,7 +7,7 @@ with ZipchatClient(api_key="zc-…", chat_id=1) as client:
         print(conversation["id"], conversation["channel"])
 """
 
-from zipchat_dagster.client.budget import Budget, Clock, SystemClock
+from zipchat_dagster.client.budget import Budget, Clock
 from zipchat_dagster.client.client import (
     LARGEST_MESSAGE_PAGE,
     LARGEST_PAGE,
@@ -55,7 +55,6 @@ __all__ = [
     "ServerError",
     "SettingError",
     "StatusError",
-    "SystemClock",
     "UnauthorizedError",
     "UnexpectedStatusError",
     "UnprocessableError",

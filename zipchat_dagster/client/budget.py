@@ -1,9 +1,9 @@
 """Rate-limit pacing: how many more requests the API allows, shared by everything that uses a key.
 
-`BudgetTransport` sits between httpx and the network, so no call can bypass it. Each call takes a
-permit from the `Budget`, and each response's headers correct it. The state is one row per key,
-shared by all threads, processes and Dagster runs on the machine through a small SQLite file, or on
-several machines through PostgreSQL (`budget_stores.py`). `window.py` explains what the state means.
+`BudgetTransport` wraps the network, so no call can bypass it. Each call takes a permit from the
+`Budget`, and each response's headers correct it. The state is one row per key, shared by all
+threads, processes and Dagster runs on the machine through a small SQLite file, or on several
+machines through PostgreSQL (`budget_stores.py`). `window.py` explains what the state means.
 
 A call costs two short transactions, in a file well under 0.1 ms of CPU (`python -m
 benchmarks.budget`). That is a small part of an HTTP request, so permits are not handed out in
@@ -27,7 +27,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 import httpx
 
@@ -48,23 +47,15 @@ class _ClosedError(RuntimeError):
         super().__init__("the client was closed while a call was waiting")
 
 
-class Clock(Protocol):
-    """What the budget needs of a clock, so that tests need not sleep."""
+class Clock:
+    """The machine's clock. Tests have others, with which they need not sleep."""
 
     def time(self) -> float:
         """Unix seconds."""
-
-    def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass."""
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    def time(self) -> float:
         return time.time()
 
     def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass."""
         time.sleep(seconds)
 
 
@@ -79,7 +70,8 @@ class Budget:
         clock: time and sleep.
         logger: logs waits, at level INFO.
 
-    `requests`, `refused` (429) and `waited_seconds` count what went through this object.
+    `requests`, `refused` (429) and `waited_seconds` count what went through this object; `latency`
+    is how many seconds an answer takes, as a moving average (0 before the first one).
 
     Raises:
         SettingError: the database cannot be used.
@@ -97,8 +89,9 @@ class Budget:
         self.requests = 0
         self.refused = 0
         self.waited_seconds = 0.0
+        self.latency = 0.0
         self.reserve = reserve
-        self.clock = clock or SystemClock()
+        self.clock = clock or Clock()
         self._logger = logger or logging.getLogger("zipchat_dagster")
         self._process = uuid.uuid4().hex[:12]
         self._permits = itertools.count()
@@ -141,6 +134,9 @@ class Budget:
         with self._database:
             self.requests += 1
             self.refused += answer.status == TOO_MANY_REQUESTS
+            if answer.status is not None:
+                seconds = max(0.0, answer.received_at - answer.sent_at)
+                self.latency += (seconds - self.latency) / (10 if self.latency else 1)
         # Otherwise the permit lapses (PERMIT_LIFETIME). The response must not be lost for that.
         with suppress(BudgetDownError, _ClosedError):
             self._change(lambda window, _, shift: window.settle(permit, answer.shifted(shift)))
@@ -159,8 +155,14 @@ class Budget:
         except _ClosedError:
             return self.clock.time()
 
+    def pause(self, seconds: float) -> None:
+        """Let time pass, in short pieces so that cancelling ends it soon."""
+        while seconds > 0 and not self._cancelled.is_set():
+            self.clock.sleep(min(seconds, LONGEST_SLEEP))
+            seconds -= LONGEST_SLEEP
+
     def cancel(self) -> None:
-        """Make `acquire` raise RuntimeError, in threads that are waiting too."""
+        """End pauses and make `acquire` raise RuntimeError, in threads that are waiting too."""
         self._cancelled.set()
 
     def close(self) -> None:
@@ -228,9 +230,9 @@ class BudgetTransport(httpx.BaseTransport):
             self._budget.settle(permit, answer)
 
     def close(self) -> None:
-        """Close the wrapped transport and the budget."""
-        self._wrapped.close()
+        """Close the budget, so that no call begins any more, and the wrapped transport."""
         self._budget.close()
+        self._wrapped.close()
 
 
 def answer_of(response: httpx.Response, sent_at: float, received_at: float) -> Answer:

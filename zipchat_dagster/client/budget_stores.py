@@ -102,10 +102,9 @@ class SqliteStore:
         self._connection = self._open()
 
     def change(self, change: Change[T]) -> T:
-        connection = self._connection
         try:
-            connection.execute("begin immediate")
-            try:
+            with self._connection as connection:  # commits, or rolls back
+                connection.execute("begin immediate")
                 row = connection.execute(READ, (self._key_hash,)).fetchone()
                 old = row[0] if row else ""
                 window = _load(old)
@@ -113,11 +112,6 @@ class SqliteStore:
                 new = _dump(window)
                 if new != old:
                     connection.execute(WRITE, (self._key_hash, new))
-            except BaseException:
-                if connection.in_transaction:  # some errors of SQLite roll back themselves
-                    connection.execute("rollback")
-                raise
-            connection.execute("commit")
         except sqlite3.Error as error:
             raise self._unusable(error) from None
         return result

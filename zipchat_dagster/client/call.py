@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ import httpx
 import tenacity
 
 from zipchat_dagster.client.answers import LONGEST_WORDS, Json, api_message, decoded
-from zipchat_dagster.client.budget import LONGEST_SLEEP, Budget, BudgetTransport, Clock, date_of
+from zipchat_dagster.client.budget import Budget, BudgetTransport, date_of
 from zipchat_dagster.client.errors import (
     MalformedAnswerError,
     Retry,
@@ -58,17 +57,13 @@ class Caller:
         network: httpx.BaseTransport,
         budget: Budget,
         timeout: float,
-        clock: Clock,
         logger: logging.Logger,
     ) -> None:
         self.has_answered = False
         self._budget = budget
-        self._clock = clock
         self._logger = logger
-        self._is_given_up = False
-        self._timed = _Timed(network, clock)
         self._base_url = base_url
-        self._transport = BudgetTransport(self._timed, budget)
+        self._transport = BudgetTransport(network, budget)
         self._headers = {
             "Authorization": f"Bearer {api_key}",
             "Accept": "application/json",
@@ -76,11 +71,6 @@ class Caller:
             "User-Agent": "zipchat-dagster",
         }
         self._extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
-
-    @property
-    def latency(self) -> float:
-        """Seconds that an answer takes, as a moving average; 0 before the first one."""
-        return self._timed.latency
 
     def call(
         self,
@@ -106,20 +96,14 @@ class Caller:
             retry=tenacity.retry_if_exception(lambda error: self._may_retry(method, error)),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=_pause_after,
-            sleep=self._pause,
+            sleep=self._budget.pause,
             before_sleep=self._log_retry,
             reraise=True,
         )
         return retrying(self._call_once, method, path, read, query, json_body)
 
-    def give_up(self) -> None:
-        """End pauses, and make calls that wait for the budget raise RuntimeError."""
-        self._is_given_up = True
-        self._budget.cancel()
-
     def close(self) -> None:
-        """Give up, and close the connections and the budget."""
-        self.give_up()
+        """Close the budget and the connections."""
         self._transport.close()
 
     def _call_once(
@@ -148,7 +132,7 @@ class Caller:
         result = read(body)
         self.has_answered = True
         at = date_of(response)
-        return result, datetime.fromtimestamp(self._clock.time() if at is None else at, UTC)
+        return result, datetime.fromtimestamp(self._budget.clock.time() if at is None else at, UTC)
 
     def _response(
         self, method: str, path: str, query: Mapping[str, Any] | None, json_body: Json | None
@@ -189,12 +173,6 @@ class Caller:
         verdict = retry_after(error)
         return verdict is Retry.ALWAYS or (verdict is Retry.READS and method == "GET")
 
-    def _pause(self, seconds: float) -> None:
-        """Sleep in short pieces, so that giving up is quick."""
-        while seconds > 0 and not self._is_given_up:
-            self._clock.sleep(min(seconds, LONGEST_SLEEP))
-            seconds -= LONGEST_SLEEP
-
     def _log_retry(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         pause = state.next_action.sleep if state.next_action else 0.0
@@ -207,24 +185,3 @@ class Caller:
 def _pause_after(state: tenacity.RetryCallState) -> float:
     """Seconds, with up to half more, so that calls that failed together are not sent together."""
     return FIRST_PAUSE * float(PAUSE_GROWTH ** (state.attempt_number - 1)) * uniform(1, 1.5)
-
-
-class _Timed(httpx.BaseTransport):
-    """Measures how long answers take, without the time spent waiting for the budget."""
-
-    def __init__(self, wrapped: httpx.BaseTransport, clock: Clock) -> None:
-        self.latency = 0.0
-        self._wrapped = wrapped
-        self._clock = clock
-        self._lock = threading.Lock()
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        started = self._clock.time()
-        response = self._wrapped.handle_request(request)
-        seconds = max(0.0, self._clock.time() - started)
-        with self._lock:
-            self.latency += (seconds - self.latency) / (10 if self.latency else 1)
-        return response
-
-    def close(self) -> None:
-        self._wrapped.close()

@@ -22,7 +22,7 @@ from zipchat_dagster.client.answers import (
     stated,
     without_surrogates,
 )
-from zipchat_dagster.client.budget import Budget, Clock, SystemClock
+from zipchat_dagster.client.budget import Budget, Clock
 from zipchat_dagster.client.call import Caller
 from zipchat_dagster.client.errors import ChatNotFoundError, NotFoundError
 from zipchat_dagster.client.gather import Gathering
@@ -111,7 +111,7 @@ class ZipchatClient:
     ) -> None:
         self.chat_id = checked("chat_id", check_chat_id, chat_id)
         self._chat = f"/chats/{self.chat_id}"
-        self.clock = clock or SystemClock()
+        self.clock = clock or Clock()
         self._logger = logger or logging.getLogger("zipchat_dagster")
         self._concurrency = checked("concurrency", check_concurrency, concurrency)
         key = checked("api_key", check_api_key, api_key)
@@ -130,7 +130,6 @@ class ZipchatClient:
             network=transport or Network(url),
             budget=self._budget,
             timeout=timeout,
-            clock=self.clock,
             logger=self._logger,
         )
 
@@ -208,7 +207,7 @@ class ZipchatClient:
 
     def get_conversations_page(self, number: int = 1, *, since: datetime | None = None) -> Page:
         """One page of up to `LARGEST_PAGE` conversations active at or after `since` (aware; None:
-        all), as the API gives it: for a look, since pages of a list that changes prove nothing.
+        all), as the API gives it: for a quick look, since pages of a changing list prove nothing.
 
         Args:
             number: counted from 1.
@@ -355,14 +354,14 @@ class ZipchatClient:
             is_done = True
         finally:
             if not is_done:
-                self._caller.give_up()
+                self._budget.cancel()
 
     def _in_flight(self) -> int:
         """As many as it takes to spend a window's budget in half the window (Little's law).
 
         Only if answers are slow: what is in flight is lost when the process is killed.
         """
-        latency = self._caller.latency
+        latency = self._budget.latency
         if latency <= SLOW:
             return self._concurrency
         window = self._budget.window()

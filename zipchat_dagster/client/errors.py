@@ -19,7 +19,7 @@
 
 No message contains the API key or a customer's data: a body that is not an error object of the
 API is described by its type and length, never quoted. Each message is one line of printable
-characters, so whatever the API's own words are, they forge no line of a log.
+characters, so the API's own words cannot forge a line of a log.
 """
 
 from __future__ import annotations

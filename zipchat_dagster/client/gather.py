@@ -13,10 +13,10 @@ R = TypeVar("R")
 Outcome = tuple[T, R | Exception]
 
 # A batch is complete at whichever comes first. A killed process loses what is in an unfinished one.
+# While a complete one waits to be stored, no further calls begin.
 BATCH_SIZE: Final = 4_000
 BATCH_SECONDS: Final = 1.0
 FAILURE_SIZE: Final = 200  # twenty make a batch, so that an API that is down is noticed soon
-MOST_BATCHES: Final = 1  # fetched and not stored yet, before fetching waits for storing
 
 
 class Gathering(Generic[T, R]):
@@ -87,9 +87,7 @@ class Gathering(Generic[T, R]):
     def _call_next(self) -> None:
         """Start as many calls as there is room for; with the lock held."""
         while (
-            self._items
-            and self._under_way < self._in_flight()
-            and self._waiting_size < MOST_BATCHES * BATCH_SIZE
+            self._items and self._under_way < self._in_flight() and self._waiting_size < BATCH_SIZE
         ):
             item = self._items.popleft()
             self._under_way += 1
@@ -99,21 +97,25 @@ class Gathering(Generic[T, R]):
         """One call, on a thread of its own."""
         outcome: R | Exception
         try:
-            outcome = self._function(item)
-        except Exception as error:
-            outcome = error
+            try:
+                outcome = self._function(item)
+            except Exception as error:
+                outcome = error
+            with self._changed:
+                self._take(item, outcome)
+                self._call_next()
         except BaseException as error:
             with self._changed:
                 self._fatal = error
                 self._changed.notify()
-            return
-        with self._changed:
-            self._under_way -= 1
-            if not self._waiting:
-                self._waiting_since = self._time()
-            self._waiting.append((item, outcome))
-            self._waiting_size += (
-                FAILURE_SIZE if isinstance(outcome, Exception) else self._size(outcome)
-            )
-            self._changed.notify()
-            self._call_next()
+
+    def _take(self, item: T, outcome: R | Exception) -> None:
+        """Add an outcome to the batch; with the lock held."""
+        self._under_way -= 1
+        if not self._waiting:
+            self._waiting_since = self._time()
+        self._waiting.append((item, outcome))
+        self._waiting_size += (
+            FAILURE_SIZE if isinstance(outcome, Exception) else self._size(outcome)
+        )
+        self._changed.notify()

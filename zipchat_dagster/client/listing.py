@@ -38,10 +38,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from zipchat_dagster.client.answers import identity, time_of
+from zipchat_dagster.client.answers import Json, identity, time_of
 from zipchat_dagster.client.errors import ListingUnsettledError, PageLoopError
 
-Record = dict[str, Any]
+Rows = tuple[list[Json], datetime]  # of a page, with the server's time
 Key = tuple[int | str, Any]  # a record's identity and activity
 
 OVERLAP: Final = 5  # rows; more changes than that between two requests cost a step back
@@ -58,7 +58,7 @@ MAX_STEPS_BACK: Final = 30  # in one pass, beyond one for every tenth page
 class Page:
     """One page as the API gave it; the last two are None where the API does not state them."""
 
-    rows: list[Record]
+    rows: list[Json]
     observed_at: datetime  # the server's clock
     total: int | None = None
     is_last: bool | None = None
@@ -135,8 +135,8 @@ class Listing:
         page_size: int = 100,
         activity_field: str | None = "last_message_at",
         catches_up: bool = True,
-        habits: Habits | None = None,
-        logger: logging.Logger | None = None,
+        habits: Habits,
+        logger: logging.Logger,
     ) -> None:
         self.as_of: datetime | None = None
         self.seen: dict[int | str, Any] = {}
@@ -147,10 +147,10 @@ class Listing:
         self._page_size = page_size
         self._activity_field = activity_field
         self._catches_up = catches_up
-        self._habits = habits or Habits()
-        self._logger = logger or logging.getLogger("zipchat_dagster")
+        self._habits = habits
+        self._logger = logger
 
-    def __iter__(self) -> Iterator[tuple[list[Record], datetime]]:
+    def __iter__(self) -> Iterator[Rows]:
         reading = yield from self._read(looks_beyond=False)
         if self._is_short():
             with self._habits.confirming:
@@ -160,7 +160,7 @@ class Listing:
             as_of = yield from self._catch_up(as_of)
         self.as_of = as_of
 
-    def _read(self, *, looks_beyond: bool) -> Generator[tuple[list[Record], datetime], None, _Pass]:
+    def _read(self, *, looks_beyond: bool) -> Generator[Rows, None, _Pass]:
         """Read the list once. Returns the pass."""
         reading = _Pass(self, since=self._since, looks_beyond=looks_beyond)
         for rows, observed_at in reading:
@@ -172,7 +172,7 @@ class Listing:
         expected = self._habits.expected(self.total, self._since)
         return expected is not None and len(self.seen) < expected
 
-    def _confirm(self, reading: _Pass) -> Generator[tuple[list[Record], datetime], None, _Pass]:
+    def _confirm(self, reading: _Pass) -> Generator[Rows, None, _Pass]:
         """Read again until the total is reached or the same rows came twice. Returns the last
         pass."""
         for _ in range(1, MAX_PASSES):
@@ -202,9 +202,7 @@ class Listing:
     def _difference(self) -> str:
         return f"The API states {self.total} {self._what} and returned {len(self.seen)}"
 
-    def _catch_up(
-        self, began_at: datetime
-    ) -> Generator[tuple[list[Record], datetime], None, datetime]:
+    def _catch_up(self, began_at: datetime) -> Generator[Rows, None, datetime]:
         """List what was active since `began_at` until nothing changes. Returns complete as of."""
         for _ in range(MAX_ROUNDS):
             reading = _Pass(self, since=began_at - MARGIN)
@@ -251,7 +249,7 @@ class _Pass:
         self._may_be_all = False  # the first page, although it may have been cut as well
         self._read = 0  # rank of the last proven row
 
-    def __iter__(self) -> Iterator[tuple[list[Record], datetime]]:
+    def __iter__(self) -> Iterator[Rows]:
         wanted = OVERLAP
         steps_back = 0
         while True:
@@ -314,7 +312,7 @@ class _Pass:
         self._listing.seen.update(self.keys(page.rows))
         return page
 
-    def keys(self, rows: list[Record]) -> list[Key]:
+    def keys(self, rows: list[Json]) -> list[Key]:
         """Each row's identity and activity."""
         field = self._listing._activity_field
         return [(identity(row), _plain(row.get(field or ""))) for row in rows]
@@ -361,7 +359,7 @@ class _Pass:
                 f" {self.pages} pages."
             )
 
-    def _is_joined(self, rows: list[Record]) -> bool:
+    def _is_joined(self, rows: list[Json]) -> bool:
         """Whether nothing can have slipped through between the proven rows and this page.
 
         What does not change keeps its order. All up to the edge was seen; from an unchanged row of

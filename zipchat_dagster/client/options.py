@@ -97,19 +97,14 @@ def check_budget(value: Path | str | None) -> Path | str | None:
     """
     if value is None or isinstance(value, Path):
         return value
-    scheme, is_address, rest = value.partition("://")
-    host, _, others = rest.replace("?", "/").partition("/")
-    user = host.rpartition("@")[0]
-    # After a password with a slash or a question mark, the "@" comes too late.
-    has_password = is_address and (":" in user or "@" in others)
-    if has_password or "password=" in unquote(value).lower():
+    if re.search(r"password\s*=|://.*:.*@", unquote(value), re.IGNORECASE | re.DOTALL):
         raise SettingError(
             f"it contains a password. Write an address such as {BUDGET_ADDRESS}, and the password"
             " into PGPASSWORD or ~/.pgpass."
         )
-    if not is_address:
+    if "://" not in value:
         return Path(value)
-    if scheme not in ("postgresql", "postgres") or not host.rpartition("@")[2]:
+    if not re.match(r"postgres(ql)?://([^/?]*@)?[^/?@]+([/?]|$)", value):
         raise SettingError(f"not a file or an address such as {BUDGET_ADDRESS}.")
     return value
 

@@ -1,4 +1,4 @@
-"""The Zipchat Backend API played locally: for the demo, for tests, and without a key.
+"""A local simulation of the Zipchat Backend API: for the demo, for tests, and without a key.
 
     python -m zipchat_dagster.sandbox            # serves an invented chat on port 8765
 

@@ -7,8 +7,7 @@ import math
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -22,13 +21,7 @@ import httpx
 from zipchat_dagster.sandbox.chat import META_CHANNELS, Chat, Conversation, messages_since
 from zipchat_dagster.sandbox.faults import ERRORS, Fault, FaultKind
 from zipchat_dagster.sandbox.limit import RateLimit
-from zipchat_dagster.sandbox.options import (
-    OPTIONS,
-    AnswerOptions,
-    LimitOptions,
-    TroubleOptions,
-    check,
-)
+from zipchat_dagster.sandbox.options import OPTIONS, Options
 from zipchat_dagster.sandbox.records import Records, with_string_ids
 from zipchat_dagster.sandbox.routing import ENDPOINTS, WRITES, Json, Refusal, Request, parse
 
@@ -64,21 +57,18 @@ class Stats(TypedDict):
     by_endpoint: dict[str, int]
     shows: dict[int, int]
     windows: list[tuple[float, int]]
-    max_in_flight: int
 
 
 class Truth(TypedDict):
-    """All data in the API's own form; messages and escalations by conversation id."""
+    """All data in the API's own form; messages by conversation id."""
 
     conversations: list[Json]
     messages: dict[int, list[Json]]
     users: list[Json]
-    escalations: dict[int, list[Json]]
-    deleted: list[int]
 
 
 @dataclass(kw_only=True)
-class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
+class Sandbox(Options):
     """The API of one chat. Thread-safe. See `options.py` for the options.
 
     Args:
@@ -108,19 +98,13 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
     lock: RLock = field(default_factory=RLock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._check()
+        self.check()
         self._random = Random(self.seed)
         self._rate_limit = RateLimit(self, self.server_time)
         self._data_requests = 0
         self._sorted: list[Conversation] = []
         self._sorted_for: tuple[int, str] | None = None
-        self._in_flight = self._max_in_flight = 0
         self.reset_stats()
-
-    def _check(self) -> None:
-        check(self)
-        if self.window <= 0:
-            raise ValueError("window must be more than 0 seconds")
 
     # The clock
 
@@ -141,16 +125,15 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
         """
 
         def respond(request: httpx.Request) -> httpx.Response:
-            with self.in_flight():
-                answer = self.handle(
-                    request.method,
-                    request.url.path,
-                    request.url.query.decode(),
-                    request.headers,
-                    request.read(),
-                )
-                if answer.latency:
-                    self.sleep(answer.latency)
+            answer = self.handle(
+                request.method,
+                request.url.path,
+                request.url.query.decode(),
+                request.headers,
+                request.read(),
+            )
+            if answer.latency:
+                self.sleep(answer.latency)
             if answer.drop == "timeout":
                 raise httpx.ReadTimeout("the sandbox never answers", request=request)
             if answer.drop in ("disconnect", "reset"):
@@ -162,18 +145,6 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
     @property
     def _records(self) -> Records:
         return Records(self.chat, self)
-
-    @contextmanager
-    def in_flight(self) -> Iterator[None]:
-        """Count a request as in flight, from its arrival to its answer."""
-        with self.lock:
-            self._in_flight += 1
-            self._max_in_flight = max(self._max_in_flight, self._in_flight)
-        try:
-            yield
-        finally:
-            with self.lock:
-                self._in_flight -= 1
 
     def handle(
         self,
@@ -257,17 +228,16 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
     # Meddling
 
     def set(self, **options: Any) -> None:
-        """Change options. Raises ValueError for an unknown option or a value it cannot have."""
+        """Change options: all of them, or none if one is unknown or has a value that it cannot have
+        (ValueError, or TypeError)."""
+        if unknown := options.keys() - {"key", *OPTIONS}:
+            raise ValueError(f"there is no option {min(unknown)!r}")
         with self.lock:
-            former = {}
-            for name, value in options.items():
-                if name != "key" and name not in OPTIONS:
-                    raise ValueError(f"there is no option {name!r}")
-                former[name] = getattr(self, name)
-                setattr(self, name, value)
+            former = {name: getattr(self, name) for name in options}
+            vars(self).update(options)
             try:
-                self._check()
-            except ValueError:
+                self.check()
+            except Exception:
                 vars(self).update(former)
                 raise
 
@@ -294,14 +264,9 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
     def change(self, count: int = 1) -> list[str]:
         """Make random changes to the chat at the server's time. Returns their kinds."""
         with self.lock:
+            kinds = self.mutate_kinds
             return [
-                self.chat.change(
-                    self._random,
-                    at=self.now(),
-                    deletions=self.mutate_deletions,
-                    kind=self.mutate_kind,
-                )
-                for _ in range(count)
+                self.chat.change(self._random, at=self.now(), kinds=kinds) for _ in range(count)
             ]
 
     def _next_fault(self, request: Request) -> FaultKind | None:
@@ -327,7 +292,6 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
                 "by_endpoint": {name: self._by_endpoint[name] for name in ENDPOINTS},
                 "shows": dict(self._shows),
                 "windows": sorted(self._windows.items()),
-                "max_in_flight": self._max_in_flight,
             }
 
     def reset_stats(self) -> None:
@@ -337,7 +301,6 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
             self._by_endpoint: Counter[str] = Counter()
             self._shows: Counter[int] = Counter()
             self._windows: Counter[float] = Counter()
-            self._max_in_flight = self._in_flight
 
     def truth(self) -> Truth:
         """All data, however the pages show it."""
@@ -348,12 +311,6 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
                 "conversations": [records.conversation(c) for c in conversations],
                 "messages": {c.id: [records.message(m) for m in c.messages] for c in conversations},
                 "users": [records.user(user) for user in self.chat.users.values()],
-                "escalations": {
-                    c.id: [records.escalation(e) for e in c.escalations]
-                    for c in conversations
-                    if c.escalations
-                },
-                "deleted": sorted(self.chat.deleted),
             }
 
     def _count(self, request: Request) -> None:
@@ -397,18 +354,16 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
         found = self._ordered()
         since = request.time("last_message_at_since")
         if since is not None:
-            since -= self._records.shift
             if self.order == "id":
                 found = [c for c in found if c.last_message_at >= since]
             else:
                 found = found[bisect_left(found, since, key=attrgetter("last_message_at")) :]
+        if self.shuffle_ties and self.order != "id":
+            # As from a database that sorts by last_message_at alone.
+            found = sorted(found, key=lambda c: (c.last_message_at, self._random.random()))
         if self.order == "desc":
             found = found[::-1]
-        first = (page - 1) * per_page
-        if self.shuffle_ties and self.order != "id":
-            rows = self._shuffled(found, first, per_page)
-        else:
-            rows = found[first : first + per_page]
+        rows = found[(page - 1) * per_page : page * per_page]
         payload = {"conversations": [self._records.conversation(c) for c in rows]}
         return payload | self._pages(page, per_page, len(found), len(self.chat.conversations))
 
@@ -422,25 +377,6 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
             self._sorted_for = wanted
         return self._sorted
 
-    def _shuffled(
-        self, ranked: list[Conversation], first: int, per_page: int
-    ) -> list[Conversation]:
-        """The rows of a page if a database sorts by last_message_at alone: ties in any order."""
-        rows = ranked[first : first + per_page]
-        if not rows:
-            return rows
-        start, end = first, first + len(rows)
-        while start > 0 and ranked[start - 1].last_message_at == rows[0].last_message_at:
-            start -= 1
-        while end < len(ranked) and ranked[end].last_message_at == rows[-1].last_message_at:
-            end += 1
-        # A random second key shuffles within each tie.
-        tied = ranked[start:end]
-        tied.sort(
-            key=lambda c: (c.last_message_at, self._random.random()), reverse=self.order == "desc"
-        )
-        return tied[first - start : first - start + len(rows)]
-
     def _show(self, request: Request, conversation: Conversation) -> Json:
         page, per_page = self._page(
             request, "message_page", "message_per_page", default=100, maximum=200
@@ -448,7 +384,7 @@ class Sandbox(AnswerOptions, LimitOptions, TroubleOptions):
         found = conversation.messages
         since = request.time("message_created_at_since")
         if since is not None:
-            found = messages_since(found, since - self._records.shift)
+            found = messages_since(found, since)
         if self.message_order == "desc":
             found = found[::-1]
         rows = found[(page - 1) * per_page : page * per_page]

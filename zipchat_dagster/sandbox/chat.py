@@ -6,7 +6,7 @@ Times are `datetime`s in UTC with whole seconds.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -27,10 +27,10 @@ ChangeKind = Literal[
     "delete_newest_message",
 ]
 
-# Relative frequencies, here and in `_ODDS`.
+# Relative frequencies, here and in `ODDS`.
 CHANNELS = {"web": 46, "whatsapp": 17, "email": 12, "instagram": 10, "messenger": 8, "chat": 7}
 META_CHANNELS = frozenset({"whatsapp", "instagram", "messenger"})
-_ODDS: dict[ChangeKind, int] = {
+ODDS: dict[ChangeKind, int] = {
     "add_message": 62,
     "add_conversation": 14,
     "escalate": 8,
@@ -39,7 +39,8 @@ _ODDS: dict[ChangeKind, int] = {
     "delete_conversation": 2,
     "restore_conversation": 1,
 }
-_DELETIONS = frozenset({"delete_conversation", "restore_conversation"})
+LIFELIKE = tuple(ODDS)
+WITHOUT_DELETIONS = LIFELIKE[:-2]
 
 
 @dataclass(slots=True)
@@ -259,20 +260,14 @@ class Chat:
         random: Random,
         *,
         at: datetime,
-        deletions: bool = True,
-        kind: ChangeKind | None = None,
+        kinds: Sequence[ChangeKind] = LIFELIKE,
     ) -> ChangeKind:
-        """Make one random change and return its kind, the name of its method.
+        """Make one random change of these kinds and return its kind, the name of its method.
 
-        Args:
-            deletions: whether conversations may be deleted and restored.
-            kind: the change to make. If nothing allows it, a message is added instead.
+        If nothing allows it, a message is added instead.
         """
         at = whole_second(at)
-        if kind is None:
-            odds = _ODDS if deletions else {k: n for k, n in _ODDS.items() if k not in _DELETIONS}
-            kind = random.choices(list(odds), list(odds.values()))[0]
-
+        kind = random.choices(kinds, [ODDS.get(kind, 1) for kind in kinds])[0]
         if kind == "escalate" and (c := self._pick(random, lambda c: _can_escalate(c, at))):
             self.escalate(c.id, at=at)
         elif kind == "resolve" and (c := self._pick(random, lambda c: _can_resolve(c, at))):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from zipchat_dagster.sandbox.routing import WRITES, Request
+from zipchat_dagster.sandbox.routing import ENDPOINTS, WRITES, Request
 
 FaultKind = Literal[
     "403",
@@ -21,7 +21,7 @@ FaultKind = Literal[
     "not_json",
     "lost_write",
 ]
-# Faults that answer with a status and an error of the API's own form.
+# Faults that answer with a status and an error in the API's own form.
 ERRORS: Final[dict[str, str]] = {
     "403": "Forbidden",
     "404": "Conversation not found",
@@ -33,8 +33,8 @@ ERRORS: Final[dict[str, str]] = {
 class Fault:
     """A fault that strikes the next `times` matching requests (None: all of them).
 
-    A request matches if it has this `method` and this `endpoint`, names this conversation, and has
-    `path` in its path. What is None matches everything.
+    A request matches if it is for this `endpoint` and names this conversation. What is None matches
+    everything.
 
     Args:
         kind: "403", "404" and "500" answer with that status, "503" and "not_json" with HTML instead
@@ -48,16 +48,16 @@ class Fault:
     """
 
     kind: FaultKind
-    method: str | None = None
-    path: str | None = None
-    conversation_id: int | None = None
     endpoint: str | None = None
+    conversation_id: int | None = None
     times: int | None = 1
     after: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(FaultKind):
             raise ValueError(f"kind must be one of {get_args(FaultKind)}, not {self.kind!r}")
+        if self.endpoint not in (None, *ENDPOINTS):
+            raise ValueError(f"endpoint must be one of {ENDPOINTS}, not {self.endpoint!r}")
 
     def strikes(self, request: Request) -> bool:
         """Whether this request fails. Counts it if it matches."""
@@ -73,9 +73,7 @@ class Fault:
     def _matches(self, request: Request) -> bool:
         return (
             self.times != 0
-            and self.method in (None, request.method)
-            and (self.path is None or self.path in request.path)
-            and self.conversation_id in (None, request.conversation_id)
             and self.endpoint in (None, request.endpoint)
+            and self.conversation_id in (None, request.conversation_id)
             and (self.kind != "lost_write" or request.endpoint in WRITES)
         )

@@ -24,6 +24,7 @@ from zipchat_dagster.sandbox.chat import (
 
 DAY = 86_400
 BLOCK = 28 * DAY  # see `grow`
+PER_BLOCK = 28 * 30  # conversations
 
 # Conversations started per hour of the day (UTC) and per weekday (Monday first), relative.
 _HOURS = (2, 1, 1, 1, 1, 2, 3, 5, 8, 11, 13, 13, 12, 12, 13, 13, 12, 11, 11, 12, 12, 10, 7, 4)
@@ -64,23 +65,24 @@ def generate(
     return chat
 
 
-def grow(*, seed: int, since: datetime, now: datetime, per_day: int = 30, chat_id: int = 1) -> Chat:
+def grow(*, chat_id: int, since: datetime, now: datetime) -> Chat:
     """Invent a chat that continues: a later `now` gives the same chat and what has happened since.
 
     It is written in blocks of four weeks, starting with the block before `since`. Each block has
     its own random sequence, and what comes after `now` is left out. Memory and time grow with the
     days between `since` and `now`: 1,000 days take a few seconds.
     """
-    chat = Chat(chat_id=chat_id, users=_users(Random(f"zipchat sandbox {seed}")))
+    chat = Chat(chat_id=chat_id, users=_users(Random(f"zipchat sandbox {chat_id}")))
     now = whole_second(now)
     for number in range(int(since.timestamp()) // BLOCK - 1, int(now.timestamp()) // BLOCK + 1):
-        random = Random(f"zipchat sandbox {seed} {number}")
+        random = Random(f"zipchat sandbox {chat_id} {number}")
         first, last = number * BLOCK, (number + 1) * BLOCK - 1
         # A conversation may last until the end of the next block.
         author = _Author(random, list(chat.users), last + BLOCK, None, first_lead=number * 100_000)
         block = Chat()
-        count = per_day * BLOCK // DAY
-        _add_conversations(block, author, count, first=first, last=last, ids_after=number * 100_000)
+        _add_conversations(
+            block, author, PER_BLOCK, first=first, last=last, ids_after=number * 100_000
+        )
         _number_messages(block, random, after=number * 10_000_000)
         for conversation in block.conversations.values():
             if seen := _up_to(now, conversation):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from zipchat_dagster.sandbox.chat import ChangeKind
+from zipchat_dagster.sandbox.chat import LIFELIKE, ChangeKind
 from zipchat_dagster.sandbox.faults import FaultKind
 
 Order = Literal["desc", "asc", "id"]
@@ -41,8 +41,6 @@ class AnswerOptions:
     wrap: Annotated[bool, "one conversation or user comes under its name, or bare"] = True
     error_key: Annotated[Literal["error", "message"], "field of an error's text"] = "error"
     id_type: Annotated[Literal["int", "str"], "ids as numbers or as strings of digits"] = "int"
-    utc_offset: Annotated[float | None, "hours of the offset that times show, instead of Z"] = None
-    milliseconds: Annotated[int | None, "milliseconds that every time shows"] = None
     user_name: Annotated[
         Literal["full_name", "name", "first_last"],
         "field of a user's name; first_last: first_name and last_name",
@@ -87,8 +85,7 @@ class TroubleOptions:
         "truncated",
     )
     mutate_every: Annotated[int, "a change to the chat before every n-th request; 0: none"] = 0
-    mutate_kind: Annotated[ChangeKind | None, "which change, instead of a lifelike mix"] = None
-    mutate_deletions: Annotated[bool, "the mix deletes and restores conversations"] = True
+    mutate_kinds: Annotated[tuple[ChangeKind, ...], "which changes; some are likelier"] = LIFELIKE
     clock_offset: Annotated[float, "seconds that the server's clock is ahead"] = 0.0
 
 
@@ -112,15 +109,21 @@ GROUPS: Final[tuple[type, ...]] = (LimitOptions, AnswerOptions, TroubleOptions)
 OPTIONS: Final = {option.name: option for group in GROUPS for option in options_of(group)}
 
 
-def check(options: LimitOptions | AnswerOptions | TroubleOptions) -> None:
-    """Raises ValueError if an option has a value that it cannot have."""
-    for option in OPTIONS.values():
-        if get_origin(option.kind) is Literal:
-            allowed = get_args(option.kind)
-            if getattr(options, option.name) not in allowed:
+@dataclass(kw_only=True)
+class Options(LimitOptions, AnswerOptions, TroubleOptions):
+    """All options."""
+
+    def check(self) -> None:
+        """Raises ValueError if an option has a value that it cannot have."""
+        for option in OPTIONS.values():
+            kind, value = option.kind, getattr(self, option.name)
+            is_list = get_origin(kind) is tuple
+            if is_list:
+                kind = get_args(kind)[0]
+            allowed = get_args(kind) if get_origin(kind) is Literal else None
+            if allowed and not set(value if is_list else [value]) <= set(allowed):
                 raise ValueError(f"{option.name} must be one of {allowed}")
-    if isinstance(options, AnswerOptions):
-        if not -24 < (options.utc_offset or 0) < 24:
-            raise ValueError("utc_offset must be less than 24 hours")
-        if not 0 <= (options.milliseconds or 0) < 1000:
-            raise ValueError("milliseconds must be from 0 to 999")
+        if not self.mutate_kinds:
+            raise ValueError("mutate_kinds must name one; mutate_every = 0 ends changes")
+        if self.window <= 0:
+            raise ValueError("window must be more than 0 seconds")

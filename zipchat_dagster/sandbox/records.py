@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
-from zipchat_dagster.sandbox.chat import Chat, Conversation, Escalation, Lead, Message, User
+from zipchat_dagster.sandbox.chat import Chat, Conversation, Lead, Message, User
 from zipchat_dagster.sandbox.options import AnswerOptions
 from zipchat_dagster.sandbox.routing import Json
 
@@ -31,12 +31,12 @@ class Records:
         return {
             "id": conversation.id,
             "chat_id": self._chat.chat_id,
-            "created_at": self.time(conversation.created_at),
-            "last_message_at": self.time(conversation.last_message_at),
+            "created_at": _time(conversation.created_at),
+            "last_message_at": _time(conversation.last_message_at),
             "channel": conversation.channel,
             "manual_reply_mode": conversation.manual_reply_mode,
-            "last_escalated_at": None if last is None else self.time(last.escalated_at),
-            "last_escalation_resolved_at": None if resolved is None else self.time(resolved),
+            "last_escalated_at": None if last is None else _time(last.escalated_at),
+            "last_escalation_resolved_at": None if resolved is None else _time(resolved),
             "share_url": conversation.share_url,
             "lead": None if conversation.lead is None else _lead(conversation.lead, details),
             "assignee": assignee,
@@ -50,7 +50,7 @@ class Records:
             "manual_reply": message.manual_reply,
             "status": message.status,
             "sender_id": message.sender_id,
-            "created_at": self.time(message.created_at),
+            "created_at": _time(message.created_at),
         }
 
     def user(self, user: User) -> Json:
@@ -61,28 +61,6 @@ class Records:
             "avatar_url": user.avatar_url,
             "role": user.role,
         }
-
-    def escalation(self, escalation: Escalation) -> Json:
-        """Not a record of the API: what really happened, for `Sandbox.truth`."""
-        resolved = escalation.resolved_at
-        return {
-            "escalated_at": self.time(escalation.escalated_at),
-            "resolved_at": None if resolved is None else self.time(resolved),
-        }
-
-    def time(self, at: datetime) -> str:
-        offset, milliseconds = self._options.utc_offset, self._options.milliseconds
-        if offset is None and milliseconds is None:
-            return f"{at.isoformat()[:19]}Z"  # strftime takes ten times as long
-        zone = timezone(timedelta(hours=offset or 0))
-        precision = "seconds" if milliseconds is None else "milliseconds"
-        shown = (at + self.shift).astimezone(zone).isoformat(timespec=precision)
-        return shown if offset is not None else shown.replace("+00:00", "Z")
-
-    @property
-    def shift(self) -> timedelta:
-        """How much later than in the chat every time is shown."""
-        return timedelta(milliseconds=self._options.milliseconds or 0)
 
     def _name(self, user: User) -> Json:
         if self._options.user_name == "first_last":
@@ -102,6 +80,10 @@ def with_string_ids(value: Any) -> Any:
         else with_string_ids(item)
         for name, item in value.items()
     }
+
+
+def _time(at: datetime) -> str:
+    return f"{at.isoformat()[:19]}Z"  # strftime takes ten times as long
 
 
 def _lead(lead: Lead, details: bool) -> Json:

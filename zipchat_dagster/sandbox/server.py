@@ -52,7 +52,8 @@ def serve(*sandboxes: Sandbox, port: int = 0) -> Iterator[str]:
     stop = Event()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Clients may send nonsense or leave at any time; at the end, whoever is left is cancelled.
+        # Clients may send nonsense or leave at any time. Those still connected at the end are
+        # cancelled.
         with suppress(OSError, EOFError, ValueError, LimitOverrunError, CancelledError):
             while await _answer_one(sandboxes[0], chats, reader, writer):
                 pass
@@ -93,15 +94,12 @@ async def _answer_one(
     else:
         chat_id = path.removeprefix(_CHATS_PATH).partition("/")[0]
         sandbox = chats.get(chat_id, first)
-        with sandbox.in_flight():
-            try:
-                answer = sandbox.handle(method, path, query, headers, body)
-            except Exception as error:  # a mistake of the sandbox's own, or of a test's hook
-                answer = _json(
-                    500, {"error": f"the sandbox failed: {type(error).__name__}: {error}"}
-                )
-            if answer.latency:
-                await asyncio.sleep(answer.latency)
+        try:
+            answer = sandbox.handle(method, path, query, headers, body)
+        except Exception as error:  # a mistake of the sandbox's own, or of a test's hook
+            answer = _json(500, {"error": f"the sandbox failed: {type(error).__name__}: {error}"})
+        if answer.latency:
+            await asyncio.sleep(answer.latency)
     if answer.drop == "timeout":
         await reader.read()  # until the client gives up
     if answer.drop in ("timeout", "disconnect"):

@@ -14,15 +14,15 @@ PROGRAM = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 import httpx
-from zipchat_dagster.client.budget import Budget, BudgetTransport, SystemClock
+from zipchat_dagster.client.budget import Budget, BudgetTransport, Clock
 
 base_url, database, calls, ahead = sys.argv[1:]
 
-class Clock(SystemClock):
+class Ahead(Clock):
     def time(self):
         return time.time() + float(ahead)
 
-budget = Budget("zc-sandbox", database=database, clock=Clock())
+budget = Budget("zc-sandbox", database=database, clock=Ahead())
 headers = {"Authorization": "Bearer zc-sandbox"}
 transport = BudgetTransport(httpx.HTTPTransport(), budget)
 with httpx.Client(transport=transport, headers=headers) as client, ThreadPoolExecutor(6) as pool:

@@ -13,25 +13,18 @@ import httpx
 
 from zipchat_dagster.client import ZipchatClient
 from zipchat_dagster.sandbox import BASE_URL, Chat, Sandbox, generate
+from zipchat_dagster_tests import conftest
 
 NOW = datetime(2026, 3, 4, 15, 30, 12, tzinfo=UTC)
 KEY = "zc-0123456789abcdef-never-shown"
 CLIENTS: list[ZipchatClient] = []  # open ones; conftest.py closes them after each test
 
 
-class Clock:
-    """Stands still until somebody sleeps."""
+class Clock(conftest.Clock):
+    """The same, from this NOW on."""
 
     def __init__(self) -> None:
-        self.now = NOW.timestamp()
-        self.slept = 0.0
-
-    def time(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.slept += seconds
+        super().__init__(NOW.timestamp())
 
 
 class Api:

@@ -24,32 +24,18 @@ from zipchat_dagster.client.errors import SettingError
 from zipchat_dagster.client.window import PROBE_PATIENCE, Answer, Window
 from zipchat_dagster.sandbox import BASE_URL, DEFAULT_KEY, Chat, Fault, Sandbox, serve
 from zipchat_dagster_tests.client.processes import call_together
+from zipchat_dagster_tests.conftest import Clock
 
 # 12.25 seconds into a minute of the clock.
 NOW = datetime(2026, 3, 4, 15, 30, 12, 250_000, tzinfo=UTC).timestamp()
 USER = f"{BASE_URL}/chats/1/users/1"
 
 
-class Clock:
-    """Stands still until something sleeps."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-        self.slept: list[float] = []
-
-    def time(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-
 class Bench:
     """A sandbox, budgets on one file, and a client for each, all by one clock."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock = Clock()
+        self.clock = Clock(NOW)
         self.path = folder / "budget.sqlite"
         self.sandbox = Sandbox(chat=Chat(), clock=self.clock.time, sleep=self.clock.sleep)
         self.transports: list[BudgetTransport] = []

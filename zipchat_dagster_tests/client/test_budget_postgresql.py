@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from zipchat_dagster.client.budget import LONGEST_OUTAGE, Budget, SystemClock
+from zipchat_dagster.client import Clock as MachineClock
+from zipchat_dagster.client.budget import LONGEST_OUTAGE, Budget
 from zipchat_dagster.client.errors import BudgetDownError, SettingError
 from zipchat_dagster.client.window import Answer, Window
 from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Sandbox
@@ -49,7 +50,7 @@ def query(server: Server, statement: str) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall()) if cursor.description else []
 
 
-class Clock(SystemClock):
+class Clock(MachineClock):
     """A machine's clock that is wrong. Sleeping takes no time, but moves it."""
 
     def __init__(self, ahead: float = 0.0, on_sleep: Callable[[], None] = lambda: None) -> None:

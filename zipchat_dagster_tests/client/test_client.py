@@ -20,9 +20,10 @@ from zipchat_dagster.client import (
     PageLoopError,
     ServerError,
     ZipchatClient,
+    gather,
 )
 from zipchat_dagster.client.call import ATTEMPTS
-from zipchat_dagster.client.gather import BATCH_SECONDS, BATCH_SIZE, FAILURE_SIZE, MOST_BATCHES
+from zipchat_dagster.client.gather import BATCH_SECONDS, BATCH_SIZE, FAILURE_SIZE
 from zipchat_dagster.sandbox import (
     Fault,
     MessageOrder,
@@ -501,12 +502,30 @@ def test_what_is_not_an_ordinary_exception_ends_gathering() -> None:
         client.get_user(1)
 
 
+def test_a_machine_without_room_for_another_thread_ends_gathering(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Thread(threading.Thread):
+        left = 3
+
+        def start(self) -> None:
+            Thread.left -= 1
+            if Thread.left < 0:
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    client = a_client(Script({}), concurrency=2)
+    monkeypatch.setattr(gather.threading, "Thread", Thread)  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        list(client.gather(lambda item: item, range(10)))
+
+
 def test_an_api_that_is_down_is_noticed_after_few_calls() -> None:
     def call(item: int) -> None:
         raise ZeroDivisionError(item)
 
     first = next(a_client(Script({}), concurrency=1).gather(call, range(10_000)))
-    assert len(first) <= MOST_BATCHES * BATCH_SIZE // FAILURE_SIZE + 1
+    assert len(first) <= BATCH_SIZE // FAILURE_SIZE + 1
 
 
 def in_flight_at(api: Api, expected: int) -> None:

@@ -151,7 +151,7 @@ def test_a_read_is_tried_up_to_five_times_with_growing_pauses(api: Api, kind: st
     assert api.client.get_user(api.user_id)["id"] == api.user_id
     assert api.requests == 5
     # 0.05, 0.25, 1.25 and 6.25 seconds, each with up to half more.
-    assert 7.8 <= api.clock.slept <= 11.7
+    assert 7.8 <= sum(api.clock.slept) <= 11.7
 
 
 @pytest.mark.parametrize("kind", PASSING)
@@ -196,7 +196,7 @@ def test_an_address_that_never_answered_is_tried_once_and_named_in_one_sentence(
         with client, pytest.raises(UnreachableError) as caught:
             client.get_user(1)
     assert not caught.value.was_sent
-    assert clock.slept == 0
+    assert clock.slept == []
     assert "no answer from 127.0.0.1 (ConnectError" in str(caught.value)
     assert str(caught.value).endswith("Check the base URL and the network.")
 
@@ -228,7 +228,7 @@ def test_a_client_that_is_closed_ends_its_pauses() -> None:
     client = a_client(Script(httpx.Response(503)), clock=clock)
     with pytest.raises(Exception, match="closed"):
         client.get_user(1)
-    assert clock.slept <= 0.25
+    assert sum(clock.slept) <= 0.25
 
 
 @pytest.mark.parametrize("kind", ["disconnect", "reset", "closed", "truncated"])

@@ -57,6 +57,7 @@ def test_white_space_around_an_option_is_ignored() -> None:
         "postgresql://user:se/cret@host",
         "postgresql://user:se#cret@host",
         "postgresql://:secret@host",
+        "postgresql://me@shop.example:secret@host/database",
         "postgresql://user@host/database?password=secret",
         "postgresql://user@host/database?p%61ssword=secret",
         "mysql://user:secret@host/database",

@@ -319,28 +319,6 @@ def test_ids_can_be_strings_of_digits() -> None:
     assert [user["id"] for user in users] == [str(user_id) for user_id in api.chat.users]
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({}, "2026-03-04T15:30:12Z"),
-        ({"utc_offset": 5.5}, "2026-03-04T21:00:12+05:30"),
-        ({"milliseconds": 250}, "2026-03-04T15:30:12.250Z"),
-        ({"utc_offset": 0, "milliseconds": 7}, "2026-03-04T15:30:12.007+00:00"),
-    ],
-)
-def test_times_have_each_form_and_filters_take_it(options: dict[str, Any], expected: str) -> None:
-    api = Api(Chat(), **options)
-    path = f"/conversations/{api.conversation_id()}"
-    (row,) = api.get("/conversations", last_message_at_since=expected).json()["conversations"]
-    assert row["last_message_at"] == row["created_at"] == expected
-    shown = api.get(path, message_created_at_since=expected).json()["conversation"]["messages"]
-    assert [message["created_at"] for message in shown] == [expected]
-    later = (datetime.fromisoformat(expected) + timedelta(milliseconds=1)).isoformat()
-    assert api.ids(last_message_at_since=later) == []
-    shown = api.get(path, message_created_at_since=later).json()["conversation"]["messages"]
-    assert shown == []
-
-
 @pytest.mark.parametrize("pagination", ["none", "meta", "pagination"])
 def test_pages_can_be_smaller_than_asked_for(pagination: str) -> None:
     api = Api(largest_page=50, pagination=pagination)
@@ -386,10 +364,8 @@ def test_an_unknown_option_value_is_refused() -> None:
         Api(order="newest")
     with pytest.raises(ValueError, match="window must be"):
         Api(window=0)
-    with pytest.raises(ValueError, match="less than 24 hours"):
-        Api(utc_offset=120)
-    with pytest.raises(ValueError, match="from 0 to 999"):
-        Api(milliseconds=1000)
+    with pytest.raises(ValueError, match="mutate_kinds must be one of"):
+        Api(mutate_kinds=("assign", "fly"))
 
 
 # -- escalations ---------------------------------------------------------------------------------
@@ -414,10 +390,6 @@ def test_only_the_last_escalation_shows(keeps: bool) -> None:
     assert shown() == (iso(hours[2]), iso(hours[1]) if keeps else None)
     api.chat.resolve(conversation_id, at=hours[3])
     assert shown() == (iso(hours[2]), iso(hours[3]))
-    assert api.sandbox.truth()["escalations"][conversation_id] == [
-        {"escalated_at": iso(hours[0]), "resolved_at": iso(hours[1])},
-        {"escalated_at": iso(hours[2]), "resolved_at": iso(hours[3])},
-    ]
 
 
 # -- writing -------------------------------------------------------------------------------------
@@ -566,7 +538,7 @@ def test_a_refusal_can_say_when_to_come_back_and_headers_can_be_missing() -> Non
 
 def test_every_answer_counts_and_another_spender_too() -> None:
     api = Api(limit=10)
-    api.sandbox.add_fault(Fault("503", path="/users"))
+    api.sandbox.add_fault(Fault("503", endpoint="users"))
     assert limits(api.get("/users"))[:3] == (503, 10, 9)
     assert limits(api.get("/users/1"))[:3] == (404, 10, 8)
     assert limits(api.client.get("/users", headers={"Authorization": ""}))[:3] == (401, 10, 7)
@@ -593,7 +565,7 @@ def test_faults_strike_as_often_as_asked_and_only_where_asked() -> None:
     api = Api()
     first, second = api.ids()[:2]
     api.sandbox.add_fault(Fault("500", conversation_id=second, times=2))
-    api.sandbox.add_fault(Fault("503", method="GET", path="/users", times=None))
+    api.sandbox.add_fault(Fault("503", endpoint="users", times=None))
     api.sandbox.add_fault(Fault("500", endpoint="list"))
     statuses = [api.get(f"/conversations/{i}").status_code for i in (first, second, second, second)]
     assert statuses == [200, 500, 500, 200]
@@ -630,6 +602,8 @@ def test_each_kind_of_fault() -> None:
     assert struck("closed").status_code == 200
     with pytest.raises(ValueError, match="kind must be one of"):
         Fault("503!")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="endpoint must be one of"):
+        Fault("503", endpoint="/users")
 
 
 def test_a_key_can_be_revoked_in_the_middle() -> None:
@@ -653,7 +627,7 @@ def test_a_listed_conversation_can_be_broken_or_not_found() -> None:
 def test_a_write_is_lost_before_or_after_it_happened(kind: FaultKind, is_applied: bool) -> None:
     api = Api()
     conversation_id = api.conversation_id()
-    api.sandbox.add_fault(Fault(kind, path="/assignment"))
+    api.sandbox.add_fault(Fault(kind, endpoint="assignment"))
     with pytest.raises(httpx.ReadError):
         api.client.patch(
             f"/conversations/{conversation_id}/assignment", json={"assignee_id": api.user_id}
@@ -702,7 +676,7 @@ def test_the_chat_changes_between_requests() -> None:
     assert len(api.ids(per_page=100, page=2)) == 28
     assert (asked[0].endpoint, asked[0].query["page"]) == ("list", "2")
 
-    api = Api(mutate_every=3, mutate_kind="delete_conversation")
+    api = Api(mutate_every=3, mutate_kinds=("delete_conversation",))
     for _ in range(9):
         api.get("/users")
     assert len(api.chat.deleted) == 3
@@ -734,7 +708,6 @@ def test_stats_count_what_was_asked() -> None:
         },
         "shows": {first: 1, second: 2},
         "windows": [(start, 7)],
-        "max_in_flight": 1,
     }
     api.sandbox.reset_stats()
     api.clock.time += 60
@@ -753,7 +726,7 @@ def test_the_truth_is_everything() -> None:
         for row in api.get("/conversations", per_page=100, page=page).json()["conversations"]
     ]
     assert sorted(listed, key=lambda row: row["id"]) == truth["conversations"]
-    assert truth["deleted"] == [gone]
+    assert gone not in truth["messages"]
     assert truth["users"] == api.get("/users").json()["users"]
     some = truth["conversations"][0]["id"]
     shown = api.get(f"/conversations/{some}").json()["conversation"]

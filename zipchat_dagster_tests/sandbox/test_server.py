@@ -148,14 +148,19 @@ def test_control_calls_change_the_chat(served: tuple[Sandbox, httpx.Client]) -> 
         ("add_fault", {"kind": "gremlins"}),
         ("set", {"order": "newest"}),
         ("set", {"chat": None}),
+        ("set", {"order": "asc", "fly": True}),
+        ("set", {"window": "long"}),
+        ("set", {"mutate_kinds": 5}),
+        ("set", {"mutate_kinds": []}),
     ],
 )
 def test_impossible_control_calls_are_refused(
     served: tuple[Sandbox, httpx.Client], name: str, arguments: dict[str, object]
 ) -> None:
     sandbox, client = served
+    before = {name: getattr(sandbox, name) for name in OPTIONS}
     assert control(client, name, **arguments).status_code == 422
-    assert sandbox.order == "desc"
+    assert {name: getattr(sandbox, name) for name in OPTIONS} == before
 
 
 def test_nonsense_ends_the_connection_and_nothing_else(
@@ -210,10 +215,10 @@ def test_the_command_serves_until_terminated() -> None:
 def test_the_command_has_every_option() -> None:
     sandbox = _sandbox(_parser().parse_args(["--conversations", "1"]))
     assert all(getattr(sandbox, option.name) == option.default for option in OPTIONS.values())
-    flags = ["--limit", "0", "--no-wrap", "--utc-offset", "-3.5", "--fault-kinds", "slow", "500"]
+    flags = ["--limit", "0", "--no-wrap", "--clock-offset", "-3.5", "--fault-kinds", "slow", "500"]
     flags += ["--id-type", "str", "--largest-page", "50", "--fault", '{"kind": "403", "after": 9}']
     sandbox = _sandbox(_parser().parse_args(["--conversations", "1", *flags]))
-    assert (sandbox.limit, sandbox.wrap, sandbox.utc_offset) == (None, False, -3.5)
+    assert (sandbox.limit, sandbox.wrap, sandbox.clock_offset) == (None, False, -3.5)
     assert (sandbox.id_type, sandbox.largest_page) == ("str", 50)
     assert list(sandbox.fault_kinds) == ["slow", "500"]
     assert sandbox.faults == [Fault("403", after=9)]

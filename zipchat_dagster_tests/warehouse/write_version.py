@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from zipchat_dagster.client import Clock as MachineClock
 from zipchat_dagster.client import ZipchatClient
 from zipchat_dagster.sandbox import BASE_URL, DEFAULT_KEY, Sandbox, generate
 from zipchat_dagster.sync import sync_conversations, sync_messages, sync_users
@@ -29,7 +30,7 @@ DAYS: Final = ["2026-03-03", "2026-03-04"]
 LOG: Final = logging.getLogger("zipchat_dagster")
 
 
-class Clock:
+class Clock(MachineClock):
     """Stands still until something sleeps."""
 
     now = NOW.timestamp()
