@@ -164,6 +164,7 @@ def test_a_lake_is_named_as_it_is_and_needs_a_place_for_its_data() -> None:
     [
         f"{LAKE} password={SECRET}",
         f"ducklake:postgres:postgresql://user:{SECRET}@db.example.com/lake",
+        f"ducklake:postgres:postgresql://user@shop.com:{SECRET}@db.example.com/lake",
         f"md:chats?motherduck_token={SECRET}",
     ],
 )

@@ -95,7 +95,7 @@ def is_shared(database: str) -> bool:
 def has_password(database: str) -> bool:
     """Whether the name of a lake or a MotherDuck database contains a secret, which every message
     about it would show."""
-    pattern = r"(password|token)\s*=|://[^@]*:[^@]*@"
+    pattern = r"(password|token)\s*=|://.*:.*@"
     return bool(re.search(pattern, unquote(database), re.IGNORECASE))
 
 
