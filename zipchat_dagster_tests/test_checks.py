@@ -756,8 +756,9 @@ def test_no_other_failure_holds_anything_back(built: Built) -> None:
 
 
 def test_a_conversation_that_cannot_be_read_stops_no_metrics_and_is_named(
-    tmp_path: Path, instance: dg.DagsterInstance
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("zipchat_dagster.client.call.FIRST_PAUSE", 0.0)
     chat = generate(seed=3, conversations=5, days=2, now=NOW)
     sandbox = Sandbox(chat=chat, limit=None)
     bad = max(chat.conversations)

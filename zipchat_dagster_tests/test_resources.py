@@ -15,7 +15,7 @@ from zipchat_dagster.sandbox import DEFAULT_KEY, Fault, Sandbox, generate, serve
 from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.privacy import Privacy
-from zipchat_dagster_tests.conftest import NOW, Clock
+from zipchat_dagster_tests.conftest import NOW
 from zipchat_dagster_tests.single import ASSETS
 
 
@@ -41,7 +41,6 @@ def failure_of(resource: ZipchatResource, *calls: object) -> dg.Failure:
         pytest.raises(dg.Failure) as raised,
         resource.client(dg.build_op_context()) as client,
     ):
-        client.clock = Clock()
         for call in calls:
             if isinstance(call, Exception):
                 raise call
@@ -50,8 +49,9 @@ def failure_of(resource: ZipchatResource, *calls: object) -> dg.Failure:
 
 
 def test_a_step_is_retried_if_the_api_went_down(
-    sandbox: Sandbox, resource: ZipchatResource
+    sandbox: Sandbox, resource: ZipchatResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("zipchat_dagster.client.call.FIRST_PAUSE", 0.0)
     sandbox.add_fault(Fault("500", endpoint="list", times=None))
     failure = failure_of(resource, "iter_users", "iter_conversations")
     assert "the API answered 500" in (failure.description or "")

@@ -358,7 +358,7 @@ def test_bad_records_keep_their_payload_and_stop_nothing(project: Project) -> No
     ) == [("half a pair: �",)]
 
 
-@settings(max_examples=effort(4, 15), deadline=None)
+@settings(max_examples=effort(2, 15), deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     order=st.sampled_from(["desc", "asc", "id"]),

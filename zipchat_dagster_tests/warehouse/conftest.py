@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import THOROUGH, Open, opened_on
+from zipchat_dagster_tests.conftest import THOROUGH, Open, effort, opened_on
 from zipchat_dagster_tests.warehouse.support import RandomChat
 
 
@@ -19,7 +19,10 @@ def warehouse(place: Open) -> Warehouse:
 @pytest.fixture(
     scope="session",
     params=[
-        *(pytest.param((case, "file"), id=f"{case[0]}-file") for case in RandomChat.CASES),
+        *(
+            pytest.param((case, "file"), id=f"{case[0]}-file")
+            for case in RandomChat.CASES[:: effort(2, 1)]
+        ),
         *([pytest.param((RandomChat.CASES[-1], "lake"), id="4-lake")] if THOROUGH else []),
     ],
 )
