@@ -319,7 +319,9 @@ def test_make_estimate_prints_a_few_lines_and_stores_nothing(tmp_path: Path) -> 
             [], {"ZIPCHAT_TIMEZONE": "Berlin"}, "ZIPCHAT_TIMEZONE: “Berlin”", marks=thorough
         ),
         pytest.param(["--chat", "shop"], {}, "--chat: ZIPCHAT_CHATS is not set.", marks=thorough),
-        ([], {"ZIPCHAT_API_KEY": "zc-wrong"}, "the API answered 401"),  # as the job runs
+        pytest.param(  # as the job runs
+            [], {"ZIPCHAT_API_KEY": "zc-wrong"}, "the API answered 401", marks=thorough
+        ),
     ],
 )
 def test_make_estimate_prints_one_sentence_when_something_is_wrong(

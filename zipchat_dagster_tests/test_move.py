@@ -80,6 +80,7 @@ def change(path: Path, statement: str) -> None:
         connection.execute(statement)
 
 
+@thorough
 def test_a_file_becomes_a_lake_and_a_file_again(
     source: Path, lake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], lakes: Lakes
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zipchat_dagster.warehouse.derive import Rules, rebuild_facts
-from zipchat_dagster_tests.conftest import Open, effort, thorough
+from zipchat_dagster_tests.conftest import Open, thorough
 from zipchat_dagster_tests.warehouse.support import ADA, BO, CY, Story
 
 
@@ -83,7 +83,7 @@ def test_after_many_changes_every_escalation_is_there_as_it_really_was(
     story.at("2026-03-03 10:00")
     ids = [story.start() for _ in range(3)]
     random = Random(4)
-    for _ in range(effort(8, 15)):
+    for _ in range(15):
         story.later(minutes=random.randint(1, 40))
         conversation_id = random.choice(ids)
         if random.random() < 0.4 and story.chat.conversations[conversation_id].is_escalated:

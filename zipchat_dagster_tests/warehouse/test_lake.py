@@ -14,7 +14,7 @@ import pytest
 from zipchat_dagster.readers import open_read_only
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.engine import WarehouseError
-from zipchat_dagster_tests.conftest import Lakes
+from zipchat_dagster_tests.conftest import Lakes, thorough
 from zipchat_dagster_tests.warehouse.test_store import (
     CHAT,
     T0,
@@ -23,6 +23,8 @@ from zipchat_dagster_tests.warehouse.test_store import (
     put_messages,
     rows,
 )
+
+pytestmark = thorough
 
 COUNT = "select count(*) from zipchat.raw_conversations"
 
