@@ -345,6 +345,11 @@ class _Pass:
         """Whether a page shows that the first one was all there is, by repeating it."""
         keys = self.keys(page.rows)
         is_repeated = len(keys) >= size and keys[:size] == self.top[:size]
+        if is_repeated and not self._may_be_all and size < LEAST_PAGE:
+            raise _unsettled(
+                f"The list of {self._listing._what} moved by a whole page of {size} between two"
+                " requests, or does not advance."
+            )
         if is_repeated and not self._may_be_all:
             raise PageLoopError(
                 f"page {number} of {size} {self._listing._what} shows what page 1 showed: the list"

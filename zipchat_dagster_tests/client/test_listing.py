@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zipchat_dagster.client import ListingUnsettledError, PageLoopError
@@ -87,6 +87,19 @@ def ids_of(listing: Listing) -> set[int]:
     days_back=st.sampled_from([None, 0, 3, 30]),
     total_error=st.sampled_from([0, 0, 1, -1]),
     totals_ignore_since=st.booleans(),
+)
+@example(  # what was listed again moved by as many rows as its first page had
+    count=200,
+    seed=404,
+    most=3,
+    pace=20.0,
+    order="desc",
+    pagination="meta",
+    shuffle_ties=False,
+    largest_page=10,
+    days_back=None,
+    total_error=1,
+    totals_ignore_since=False,
 )
 @settings(max_examples=effort(100, 1000), deadline=None)
 def test_a_listing_has_every_conversation_that_was_there_all_along_or_raises(
