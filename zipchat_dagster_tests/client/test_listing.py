@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import httpx
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from zipchat_dagster.client import ListingUnsettledError, PageLoopError
@@ -111,6 +111,8 @@ def test_a_listing_has_every_conversation_that_was_there_all_along_or_raises(
     days_back: int | None,
     **options: Any,
 ) -> None:
+    # A total that is too low may be just what a page that was cut shows: nothing tells then.
+    assume(not largest_page or options["total_error"] >= 0)
     api = MovingApi(count, seed=seed, most=most, pace=pace, largest_page=largest_page, **options)
     since = None if days_back is None else NOW - timedelta(days=days_back)
     expected = {
