@@ -16,10 +16,10 @@ import httpx
 from pydantic import Field
 
 from zipchat_dagster.client import SettingError
+from zipchat_dagster.client.options import is_loopback
 
 TIMEOUT: Final = 4.0  # seconds, for connecting and again for the answer
 PAUSES = (0.0, 0.5, 1.5)  # seconds before each attempt; after the last, the next tick tries again
-THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # At INFO, httpx logs the address of each request, and a webhook's address is its password.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -84,7 +84,7 @@ def check_webhook_url(value: str) -> httpx.URL:
         url = httpx.URL(value.strip())
     except httpx.InvalidURL:
         url = httpx.URL("")
-    is_safe = url.scheme == "https" or (url.scheme == "http" and url.host in THIS_MACHINE)
+    is_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host))
     if not is_safe or not url.host:
         raise SettingError(
             "ZIPCHAT_WEBHOOK_URL (not shown: it may be a secret) is not an address to post to."

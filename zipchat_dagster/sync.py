@@ -112,34 +112,25 @@ def sync_conversations(
             if most_states
             else []
         )
-    starts: list[datetime | None] = [since]
+    list_since = since
     if coverage and coverage[0] <= since:
         # Never later than the end of what is covered, or the days in between would be lost.
         starts = [coverage[1] - MARGIN, since if refresh else None, relist_since]
+        list_since = min(filter(None, starts))
     # The first page costs a request whatever is on it.
-    starts += [s.last_message_at for s in due if s.listed_with <= ON_ONE_PAGE]
-    list_since = min(filter(None, starts))
+    on_the_page = [s.last_message_at for s in due if s.listed_with <= ON_ONE_PAGE]
+    list_since = min([list_since, *on_the_page])
     listing = _list(client, warehouse, since=list_since, log=log)
     assert listing.as_of is not None  # the iteration has ended
-    listed = {i for i in listing.seen if isinstance(i, int)}
-    missing = _settle_listing(
-        client,
-        warehouse,
-        listed,
-        since=list_since,
-        as_of=listing.as_of,
-        stated_total=listing.total,
-        log=log,
-    )
+    missing = _settle_listing(client, warehouse, listing, since=list_since, log=log)
     requests = client.requests
-    known = listed.union(missing)
-    unseen = [s.conversation_id for s in due if s.conversation_id not in known]
-    unseen = unseen[:most_states]
+    known = listing.seen.keys() | set(missing)
+    unseen = [s.conversation_id for s in due if s.conversation_id not in known][:most_states]
     missing += read_states(client, warehouse, unseen, log=log)
     return ListingResult(
         list_since,
         listing.as_of,
-        len(listed),
+        len(_ids(listing)),
         missing,
         states_read=len(unseen),
         requests_for_states=client.requests - requests,
@@ -189,14 +180,17 @@ def _in_batches(listing: Listing) -> Iterator[tuple[list[Json], list[datetime]]]
         raise failure
 
 
+def _ids(listing: Listing) -> set[int]:
+    """The conversations that a listing has shown, without records that have no usable id."""
+    return {i for i in listing.seen if isinstance(i, int)}
+
+
 def _settle_listing(
     client: ZipchatClient,
     warehouse: Warehouse,
-    listed: set[int],
+    listing: Listing,
     *,
     since: datetime,
-    as_of: datetime,
-    stated_total: int | None,
     log: Log,
 ) -> list[int]:
     """Look up the conversations that a finished listing should have shown but did not, and record
@@ -206,7 +200,8 @@ def _settle_listing(
     `since`. After a bulk deletion, the rest is left to the next run, which lists from the same
     time on.
     """
-    chat_id = client.chat_id
+    chat_id, as_of, listed = client.chat_id, listing.as_of, _ids(listing)
+    assert as_of is not None  # the iteration has ended
     with warehouse.transaction() as transaction:
         unlisted = store.unlisted(transaction, listed, chat_id=chat_id, since=since, as_of=as_of)
     asked = unlisted[:MOST_UNLISTED]
@@ -226,7 +221,7 @@ def _settle_listing(
             since=since,
             as_of=as_of,
             listed=len(listed),
-            stated_total=stated_total,
+            stated_total=listing.total,
         )
     return missing
 

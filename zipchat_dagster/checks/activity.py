@@ -42,13 +42,12 @@ def newest_activity_is_stored(lane: Lane) -> dg.AssetChecksDefinition:
         since = newest_at or listed_since
         try:
             with zipchat.client(context) as client:
-                listing = client.list_conversations(since=since)
-                rows, observed_at = next(iter(listing))
+                page = client.get_conversations_page(since=since)
                 verdict = judge(
-                    rows,
+                    page.rows,
                     newest_at=since,
-                    observed_at=observed_at,
-                    total=listing.total,
+                    observed_at=page.observed_at,
+                    total=page.total,
                     is_dropped=lambda row: bool(suppressed.found_in(row)),
                 )
         except dg.Failure as failure:
