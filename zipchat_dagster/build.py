@@ -9,14 +9,7 @@ import dagster as dg
 from zipchat_dagster.assets import build_assets, chats_report
 from zipchat_dagster.chats import Chat
 from zipchat_dagster.checks import build_checks
-from zipchat_dagster.database_jobs import (
-    database_schedules,
-    database_sensors,
-    export_job,
-    maintain_job,
-    publish_job,
-    retention_job,
-)
+from zipchat_dagster.database_jobs import build_database_jobs
 from zipchat_dagster.erase_jobs import erase_lead_job, unsuppress_lead_job
 from zipchat_dagster.jobs import after_syncs, checks_job, estimate_job, sync_job
 from zipchat_dagster.lanes import AssetJob, Lane
@@ -31,7 +24,7 @@ from zipchat_dagster.resources import (
 from zipchat_dagster.schedules import build_schedules
 from zipchat_dagster.sensors import SENSORS
 from zipchat_dagster.settings import Settings
-from zipchat_dagster.write_back_jobs import SENDING_JOBS, write_back_jobs
+from zipchat_dagster.write_back_jobs import write_back_jobs
 
 
 def zipchat(settings: Settings, chat: Chat) -> ZipchatResource:
@@ -167,12 +160,12 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
         syncs += [job for job in own.jobs or [] if job.name == lane.named("sync_job")]
     if len(chats) > 1:
         built.append(build_chats_report(reported, syncs))
-    retention = retention_job([lane.named(job) for lane, _, _ in reported for job in SENDING_JOBS])
     has_retention = settings.retention_days is not None
+    built.append(
+        build_database_jobs(Lane(timezone=settings.timezone), syncs, has_retention=has_retention)
+    )
     shared = dg.Definitions(
-        jobs=[publish_job, export_job, maintain_job, retention],
-        schedules=database_schedules(settings.timezone, retention, has_retention=has_retention),
-        sensors=[*SENSORS, *database_sensors(syncs)],
+        sensors=SENSORS,
         resources={
             "notifier": Notifier(
                 webhook_url=dg.EnvVar("ZIPCHAT_WEBHOOK_URL") if settings.has_webhook_url else ""

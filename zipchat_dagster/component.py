@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 from zipchat_dagster.build import build_lane, lane_of, metric_settings, warehouse, zipchat
 from zipchat_dagster.chats import chat_of, check_name
 from zipchat_dagster.client import SettingError
+from zipchat_dagster.database_jobs import build_database_jobs
 from zipchat_dagster.lanes import HOURLY
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.settings import DATABASES, Settings, like_setting
@@ -86,6 +87,11 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
         dg.AutomationCondition[Any] | None, dg.Resolver.default(model_field_type=str | None)
     ] = _field('Of all assets, such as "{{ dg.AutomationCondition.eager() }}".')
     schedule: str = _field("Cron schedule of the sync that keeps today fresh.", HOURLY)
+    database_jobs: bool = _field(
+        "Whether to add the jobs about the database as a whole: publish, export, maintain and"
+        " retention. Of several components that share a database, one is enough.",
+        True,
+    )
     database: str = _field(
         "The DuckDB file, from the project's folder, or a lake. Several chats may share one.",
         DATABASES["real"],
@@ -131,8 +137,12 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
             lane.metric_settings_key: metric_settings(chat),
             lane.warehouse_key: self._warehouse(settings),
         }
-        own = build_lane(lane, describe=self._described)
-        return dg.Definitions.merge(own, dg.Definitions(resources=resources))
+        built = [build_lane(lane, describe=self._described), dg.Definitions(resources=resources)]
+        if self.database_jobs:
+            syncs = [job for job in built[0].jobs or [] if job.name == lane.named("sync_job")]
+            has_retention = settings.retention_days is not None
+            built.append(build_database_jobs(lane, syncs, has_retention=has_retention))
+        return dg.Definitions.merge(*built)
 
     def _settings(self, folder: Path) -> Settings:
         """The fields as settings, checked."""

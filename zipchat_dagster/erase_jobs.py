@@ -137,8 +137,12 @@ def _runs(
 ) -> list[dg.DagsterRun]:
     """The runs whose config names the person, and with it what was written to them."""
     is_about = recognizer(lane.warehouse(context), hashes, chat_id=lane.zipchat(context).chat)
-    jobs = [lane.named(name) for name in (*WRITE_BACK_JOBS, ERASE_JOB)]
-    return [run for run in runs_of(context, jobs) if any(map(is_about, op_configs(run)))]
+    return [
+        run
+        for name in (*WRITE_BACK_JOBS, ERASE_JOB)
+        for run in runs_of(context, dg.RunsFilter(job_name=lane.named(name)))
+        if any(map(is_about, op_configs(run)))
+    ]
 
 
 def _replace_report(context: dg.OpExecutionContext, lane: Lane) -> None:

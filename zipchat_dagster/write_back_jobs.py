@@ -204,10 +204,8 @@ WRITE_BACK_JOBS: Final[dict[str, tuple[type[ConversationConfig], str]]] = {
         f"{SENDING}",
     ),
 }
-# Those whose runs have a text for a customer in their config.
-SENDING_JOBS: Final = [
-    name for name, (config, _) in WRITE_BACK_JOBS.items() if issubclass(config, ReplyConfig)
-]
+# The tag of runs with a text for a customer in their config, which `retention_job` deletes.
+HOLDS_TEXT: Final = {"zipchat_dagster/holds_text": "true"}
 
 
 def write_back_jobs(lane: Lane) -> list[dg.JobDefinition]:
@@ -238,7 +236,11 @@ def _job(
     return op_job(
         op,
         name=lane.named(name),
-        # Overrides the instance's run retries: a failed write is for people to look at.
-        tags={"dagster/max_retries": "0", "dagster/priority": URGENT},
+        tags={
+            # Overrides the instance's run retries: a failed write is for people to look at.
+            "dagster/max_retries": "0",
+            "dagster/priority": URGENT,
+            **(HOLDS_TEXT if issubclass(config_type, ReplyConfig) else {}),
+        },
         description=f"{description} dry_run checks everything and writes nothing.",
     )

@@ -11,7 +11,8 @@ import duckdb
 import pytest
 
 import zipchat_dagster.warehouse.export
-from zipchat_dagster.database_jobs import database_sensors, export_job
+from zipchat_dagster.database_jobs import build_database_jobs, export_job
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse, schema_tables
 from zipchat_dagster.warehouse.engine import WarehouseError
@@ -102,10 +103,11 @@ def test_the_job_puts_them_beside_the_database(project: Project) -> None:
     project.sync()
     path = project.warehouse.path
     resource = WarehouseResource(database=str(path))
-    result = export_job.execute_in_process(resources={"warehouse": resource})
+    result = export_job(Lane()).execute_in_process(resources={"warehouse": resource})
     metadata = metadata_of(result)
     folder = path.with_name(f"{path.stem}_export")
     assert metadata["path"] == str(folder)
     assert metadata["rows of users"] == len(stored(project.warehouse, "users")) > 0
-    _, export_sensor = database_sensors([SYNC_JOB])
+    jobs = build_database_jobs(Lane(), [SYNC_JOB], has_retention=False)
+    (_, export_sensor) = jobs.sensors or []
     assert export_sensor.default_status == dg.DefaultSensorStatus.STOPPED

@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 from zipchat_dagster.database_jobs import export_job, publish_job
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Request, Sandbox, User, serve
 from zipchat_dagster.sandbox.chat import Lead
@@ -108,7 +109,7 @@ def test_what_is_said_of_people_is_only_where_it_belongs(
         return {name: value.value for name, value in event.metadata.items()}.get("rows_rewritten")
 
     def copy(mode: str) -> None:
-        for job in (publish_job, export_job):
+        for job in (publish_job(Lane()), export_job(Lane())):
             jobs = dg.Definitions(jobs=[job], resources={"warehouse": warehouse(mode)})
             assert jobs.resolve_job_def(job.name).execute_in_process(instance=instance).success
 

@@ -38,9 +38,9 @@ def raw_messages(lane: Lane) -> dg.AssetsDefinition:
         """Messages **created** on the partition's day.
 
         Reads the messages of each stored conversation that can have some in the range and whose
-        stored messages do not reach its newest one. They are committed in batches of about 1,000
-        rows or a second, whichever is first, so a killed run loses at most a batch, and a long one
-        reports its days as they are done.
+        stored messages do not reach its newest one. They are committed in batches of some
+        thousand rows or a second, whichever is first, so a killed run loses at most a batch, and a
+        long one reports its days as they are done.
 
         A conversation that cannot be read stops nothing: `conversations_failed` counts it, the
         check `no_conversation_was_skipped` names it, and the next run of today tries again.
