@@ -314,7 +314,6 @@ class _Pass:
         """Start from the top. Returns the size of the pages, as far as the first one shows it."""
         self._settled.clear()
         self._edges.clear()
-        self._total_is_wrong = False
         shown, requested = len(page.rows), self._size
         has_more = self._has_more(page, shown)
         if has_more and page.is_last is None and shown < requested and not self._may_be_cut(page):
