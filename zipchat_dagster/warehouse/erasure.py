@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -263,23 +262,17 @@ def left_in_tables(warehouse: Warehouse, erasure: Erasure) -> tuple[list[str], l
     found = []
     for table in searched_tables():
         # One at a time, so that others get at a file in between.
-        with _reading(warehouse) as transaction:
+        with warehouse.reading(purpose="erase_lead_job") as transaction:
             found.append(surviving_rows(transaction, table, traces, **own))
     places = [place for place in found if place]
-    with _reading(warehouse) as transaction:
+    with warehouse.reading(purpose="erase_lead_job") as transaction:
         if back := let_in(transaction, **own, days=ALL_DAYS):
             places.append(f"zipchat.raw_conversations ({len(back):,} rows of suppressed people)")
-    with _reading(warehouse) as transaction:
+    with warehouse.reading(purpose="erase_lead_job") as transaction:
         elsewhere = _mentions(transaction, traces, "chat_id <> $chat_id", **own)
     shared = {word for _, _, word in elsewhere}
     words = [word for word in traces.words if word not in shared]
     return places, sorted({chat_id for chat_id, _, _ in elsewhere}), replace(traces, words=words)
-
-
-@contextmanager
-def _reading(warehouse: Warehouse) -> Iterator[Transaction]:
-    with warehouse.connection(read_only=True, purpose="erase_lead_job") as connection:
-        yield Transaction(connection, warehouse.privacy)
 
 
 def recognizer(

@@ -205,9 +205,9 @@ def test_a_sync_that_was_under_way_brings_nothing_back(story: Story) -> None:
         reads = [(item, client.read_conversation(item.conversation_id)) for item in work]
     erasure = erased(story, lead_id=11)
     with story.warehouse.transaction() as transaction:
-        assert store.store_reads(transaction, reads, chat_id=1, timezone="UTC") == 0
-        failures = [(item, store.Failure("time-out", story.now)) for item in work]
-        store.store_failures(transaction, failures, chat_id=1)
+        assert store.store_reads(transaction, reads, chat_id=1) == 0
+        failures = [(item, "time-out") for item in work]
+        store.store_failures(transaction, failures, story.now, chat_id=1)
     assert left_in_tables(story.warehouse, erasure)[0] == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from zipchat_dagster.client import ConversationRead
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
-from zipchat_dagster.warehouse.store import Failure, MessageWork
+from zipchat_dagster.warehouse.store import MessageWork
 from zipchat_dagster_tests.conftest import Open
 from zipchat_dagster_tests.warehouse.support import moment
 
@@ -56,7 +56,6 @@ def put(warehouse: Warehouse, *rows: Any, at: datetime = T0, is_show: bool = Fal
             rows,
             [at] * len(rows),
             chat_id=CHAT,
-            timezone=warehouse.timezone,
             is_show=is_show,
         )
 
@@ -65,7 +64,7 @@ def put_messages(warehouse: Warehouse, *messages: Any, at: datetime = T0, of: An
     read = ConversationRead(of or conversation(), list(messages), at, None)
     work = MessageWork(read.conversation["id"], None, "2026-03-03")
     with warehouse.transaction() as transaction:
-        store.store_reads(transaction, [(work, read)], chat_id=CHAT, timezone=warehouse.timezone)
+        store.store_reads(transaction, [(work, read)], chat_id=CHAT)
 
 
 def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
@@ -266,7 +265,6 @@ def test_one_bad_record_stops_nothing_that_is_done_with_it(
             chat_id=CHAT,
             since=moment("2026-03-01 00:00"),
             until=now,
-            timezone="UTC",
             refresh=True,
         )
     assert 7 in {state.conversation_id for state in due}
@@ -325,8 +323,8 @@ def test_an_exception_in_a_transaction_leaves_nothing_of_it(warehouse: Warehouse
     read = ConversationRead(conversation(channel="email"), [message()], T0 + MINUTE, None)
     work = MessageWork(7, None, "2026-03-03")
     with pytest.raises(KeyboardInterrupt), warehouse.transaction() as transaction:
-        store.store_reads(transaction, [(work, read)], chat_id=CHAT, timezone="UTC")
-        store.store_failures(transaction, [(work, Failure("no", T0))], chat_id=CHAT)
+        store.store_reads(transaction, [(work, read)], chat_id=CHAT)
+        store.store_failures(transaction, [(work, "no")], T0, chat_id=CHAT)
         store.mark_not_found(transaction, [7], T0 + MINUTE, chat_id=CHAT)
         raise KeyboardInterrupt
     for table, expected in (
