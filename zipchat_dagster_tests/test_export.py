@@ -43,9 +43,12 @@ def test_the_files_hold_what_the_tables_hold(place: Open, project: Project, tmp_
         assert rows(f"'{tmp_path}/out/export/{table}.parquet'") == expected, table
 
 
-def test_new_files_take_the_place_of_the_former_as_a_whole(project: Project) -> None:
+def test_new_files_take_the_place_of_the_former_as_a_whole(
+    project: Project, tmp_path: Path
+) -> None:
     project.sync()
-    folder = project.warehouse.path.with_name("export")
+    (tmp_path / "link").symlink_to(project.warehouse.path.parent)
+    folder = tmp_path / "link" / "export[1]"
     export_tables(project.warehouse, folder)
     first = folder.resolve()
     assert first.stat().st_mode & 0o077 == 0
@@ -56,7 +59,7 @@ def test_new_files_take_the_place_of_the_former_as_a_whole(project: Project) -> 
     assert rows(f"'{folder}/raw_messages.parquet'") == []
     assert rows(f"'{first}/raw_messages.parquet'") != []  # somebody may be reading them
     export_tables(project.warehouse, folder)
-    kept = {path for path in folder.parent.glob("export.*") if path.is_dir()}
+    kept = {path.resolve() for path in folder.parent.glob("export*.*") if path.is_dir()}
     assert kept == {second, folder.resolve()}
 
 

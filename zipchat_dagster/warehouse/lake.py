@@ -26,11 +26,12 @@ from zipchat_dagster.warehouse.engine import (
     MOTHERDUCK,
     ConflictError,
     WarehouseError,
+    first_line,
     has_password,
     in_memory,
     quoted,
 )
-from zipchat_dagster.warehouse.lock import LOCK_TIMEOUT, program
+from zipchat_dagster.warehouse.lock import LOCK_TIMEOUT, InUseError, program
 from zipchat_dagster.warehouse.search import has_row
 from zipchat_dagster.warehouse.tables import sql
 
@@ -150,7 +151,7 @@ class _Shared:
     def _problem(self, error: duckdb.Error) -> str | None:
         """What to tell a person, if the error is about the database and not about a statement."""
         if isinstance(error, duckdb.IOException):
-            return f"{self._database} cannot be used ({_first_line(error)})."
+            return f"{self._database} cannot be used ({first_line(error)})."
         return None
 
 
@@ -244,7 +245,7 @@ class Lake(_Shared):
                 # A plain vacuum would leave the bytes of deleted rows on their pages.
                 for rewritten in (tables, "pg_catalog.pg_statistic"):
                     self._ask(f"vacuum (full, analyze) {rewritten}")
-        except _InUseError:
+        except InUseError:
             raise WarehouseError(
                 f"{self._database}: somebody has read the catalog for {LOCK_TIMEOUT:.0f} s, so it"
                 " still holds what was deleted. Run this again."
@@ -299,7 +300,7 @@ class Lake(_Shared):
                     return self._wait(name)
             self._postgres = self._connected()
             self._wait(name)
-        except _InUseError:
+        except InUseError:
             raise WarehouseError(
                 f"{self._database} has been written to for {LOCK_TIMEOUT:.0f} s by"
                 f" {self._holder()}, which must end first."
@@ -330,7 +331,7 @@ class Lake(_Shared):
                 cursor.execute(statement, parameters)
                 return cursor.fetchall() if cursor.description else []
         except LockNotAvailable:
-            raise _InUseError from None
+            raise InUseError from None
         except psycopg2.Error as error:
             self._postgres.close()
             self._postgres = None
@@ -438,10 +439,6 @@ class MotherDuck(_Shared):
         return f'"{self._name}"'
 
 
-class _InUseError(Exception):
-    """Another writer's turn lasted too long."""
-
-
 def _load(connection: duckdb.DuckDBPyConnection, *extensions: str) -> None:
     """Load DuckDB's extensions: each from its Python package if that is installed for this DuckDB,
     which writes nothing to the home folder, else from DuckDB's site."""
@@ -457,7 +454,7 @@ def _load(connection: duckdb.DuckDBPyConnection, *extensions: str) -> None:
                 connection.execute(f"load {name}")
         except duckdb.Error as error:
             raise WarehouseError(
-                f"DuckDB's extension {name} cannot be loaded ({_first_line(error)})."
+                f"DuckDB's extension {name} cannot be loaded ({first_line(error)})."
                 " A lake needs: pip install 'zipchat-dagster[lake]'"
             ) from None
 
@@ -473,9 +470,5 @@ def _reason(text: str) -> str:
         r"(connection to server|server closed|terminating|FATAL|could not).*", text
     ):
         return found[0].strip()
-    line = _first_line(text)
+    line = first_line(text)
     return "a query of the catalog failed" if re.search("query|COPY", line) else line
-
-
-def _first_line(error: object) -> str:
-    return str(error).strip().splitlines()[0]

@@ -50,12 +50,12 @@ def holding(text: str, files: Iterable[Path]) -> list[Path]:
 
 
 def test_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "tables.duckdb"
+    path = tmp_path / "tables[1].duckdb"
     tables = Warehouse(path)
     with filled(tables):
-        spilled = tmp_path / "tables.duckdb.tmp" / "duckdb_temp_storage-0.tmp"
+        spilled = tmp_path / f"{path.name}.tmp" / "duckdb_temp_storage-0.tmp"
         spilled.parent.mkdir()
-        for left in (spilled, tmp_path / "tables.duckdb.unfinished.wal"):
+        for left in (spilled, tmp_path / f"{path.name}.unfinished.wal"):
             left.write_text(GONE)  # by a killed process
         assert path in holding(GONE, tmp_path.rglob("*"))
         assert tables.places_with([GONE]) == [

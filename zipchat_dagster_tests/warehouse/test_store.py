@@ -147,10 +147,16 @@ def test_a_field_that_only_the_list_gives_stays_when_the_show_endpoint_lacks_it(
     ) == [("email", 3, True, "web", "email")]
 
 
-def test_of_one_conversation_twice_on_a_page_the_last_counts(warehouse: Warehouse) -> None:
+def test_of_one_record_twice_in_an_answer_the_last_counts(warehouse: Warehouse) -> None:
     put(warehouse, conversation(channel="web"), conversation(channel="email"))
     assert rows(warehouse, "select channel from zipchat.raw_conversations") == [("email",)]
     assert len(rows(warehouse, HISTORY)) == 1
+    put_messages(warehouse, message(message="first"), message(message="last"))
+    assert rows(warehouse, "select message from zipchat.raw_messages") == [("last",)]
+    with warehouse.transaction() as transaction:
+        users = [{"id": 1, "name": "Ada"}, {"id": 1, "name": "Ada Agent"}]
+        store.store_users(transaction, users, T0, chat_id=CHAT)
+    assert rows(warehouse, "select full_name from zipchat.users") == [("Ada Agent",)]
 
 
 # What is gone
