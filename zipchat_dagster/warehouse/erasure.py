@@ -288,8 +288,8 @@ def recognizer(
         hashes = _hasher(transaction)
         listed = transaction.execute("suppressions", chat_id=chat_id)
     known = {value_hash for _, value_hash in of_person}
-    erasures = {erasure_id for value_hash, _, erasure_id in listed if value_hash in known}
-    known |= {value_hash for value_hash, _, erasure_id in listed if erasure_id in erasures}
+    erasures = {erasure_id for value_hash, erasure_id in listed if value_hash in known}
+    known |= {value_hash for value_hash, erasure_id in listed if erasure_id in erasures}
 
     def names_the_person(config: Mapping[str, Any]) -> bool:
         return any(hashes(kind, config.get(kind)) in known for kind in get_args(Kind))

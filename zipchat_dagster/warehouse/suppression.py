@@ -67,8 +67,7 @@ class Suppressions:
     """The list of one chat, as it is now. Recognizes nobody without the key."""
 
     def __init__(self, transaction: Transaction, *, chat_id: int) -> None:
-        rows = transaction.execute("suppressions", chat_id=chat_id)
-        self.erasures = {value_hash: erasure_id for value_hash, _, erasure_id in rows}
+        self.erasures = dict(transaction.execute("suppressions", chat_id=chat_id))
         can_recognize = self.erasures and transaction.privacy.has_key
         self.hashes = Hasher(transaction.privacy) if can_recognize else None
 
