@@ -93,7 +93,7 @@ class Erasure:
         traces: what must not be found any more.
         deleted: how many there were of each table.
         notes: the file that keeps the traces until nothing is left of them, so that a run after one
-            that failed or was killed can search for them.
+            that failed or was killed can search for them. Each subject has its own.
         is_known: whether the traces are complete. They are not if an earlier run deleted rows, and
             its notes are not here, such as on another machine.
     """
@@ -228,7 +228,8 @@ def erase(
         suppress(transaction, person.hashes, chat_id=chat_id, erasure_id=erasure_id, now=now)
         deleted = Counter(json.loads(earlier or "{}"))
         deleted.update(delete_rows(transaction, person.traces, chat_id=chat_id))
-        notes = warehouse.path.with_name(f".{warehouse.path.stem}.erasing.{erasure_id}")
+        name = f".{warehouse.path.stem}.erasing.{chat_id}.{subject_hash[-16:]}"
+        notes = warehouse.path.with_name(name)
         erasure = Erasure(
             erasure_id,
             chat_id,
@@ -241,10 +242,17 @@ def erase(
         _settle(transaction, erasure, "not verified yet", finished_at=None)
         transaction.needs_scrub()
         # Before the rows are gone; and if they stay, it does no harm.
-        notes.parent.mkdir(parents=True, exist_ok=True)
-        notes.touch(OWNER_ONLY)
-        notes.write_text(json.dumps(asdict(erasure.traces)), "utf-8")
+        _write(notes, erasure.traces)
     return erasure
+
+
+def _write(notes: Path, traces: Traces) -> None:
+    """As a whole or not at all."""
+    unfinished = notes.with_name(f"{notes.name}.unfinished")
+    notes.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.touch(OWNER_ONLY)
+    unfinished.write_text(json.dumps(asdict(traces)), "utf-8")
+    unfinished.replace(notes)
 
 
 def _noted(notes: Path, traces: Traces) -> Traces:
