@@ -324,8 +324,9 @@ def lift(warehouse: Warehouse, subject: Subject, *, chat_id: int) -> int:
     """
     with warehouse.transaction() as transaction:
         value_hash = _hasher(transaction)(*subject.given)
-        lifted = pd.DataFrame({"value_hash": pd.Series([value_hash], dtype="str")})
-        ((count,),) = transaction.execute("lift_suppressions", {"lifted": lifted}, chat_id=chat_id)
+        ((count,),) = transaction.execute(
+            "lift_suppressions", chat_id=chat_id, value_hash=value_hash
+        )
     return int(count)
 
 

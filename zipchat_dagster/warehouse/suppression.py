@@ -112,8 +112,10 @@ def admitted(
         found = listed.found_in(record)
         is_admitted.append(not found)
         hits += [(value_hash, at) for value_hash in found]
-        name = listed.hashes("conversation_id", record.get("id")) if listed.hashes else None
-        if found and name and name not in listed.erasures:
+        if not found or listed.hashes is None:
+            continue
+        name = listed.hashes("conversation_id", record.get("id"))
+        if name and name not in listed.erasures:
             erasure_id = listed.erasures[name] = listed.erasures[found[0]]
             new: list[tuple[Kind, str]] = [("conversation_id", name)]
             suppress(transaction, new, chat_id=chat_id, erasure_id=erasure_id, now=at)

@@ -157,7 +157,7 @@ class Warehouse:
             connection.execute("begin transaction")
             transaction = self._transaction(connection)
             yield transaction  # on an error, leaving the connection rolls back
-            self._commit(connection, transaction)
+            self._commit(connection, transaction.repeat)
 
     @contextmanager
     def reading(self, *, purpose: str = "") -> Iterator[Transaction]:
@@ -255,20 +255,16 @@ class Warehouse:
                 connection.execute(sql("redate").format(table=table), zone)
             setting = {"name": "timezone", "value": self.timezone}
             connection.execute(sql("store_setting"), setting)
-        self._commit(connection, None)
+        self._commit(connection, lambda: False)
         self._is_ready = True
 
-    def _commit(
-        self, connection: duckdb.DuckDBPyConnection, transaction: Transaction | None
-    ) -> None:
+    def _commit(self, connection: duckdb.DuckDBPyConnection, repeat: Callable[[], bool]) -> None:
         for _ in range(REPEATS):
             try:
                 return self._engine.commit(connection)
             except ConflictError:
-                if transaction is None:
-                    break
                 connection.execute("begin transaction")
-                if not transaction.repeat():
+                if not repeat():
                     break
         raise WarehouseError(
             "Another program changed the same tables meanwhile, so nothing of this transaction was"
