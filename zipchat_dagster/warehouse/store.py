@@ -248,7 +248,7 @@ def mark_not_found(
     if conversation_ids:
         gone = {"gone": ids(conversation_ids).assign(observed_at=at)}
         transaction.execute("mark_not_found", gone, chat_id=chat_id, at=at)
-        transaction.execute("add_missing_history", gone, chat_id=chat_id)
+        transaction.execute("add_missing_history", gone, chat_id=chat_id, at=at)
         transaction.execute("add_changed", gone, table="gone", chat_id=chat_id)
 
 

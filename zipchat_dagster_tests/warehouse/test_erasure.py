@@ -209,6 +209,7 @@ def test_a_sync_that_was_under_way_brings_nothing_back(story: Story) -> None:
         assert store.store_reads(transaction, reads, chat_id=1) == 0
         failures = [(item, "time-out") for item in work]
         store.store_failures(transaction, failures, story.now, chat_id=1)
+        store.mark_not_found(transaction, [1, 3], story.now, chat_id=1)
     assert left_in_tables(story.warehouse, erasure)[0] == []
 
 

@@ -187,10 +187,12 @@ def test_what_a_listing_should_have_shown_and_did_not_is_found(warehouse: Wareho
 def test_what_was_missing_and_comes_back_is_in_the_history(warehouse: Warehouse) -> None:
     escalated = conversation(last_escalated_at="2026-03-03T09:31:00Z")
     put(warehouse, escalated)
-    with warehouse.transaction() as transaction:
-        store.mark_not_found(transaction, [7], T0 + MINUTE, chat_id=CHAT)
+    for n in (1, 2):  # by two programs
+        with warehouse.transaction() as transaction:
+            store.mark_not_found(transaction, [7], T0 + n * MINUTE, chat_id=CHAT)
     put(warehouse, escalated, at=T0 + 3 * MINUTE)
-    assert rows(warehouse, f"{HISTORY}, conversation_id")[-2:] == [
+    assert rows(warehouse, f"{HISTORY}, conversation_id") == [
+        ("10:00", "09:31", False),
         ("10:01", "09:31", True),
         ("10:03", "09:31", False),
     ]
