@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from zipchat_dagster.warehouse.engine import WarehouseError, first_line, quoted
+from zipchat_dagster.warehouse.file import ROW_GROUP_SIZE
 from zipchat_dagster.warehouse.lock import InUseError, locked
 from zipchat_dagster.warehouse.tables import schema_tables
 from zipchat_dagster.warehouse.warehouse import Warehouse
@@ -80,7 +81,8 @@ def _write(warehouse: Warehouse, fresh: Path) -> dict[str, int]:
         for table in schema_tables():
             file = quoted(str(fresh / f"{table}.parquet"))
             ((rows[table],),) = connection.execute(
-                f"copy zipchat.{table} to {file} (format parquet, compression zstd)"
+                f"copy zipchat.{table} to {file}"
+                f" (format parquet, compression zstd, row_group_size {ROW_GROUP_SIZE})"
             ).fetchall()
     for path in fresh.glob("copy.duckdb*"):
         path.unlink()
