@@ -138,7 +138,9 @@ class _Shared:
         raise NotImplementedError
 
     def _attached(self) -> duckdb.DuckDBPyConnection:
-        connection = in_memory(str(_temporary()))
+        # DuckDB creates the folder if something does not fit into memory.
+        temporary = Path(tempfile.gettempdir()) / f"zipchat_dagster_{uuid4().hex}"
+        connection = in_memory(str(temporary))
         connection.execute(f"use {self._attach(connection, 'warehouse')}")
         return connection
 
@@ -457,11 +459,6 @@ def _load(connection: duckdb.DuckDBPyConnection, *extensions: str) -> None:
                 f"DuckDB's extension {name} cannot be loaded ({first_line(error)})."
                 " A lake needs: pip install 'zipchat-dagster[lake]'"
             ) from None
-
-
-def _temporary() -> Path:
-    """A folder for what does not fit into memory; DuckDB creates it if it is needed."""
-    return Path(tempfile.gettempdir()) / f"zipchat_dagster_{uuid4().hex}"
 
 
 def _reason(text: str) -> str:
