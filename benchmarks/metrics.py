@@ -195,7 +195,7 @@ def _sync_an_hour(warehouse: Warehouse, hour: int) -> None:
         work = MessageWork(conversation_id, None, TODAY)
         reads.append((work, ConversationRead(conversation, [message], at, 11)))
     with warehouse.transaction() as transaction:
-        store.store_reads(transaction, reads, chat_id=1, timezone="UTC")
+        store.store_reads(transaction, reads, chat_id=1)
 
 
 def megabytes(folder: Path) -> float:

@@ -39,7 +39,7 @@ def personal_data() -> None:
         with tables.small_transactions():
             for reads in _batches():
                 with tables.transaction() as transaction:
-                    store.store_reads(transaction, reads, chat_id=1, timezone="UTC")
+                    store.store_reads(transaction, reads, chat_id=1)
         print(f"storing, keep: {time.process_time() - began_at:.0f} s", flush=True)
         for mode, privacy in (("hash", hashing), ("drop", dropping)):
             size = tables.path.stat().st_size // 2**20

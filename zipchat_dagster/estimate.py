@@ -138,7 +138,6 @@ def estimate(
             chat_id=client.chat_id,
             since=since,
             until=until,
-            timezone=warehouse.timezone,
             refresh=False,
         )
         held = store.held(

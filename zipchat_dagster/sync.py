@@ -27,7 +27,7 @@ from zipchat_dagster.client.answers import Json
 from zipchat_dagster.client.listing import MARGIN, Listing
 from zipchat_dagster.progress import Calendar, Progress, named
 from zipchat_dagster.warehouse import Warehouse, store
-from zipchat_dagster.warehouse.store import Failure, MessageWork
+from zipchat_dagster.warehouse.store import MessageWork
 
 T = TypeVar("T")
 Log = logging.Logger
@@ -145,13 +145,7 @@ def _list(client: ZipchatClient, warehouse: Warehouse, *, since: datetime, log: 
     with warehouse.small_transactions():
         for rows, times in _in_batches(listing):
             with warehouse.transaction() as transaction:
-                store.store_conversations(
-                    transaction,
-                    rows,
-                    times,
-                    chat_id=client.chat_id,
-                    timezone=warehouse.timezone,
-                )
+                store.store_conversations(transaction, rows, times, chat_id=client.chat_id)
             progress.report(len(listing.seen), total=listing.total)
     return listing
 
@@ -249,7 +243,6 @@ def read_states(
                     [read.conversation for _, read in reads],
                     [read.observed_at for _, read in reads],
                     chat_id=chat_id,
-                    timezone=warehouse.timezone,
                     is_show=True,
                 )
             store.mark_not_found(transaction, gone, client.server_time(), chat_id=chat_id)
@@ -287,7 +280,6 @@ def sync_messages(
             chat_id=client.chat_id,
             since=since,
             until=until,
-            timezone=warehouse.timezone,
             refresh=refresh,
             most_retried=most_retried,
         )
@@ -323,14 +315,9 @@ def _store_batch(
     gone = [item.conversation_id for item in not_found]
     at = client.server_time()
     with warehouse.transaction() as transaction:
-        result.messages += store.store_reads(
-            transaction, reads, chat_id=client.chat_id, timezone=warehouse.timezone
-        )
-        store.store_failures(
-            transaction,
-            [(item, Failure(str(error), at)) for item, error in failures],
-            chat_id=client.chat_id,
-        )
+        result.messages += store.store_reads(transaction, reads, chat_id=client.chat_id)
+        reasons = [(item, str(error)) for item, error in failures]
+        store.store_failures(transaction, reasons, at, chat_id=client.chat_id)
         store.mark_not_found(transaction, gone, at, chat_id=client.chat_id)
     result.conversations += len(reads)
     result.missing += gone

@@ -333,9 +333,7 @@ def store_conversation(client: ZipchatClient, tables: Warehouse, conversation_id
         # All of it was read, so its coverage is right whatever was stored before.
         work = MessageWork(conversation_id, ask_from=None, first_day="")
         with tables.transaction() as transaction:
-            store.store_reads(
-                transaction, [(work, read)], chat_id=client.chat_id, timezone=tables.timezone
-            )
+            store.store_reads(transaction, [(work, read)], chat_id=client.chat_id)
     except (ZipchatError, WarehouseError) as error:
         return sentence(error)
     return ""

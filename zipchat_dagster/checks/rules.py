@@ -129,8 +129,8 @@ def looking_at(tables: Warehouse) -> Iterator[Transaction]:
     if not tables.path.exists():
         with tables.transaction():
             pass  # all tables exist from the first transaction on
-    with tables.connection(read_only=True) as connection:
-        yield Transaction(connection, tables.privacy)
+    with tables.reading() as transaction:
+        yield transaction
 
 
 def no_rows_of(sql: str, *bound: str, what: str) -> Callable[[Evidence], Verdict]:

@@ -120,6 +120,11 @@ def in_memory(temporary: str, **options: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def first_line(error: object) -> str:
+    """What an error says, without a full stop or the statement that DuckDB quotes after it."""
+    return str(error).strip().splitlines()[0].rstrip(".")
+
+
 def quoted(text: str) -> str:
     """A string literal of SQL, for statements that take no parameters."""
     return "'" + text.replace("'", "''") + "'"

@@ -7,6 +7,7 @@ error. Nothing that calls the API may run inside one.
 
 from __future__ import annotations
 
+import glob
 import math
 import shutil
 import time
@@ -17,7 +18,7 @@ from typing import Final
 
 import duckdb
 
-from zipchat_dagster.warehouse.engine import WarehouseError, in_memory, quoted
+from zipchat_dagster.warehouse.engine import WarehouseError, first_line, in_memory, quoted
 from zipchat_dagster.warehouse.lock import InUseError, locked
 from zipchat_dagster.warehouse.search import files_with
 
@@ -134,19 +135,19 @@ class File:
     def places_with(self, words: Sequence[str]) -> list[str]:
         """The names of the file, of its log, and of what is beside it, if a word is there."""
         with self._locked("search"):
-            paths = self.path.parent.glob(f"{self.path.name}*")
+            paths = self.path.parent.glob(f"{glob.escape(self.path.name)}*")
             return [str(path) for path in files_with(words, paths)]
 
     def publish(self, target: Path) -> int:
         """Copy the file. A program that has the previous copy open keeps reading that one."""
         if target.resolve() == self.path.resolve():
             raise WarehouseError(f"{target} is the database itself; a copy needs another place.")
-        target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(f"{target.name}.unfinished")
         with self._locked("publish_job"):
             with self._attached(read_only=False) as connection:
                 connection.execute("checkpoint warehouse")  # nothing is left in <file>.wal
             try:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 unfinished.unlink(missing_ok=True)  # left by a killed run
                 mode = (target if target.exists() else self.path).stat().st_mode
                 unfinished.touch(OWNER_ONLY)
@@ -193,7 +194,7 @@ class File:
             self._duckdb = self._start()
             if isinstance(error, UNUSABLE):
                 raise WarehouseError(
-                    f"{self.path} cannot be read or written ({_reason(error)}). Everything"
+                    f"{self.path} cannot be read or written ({first_line(error)}). Everything"
                     " committed before is kept. If the disk is full, make room and run again. If"
                     " the file is damaged, put a backup in its place, or a new file: move it away"
                     " and run a backfill."
@@ -214,7 +215,7 @@ class File:
                     time.sleep(LOOK_FOR_LOCK)
                     continue
                 raise WarehouseError(
-                    f"{self.path} cannot be opened ({_reason(error)}). If another program has"
+                    f"{self.path} cannot be opened ({first_line(error)}). If another program has"
                     " it open (a notebook, the duckdb command), close it there."
                 ) from None
         if is_new:
@@ -222,10 +223,6 @@ class File:
 
     def _start(self) -> duckdb.DuckDBPyConnection:
         return in_memory(f"{self.path}.tmp", checkpoint_threshold=LOG_LIMIT)
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0].strip().rstrip(".")
 
 
 def _copy_tables(connection: duckdb.DuckDBPyConnection, fresh: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
 from zipchat_dagster.sandbox import Chat, Sandbox, User, generate
 from zipchat_dagster.sync import MessageResult
-from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse import Warehouse, schema_tables
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import (
     FACTS,
@@ -25,6 +26,25 @@ from zipchat_dagster.warehouse.derive import (
 from zipchat_dagster_tests.conftest import Open, Project, midnight
 
 ADA, BO, CY = 1, 2, 3  # agents
+METRICS = [
+    column.name
+    for column in schema_tables()["escalation_metrics"].columns
+    if column.name
+    not in ("partition_date", "chat_id", "dimension", "dimension_value", "computed_at")
+]
+
+
+def quantile(values: pd.Series, q: float) -> float | None:
+    known = values.dropna().astype(float)
+    return None if known.empty else float(np.quantile(known, q))
+
+
+def percentiles(rows: pd.DataFrame, column: str, *percents: int) -> dict[str, float | None]:
+    return {f"{column}_p{n}": quantile(rows[column], n / 100) for n in percents}
+
+
+def ratio(over: float | None, under: float) -> float | None:
+    return None if over is None or not under else over / under
 
 
 def moment(text: str) -> datetime:
@@ -241,14 +261,14 @@ class RandomChat:
 
     Attributes:
         days: those that have metrics; the last one is still to come.
+        rules: what its facts and metrics were derived with.
         office: the business hours, if there are any. Only then there are targets, too.
-        target: for a first response.
     """
 
     story: Story
     days: Sequence[str]
+    rules: Rules
     office: str | None
-    target: float | None
 
     CASES: ClassVar = [
         (1, "UTC", "2026-06-10 15:20", None),
@@ -289,14 +309,14 @@ class RandomChat:
             story.sync()
         target = 1800 if office else None
         days = days_between(f"{story.begins:%Y-%m-%d}", f"{story.now + timedelta(days=1):%Y-%m-%d}")
-        story.derive(
-            *days,
+        rules = Rules(
             business_hours=BusinessHours.parse(office, zone) if office else None,
             response_target_seconds=target,
             next_response_target_seconds=2 * target if target else None,
             resolution_target_seconds=40 * target if target else None,
         )
-        return cls(story, days, office, target)
+        story.derive(*days, **vars(rules))
+        return cls(story, days, rules, office)
 
 
 def days_between(first: str, last: str) -> Sequence[str]:

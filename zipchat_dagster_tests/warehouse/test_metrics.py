@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -16,22 +15,21 @@ from zipchat_dagster.warehouse import schema_tables
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import Rules, rebuild_metrics
 from zipchat_dagster_tests.conftest import Open, opened_on, thorough
+from zipchat_dagster_tests.warehouse.facts_by_hand import ByHand
 from zipchat_dagster_tests.warehouse.support import (
     ADA,
     BO,
     CY,
+    METRICS,
     RandomChat,
     Story,
     days_between,
     moment,
+    percentiles,
+    quantile,
+    ratio,
 )
 
-COLUMNS = [
-    column.name
-    for column in schema_tables()["escalation_metrics"].columns
-    if column.name
-    not in ("partition_date", "chat_id", "dimension", "dimension_value", "computed_at")
-]
 OFFICE = "mon-fri 09:00-17:00"
 ATTACHMENT = '[{"type": "image", "source": {"url": "https://files.example.com/1.jpg"}}]'
 
@@ -244,7 +242,7 @@ def test_the_golden_day_is_as_computed_by_hand(golden: Story, name: str) -> None
     dimension = "all" if name == "all" else "agent" if is_agent else "channel"
     row = golden.metrics("2026-03-03", dimension, name)
     expected = golden_slices()[name]
-    assert list(expected) == COLUMNS
+    assert list(expected) == METRICS
     assert_alike(row, expected)
 
 
@@ -258,7 +256,7 @@ def test_an_empty_day_is_one_row_of_zeros_and_nulls(golden: Story) -> None:
         for column in schema_tables()["escalation_metrics"].columns
         if column.type == "bigint"
     }
-    for column in COLUMNS:
+    for column in METRICS:
         assert row[column] == (0 if column in counts else None), column
 
 
@@ -279,7 +277,7 @@ def test_without_business_hours_and_target_their_columns_are_null(golden: Story)
         "from zipchat.escalation_metrics where partition_date = '2026-03-03' and dimension = 'all'"
     )
     golden_derived(golden)  # as it was, since the fixture is everybody's
-    for column in COLUMNS:
+    for column in METRICS:
         if "business" in column or "target" in column or with_both[column] is None:
             assert row[column].isna().all()
         else:
@@ -287,77 +285,6 @@ def test_without_business_hours_and_target_their_columns_are_null(golden: Story)
 
 
 # The same in another way: loops over what was seen, one day and one slice at a time.
-
-
-def seen_escalations(story: Story) -> pd.DataFrame:
-    """Every escalation, out of `conversation_history` and `raw_messages`."""
-    history = story.frame("from zipchat.conversation_history order by observed_at")
-    replies = story.frame(
-        "from zipchat.raw_messages where manual_reply order by created_at, message_id"
-    )
-    conversations = story.frame("from zipchat.raw_conversations").set_index("conversation_id")
-    found = []
-    for conversation_id, states in history.groupby("conversation_id"):
-        times = sorted(set(states["last_escalated_at"].dropna()))
-        resolved: dict[pd.Timestamp, pd.Timestamp] = {}
-        for moment_ in sorted(set(states["last_escalation_resolved_at"].dropna())):
-            before = [time for time in times if time < moment_]
-            if moment_ in times and (not before or before[-1] in resolved):
-                resolved.setdefault(moment_, moment_)
-            elif before:
-                resolved.setdefault(before[-1], moment_)
-        written = replies[replies["conversation_id"] == conversation_id]
-        for number, time in enumerate(times):
-            following = times[number + 1] if number + 1 < len(times) else None
-            end = resolved.get(time)
-            answers = written[written["created_at"] >= time]
-            if over := [resolved[at] for at in times[number:] if at in resolved]:
-                answers = answers[answers["created_at"] <= over[0]]
-            if end is not None and following is not None:
-                answers = answers[answers["created_at"] < following]
-            seen = states[states["last_escalated_at"] == time].dropna(subset=["assignee_id"])
-            is_over = seen["last_escalation_resolved_at"] >= (
-                end or pd.Timestamp.max.tz_localize("UTC")
-            )
-            agents = [*seen["assignee_id"][is_over][::-1], *seen["assignee_id"][~is_over]]
-            agents = agents[-1:] or list(answers["sender_id"][:1].dropna())
-            conversation = conversations.loc[conversation_id]
-            ends = [end, following, conversation["missing_since"]]
-            found.append(
-                {
-                    "conversation_id": conversation_id,
-                    "channel": "unknown"
-                    if pd.isna(conversation["channel"])
-                    else conversation["channel"],
-                    "agent": str(int(agents[0])) if agents else "unassigned",
-                    "escalated_at": time,
-                    "resolved_at": end,
-                    "responded_at": None if answers.empty else answers["created_at"].iloc[0],
-                    "ended_at": min((at for at in ends if not pd.isna(at)), default=None),
-                    "is_further": number > 0,
-                }
-            )
-    frame = pd.DataFrame(found)
-    for column in ("escalated_at", "resolved_at", "responded_at", "ended_at"):
-        frame[column] = pd.to_datetime(frame[column], utc=True)
-    return frame
-
-
-def business_seconds(since: pd.Timestamp, until: pd.Timestamp, zone: str, office: str) -> float:
-    """Wall-clock opening times of each day, laid over the wait."""
-    total = 0.0
-    for day in pd.date_range(since.tz_convert(zone).date(), until.tz_convert(zone).date()):
-        for part in office.split(", "):
-            days, hours = part.split()
-            week = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-            first, last = (week.index(name) for name in (days[:3], days[-3:]))
-            if first <= day.weekday() <= last:
-                opens, closes = (
-                    (day + pd.Timedelta(f"{time}:00")).tz_localize(zone, ambiguous=True)
-                    for time in hours.split("-")
-                )
-                total += max(0.0, (min(until, closes) - max(since, opens)).total_seconds())
-    return total
 
 
 @dataclass(frozen=True)
@@ -373,37 +300,39 @@ class Seen:
     next_responses: pd.DataFrame
 
 
-def seen_by(story: Story, *, office: str | None = None, target: float | None = None) -> Seen:
-    zone = story.warehouse.timezone
+def seen_by(random_chat: RandomChat) -> Seen:
+    story, rules = random_chat.story, random_chat.rules
     conversations = story.frame("from zipchat.raw_conversations")
     conversations["channel"] = conversations["channel"].fillna("unknown")
     messages = story.frame("from zipchat.raw_messages").merge(
         conversations[["conversation_id", "channel"]], on="conversation_id"
     )
-    messages["agent"] = ["unassigned" if pd.isna(i) else str(int(i)) for i in messages["sender_id"]]
-    escalations = seen_escalations(story)
-    waited = escalations["responded_at"] - escalations["escalated_at"]
-    lasted = escalations["resolved_at"] - escalations["escalated_at"]
-    escalations["response"] = waited.dt.total_seconds()
-    escalations["resolution"] = lasted.dt.total_seconds()
-    for column, end in (("business", "responded_at"), ("business_resolution", "resolved_at")):
-        escalations[column] = [
-            business_seconds(row["escalated_at"], row[end], zone, office)
-            if office and not pd.isna(row[end])
-            else None
-            for _, row in escalations.iterrows()
-        ]
-    facts = story.frame(
-        "select conversation_id, escalated_at, is_one_touch, is_abandoned from zipchat.escalations"
+    messages["agent"] = agents(messages["sender_id"])
+    facts = ByHand(story, rules, random_chat.office).tables
+    escalations, events = pd.DataFrame(facts["escalations"]), pd.DataFrame(facts["sla_events"])
+    replies = events[(events["metric"] == "next_response") & events["is_kept"]].copy()
+    for frame in (escalations, replies):
+        frame["channel"] = frame["channel"].fillna("unknown")
+    replies["agent"] = agents(replies["agent_id"])
+    escalations["agent"] = agents(
+        escalations["assignee_id"].combine_first(escalations["first_responder_id"])
     )
-    escalations = escalations.merge(facts, on=["conversation_id", "escalated_at"])
-    next_responses = story.frame(
-        "select starts_at, elapsed_seconds, coalesce(channel, 'unknown') as channel,"
-        " coalesce(agent_id::varchar, 'unassigned') as agent"
-        " from zipchat.sla_events where metric = 'next_response' and is_kept"
+    escalations["ended_at"] = pd.to_datetime(escalations["ended_at"], utc=True)
+    first = escalations.groupby("conversation_id")["escalated_at"].transform("min")
+    escalations["is_further"] = escalations["escalated_at"] > first
+    return Seen(
+        story.warehouse.timezone,
+        pd.Timestamp(story.now),
+        rules.response_target_seconds,
+        conversations,
+        messages,
+        escalations,
+        replies,
     )
-    now = pd.Timestamp(story.now)
-    return Seen(zone, now, target, conversations, messages, escalations, next_responses)
+
+
+def agents(ids: pd.Series) -> list[str]:
+    return ["unassigned" if pd.isna(i) else str(int(i)) for i in ids]
 
 
 def metrics_of(seen: Seen, day: str) -> Iterator[tuple[tuple[str, str], dict[str, float | None]]]:
@@ -446,15 +375,16 @@ def metrics_of(seen: Seen, day: str) -> Iterator[tuple[tuple[str, str], dict[str
         )
         not_contained = set(escalated["conversation_id"]) | set(by_people["conversation_id"])
         ai = talk[(talk["role"] == "assistant") & (talk["manual_reply"] != True)]  # noqa: E712
+        response = mine["first_response_seconds"]
         buckets = [
-            ((mine["response"] >= low * 3600) & (mine["response"] < high * 3600)).sum()
+            ((response >= low * 3600) & (response < high * 3600)).sum()
             for low, high in ((0, 1), (1, 4), (4, 8), (8, 24), (24, 1e9))
         ]
-        is_pending = mine["responded_at"].isna() & mine["ended_at"].isna()
+        is_pending = mine["first_response_at"].isna() & mine["ended_at"].isna()
         in_time = pending = None
         if seen.target is not None:
             is_pending &= (seen.now - mine["escalated_at"]).dt.total_seconds() < seen.target
-            in_time, pending = (mine["response"] <= seen.target).sum(), is_pending.sum()
+            in_time, pending = (response <= seen.target).sum(), is_pending.sum()
         yield (
             (dimension, value),
             {
@@ -465,27 +395,21 @@ def metrics_of(seen: Seen, day: str) -> Iterator[tuple[tuple[str, str], dict[str
                 "reescalations": mine["is_further"].sum(),
                 "resolved": mine["resolved_at"].notna().sum(),
                 "still_open": mine["ended_at"].isna().sum(),
-                "unanswered": mine["responded_at"].isna().sum(),
+                "unanswered": mine["first_response_at"].isna().sum(),
                 "escalation_rate": ratio(mine["conversation_id"].nunique(), len(active)),
                 "containment_rate": ratio(len(active - not_contained), len(active)),
                 "resolution_rate": ratio(mine["resolved_at"].notna().sum(), len(mine)),
-                "first_response_seconds_p50": percentile(mine["response"], 50),
-                "first_response_seconds_p90": percentile(mine["response"], 90),
-                "first_response_seconds_p95": percentile(mine["response"], 95),
-                "first_response_business_seconds_p50": percentile(mine["business"], 50),
-                "first_response_business_seconds_p90": percentile(mine["business"], 90),
-                "first_response_business_seconds_p95": percentile(mine["business"], 95),
+                **percentiles(mine, "first_response_seconds", 50, 90, 95),
+                **percentiles(mine, "first_response_business_seconds", 50, 90, 95),
                 "answered_within_target_rate": ratio(in_time, len(mine) - (pending or 0)),
                 "pending_within_target": pending,
-                "resolution_seconds_p50": percentile(mine["resolution"], 50),
-                "resolution_seconds_p90": percentile(mine["resolution"], 90),
+                **percentiles(mine, "resolution_seconds", 50, 90),
                 "resolution_seconds_mean": ratio(
-                    mine["resolution"].sum(), mine["resolution"].count()
+                    mine["resolution_seconds"].sum(), mine["resolution_seconds"].count()
                 ),
-                "resolution_business_seconds_p50": percentile(mine["business_resolution"], 50),
-                "resolution_business_seconds_p90": percentile(mine["business_resolution"], 90),
-                "next_response_seconds_p50": percentile(of(replied)["elapsed_seconds"], 50),
-                "next_response_seconds_p90": percentile(of(replied)["elapsed_seconds"], 90),
+                **percentiles(mine, "resolution_business_seconds", 50, 90),
+                "next_response_seconds_p50": quantile(of(replied)["elapsed_seconds"], 0.5),
+                "next_response_seconds_p90": quantile(of(replied)["elapsed_seconds"], 0.9),
                 "responses_under_1h": buckets[0],
                 "responses_1h_to_4h": buckets[1],
                 "responses_4h_to_8h": buckets[2],
@@ -494,8 +418,8 @@ def metrics_of(seen: Seen, day: str) -> Iterator[tuple[tuple[str, str], dict[str
                 "one_touch": mine["is_one_touch"].sum(),
                 "abandoned": mine["is_abandoned"].sum(),
                 "backlog_at_day_end": len(open_then),
-                "backlog_age_seconds_p50": percentile(open_then["age"], 50),
-                "backlog_age_seconds_max": percentile(open_then["age"], 100),
+                "backlog_age_seconds_p50": quantile(open_then["age"], 0.5),
+                "backlog_age_seconds_max": quantile(open_then["age"], 1.0),
                 "customer_messages": (talk["role"] == "user").sum() if has_talk else None,
                 "ai_messages": len(ai) if has_talk else None,
                 "human_messages": len(people),
@@ -503,19 +427,10 @@ def metrics_of(seen: Seen, day: str) -> Iterator[tuple[tuple[str, str], dict[str
         )
 
 
-def ratio(over: float | None, under: int) -> float | None:
-    return None if over is None or not under else over / under
-
-
-def percentile(values: pd.Series, percent: int) -> float | None:
-    known = values.dropna().astype(float)
-    return None if known.empty else float(np.percentile(known, percent))
-
-
 def test_pandas_computes_the_same_for_random_chats(random_chat: RandomChat) -> None:
     """Twelve days of a chat that changes, some of them around a change of the clocks."""
     story, days = random_chat.story, random_chat.days
-    seen = seen_by(story, office=random_chat.office, target=random_chat.target)
+    seen = seen_by(random_chat)
     computed = story.frame("from zipchat.escalation_metrics").astype(object)
     computed = computed.where(computed.notna(), None)
     for day, rows in computed.groupby(computed["partition_date"].astype("str").str[:10]):
@@ -523,14 +438,14 @@ def test_pandas_computes_the_same_for_random_chats(random_chat: RandomChat) -> N
         expected = dict(metrics_of(seen, str(day)))
         assert set(found.index) == set(expected), day
         for key, columns in expected.items():
-            assert list(columns) == COLUMNS
+            assert list(columns) == METRICS
             assert_alike(found.loc[key].to_dict(), columns)
     assert computed["partition_date"].nunique() == len(days)
 
     # Without these the comparison would prove little.
     derived = seen.escalations
     assert len(derived) >= 8
-    assert derived["resolution"].notna().any()
+    assert derived["resolution_seconds"].notna().any()
     assert derived["is_further"].any()
     assert (derived["agent"] == "unassigned").any()
     for table, condition in (
@@ -648,7 +563,7 @@ def test_an_empty_chat_has_every_table_and_a_row_of_nothing(place: Open) -> None
         }.get(table, 0)
         assert story.value(f"select count(*) from zipchat.{table}") == expected
     row = story.metrics("2026-03-03")
-    assert {row[column] for column in COLUMNS} == {0, None}
+    assert {row[column] for column in METRICS} == {0, None}
     assert row["escalation_rate"] is row["first_response_seconds_p50"] is None
 
 

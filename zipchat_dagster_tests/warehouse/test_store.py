@@ -10,7 +10,7 @@ import pytest
 from zipchat_dagster.client import ConversationRead
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
-from zipchat_dagster.warehouse.store import Failure, MessageWork
+from zipchat_dagster.warehouse.store import MessageWork
 from zipchat_dagster_tests.conftest import Open
 from zipchat_dagster_tests.warehouse.support import moment
 
@@ -56,7 +56,6 @@ def put(warehouse: Warehouse, *rows: Any, at: datetime = T0, is_show: bool = Fal
             rows,
             [at] * len(rows),
             chat_id=CHAT,
-            timezone=warehouse.timezone,
             is_show=is_show,
         )
 
@@ -65,7 +64,7 @@ def put_messages(warehouse: Warehouse, *messages: Any, at: datetime = T0, of: An
     read = ConversationRead(of or conversation(), list(messages), at, None)
     work = MessageWork(read.conversation["id"], None, "2026-03-03")
     with warehouse.transaction() as transaction:
-        store.store_reads(transaction, [(work, read)], chat_id=CHAT, timezone=warehouse.timezone)
+        store.store_reads(transaction, [(work, read)], chat_id=CHAT)
 
 
 def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
@@ -148,10 +147,16 @@ def test_a_field_that_only_the_list_gives_stays_when_the_show_endpoint_lacks_it(
     ) == [("email", 3, True, "web", "email")]
 
 
-def test_of_one_conversation_twice_on_a_page_the_last_counts(warehouse: Warehouse) -> None:
+def test_of_one_record_twice_in_an_answer_the_last_counts(warehouse: Warehouse) -> None:
     put(warehouse, conversation(channel="web"), conversation(channel="email"))
     assert rows(warehouse, "select channel from zipchat.raw_conversations") == [("email",)]
     assert len(rows(warehouse, HISTORY)) == 1
+    put_messages(warehouse, message(message="first"), message(message="last"))
+    assert rows(warehouse, "select message from zipchat.raw_messages") == [("last",)]
+    with warehouse.transaction() as transaction:
+        users = [{"id": 1, "name": "Ada"}, {"id": 1, "name": "Ada Agent"}]
+        store.store_users(transaction, users, T0, chat_id=CHAT)
+    assert rows(warehouse, "select full_name from zipchat.users") == [("Ada Agent",)]
 
 
 # What is gone
@@ -182,10 +187,12 @@ def test_what_a_listing_should_have_shown_and_did_not_is_found(warehouse: Wareho
 def test_what_was_missing_and_comes_back_is_in_the_history(warehouse: Warehouse) -> None:
     escalated = conversation(last_escalated_at="2026-03-03T09:31:00Z")
     put(warehouse, escalated)
-    with warehouse.transaction() as transaction:
-        store.mark_not_found(transaction, [7], T0 + MINUTE, chat_id=CHAT)
+    for n in (1, 2):  # by two programs
+        with warehouse.transaction() as transaction:
+            store.mark_not_found(transaction, [7], T0 + n * MINUTE, chat_id=CHAT)
     put(warehouse, escalated, at=T0 + 3 * MINUTE)
-    assert rows(warehouse, f"{HISTORY}, conversation_id")[-2:] == [
+    assert rows(warehouse, f"{HISTORY}, conversation_id") == [
+        ("10:00", "09:31", False),
         ("10:01", "09:31", True),
         ("10:03", "09:31", False),
     ]
@@ -266,7 +273,6 @@ def test_one_bad_record_stops_nothing_that_is_done_with_it(
             chat_id=CHAT,
             since=moment("2026-03-01 00:00"),
             until=now,
-            timezone="UTC",
             refresh=True,
         )
     assert 7 in {state.conversation_id for state in due}
@@ -325,8 +331,8 @@ def test_an_exception_in_a_transaction_leaves_nothing_of_it(warehouse: Warehouse
     read = ConversationRead(conversation(channel="email"), [message()], T0 + MINUTE, None)
     work = MessageWork(7, None, "2026-03-03")
     with pytest.raises(KeyboardInterrupt), warehouse.transaction() as transaction:
-        store.store_reads(transaction, [(work, read)], chat_id=CHAT, timezone="UTC")
-        store.store_failures(transaction, [(work, Failure("no", T0))], chat_id=CHAT)
+        store.store_reads(transaction, [(work, read)], chat_id=CHAT)
+        store.store_failures(transaction, [(work, "no")], T0, chat_id=CHAT)
         store.mark_not_found(transaction, [7], T0 + MINUTE, chat_id=CHAT)
         raise KeyboardInterrupt
     for table, expected in (

@@ -7,30 +7,24 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from zipchat_dagster.warehouse import schema_tables
 from zipchat_dagster.warehouse.tables import sql
 from zipchat_dagster_tests.conftest import Open
-from zipchat_dagster_tests.warehouse.support import ADA, BO, RandomChat, Story
+from zipchat_dagster_tests.warehouse.support import (
+    ADA,
+    BO,
+    METRICS,
+    RandomChat,
+    Story,
+    percentiles,
+    quantile,
+    ratio,
+)
 
 KEYS = ["partition_date", "dimension", "dimension_value"]
-METRICS = [
-    column.name
-    for column in schema_tables()["escalation_metrics"].columns
-    if column.name not in (*KEYS, "chat_id", "computed_at")
-]
-
-
-def quantile(values: pd.Series, q: float) -> float | None:
-    known = values.dropna().astype(float)
-    return None if known.empty else float(np.quantile(known, q))
-
-
-def ratio(over: float, under: float) -> float | None:
-    return over / under if under else None
 
 
 def assert_rows_agree(found: pd.DataFrame, keys: list[str], wanted: dict[Any, dict]) -> None:
@@ -162,22 +156,12 @@ def summary(rows: pd.DataFrame) -> dict[str, float | None]:
         "resolved": escalations["resolved_at"].notna().sum(),
         "one_touch": (escalations["is_one_touch"] == True).sum(),  # noqa: E712
         "abandoned": (escalations["is_abandoned"] == True).sum(),  # noqa: E712
-        **{
-            f"first_response_{kind}seconds_p{n}": quantile(
-                escalations[f"first_response_{kind}seconds"], n / 100
-            )
-            for kind in ("", "business_")
-            for n in (50, 90, 95)
-        },
+        **percentiles(escalations, "first_response_seconds", 50, 90, 95),
+        **percentiles(escalations, "first_response_business_seconds", 50, 90, 95),
         "next_responses": len(next_seconds),
         **{f"next_response_seconds_p{n}": quantile(next_seconds, n / 100) for n in (50, 90)},
-        **{
-            f"resolution_{kind}seconds_p{n}": quantile(
-                escalations[f"resolution_{kind}seconds"], n / 100
-            )
-            for kind in ("", "business_")
-            for n in (50, 90)
-        },
+        **percentiles(escalations, "resolution_seconds", 50, 90),
+        **percentiles(escalations, "resolution_business_seconds", 50, 90),
         **{f"{metric}s_due": count for metric, count in due.items()},
         **{f"{metric}s_within_target": count for metric, count in in_time.items()},
     }
