@@ -223,6 +223,9 @@ class File:
                 if HELD[0] in str(error) and time.monotonic() < until:
                     time.sleep(LOOK_FOR_LOCK)
                     continue
+                if is_new:  # on a full disk DuckDB leaves a file that it cannot open any more
+                    with suppress(OSError):
+                        self.path.unlink(missing_ok=True)
                 raise self._unopened(error) from None
         if is_new:
             self.path.chmod(OWNER_ONLY)

@@ -179,6 +179,21 @@ def test_a_full_disk_loses_nothing_that_was_committed(warehouse: Warehouse) -> N
     assert rows(warehouse, found) == [(1,), (4000,)]
 
 
+@pytest.mark.parametrize("size", [0, 5000])
+def test_a_disk_that_is_full_from_the_start_leaves_no_broken_file(
+    warehouse: Warehouse, size: int
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        with pytest.raises(WarehouseError, match=r"File too large.* If the disk is full"):
+            put(warehouse, conversation())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    put(warehouse, conversation(id=1))
+    assert rows(warehouse, "select conversation_id from zipchat.raw_conversations") == [(1,)]
+
+
 HOLD = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
 
 
