@@ -114,7 +114,7 @@ class Writer:
         """
         read = self._checked_read()
         if self._was_sent(read):
-            in_place = [f"The message was sent before ({self.message_id}). It is not sent again."]
+            in_place = [f"The message was sent before{self._number()}. It is not sent again."]
             steps: list[Step] = []
         else:
             in_place, steps = self._plan_up_to_reply(read)
@@ -273,7 +273,7 @@ class Writer:
             message = self._client.send_message(
                 self._id, message=reply.text, sender_id=reply.sender_id
             )
-            self.message_id = _id_of(message)
+            self.message_id = _id_of(message) or None  # the answer may be about something else
         except CallError as error:
             why = sentence(error, hiding=reply.text)
             if _is_refusal(error):
@@ -284,8 +284,11 @@ class Writer:
         self._attempts.settle("sent", message_id=self.message_id)
         return (
             f"A {len(reply.text)}-character message was sent to {self._name} as user"
-            f" {reply.sender_id} (message {self.message_id}).{how}"
+            f" {reply.sender_id}{self._number()}.{how}"
         )
+
+    def _number(self) -> str:
+        return f" (message {self.message_id})" if self.message_id else ""
 
     def _look_for_message(self, reply: Reply, newest: int, *, since: datetime, why: str) -> None:
         """Return once the message is there, which may take a while.

@@ -15,6 +15,7 @@ from zipchat_dagster.copies import replace_copies
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse, schema_tables, summaries
+from zipchat_dagster.warehouse.engine import LastingError
 from zipchat_dagster.warehouse.rewriting import rewrite_personal_data
 from zipchat_dagster.warehouse.tables import sql_version
 
@@ -43,12 +44,14 @@ SHOWN: Final[dict[str, Any]] = {
 
 class _RetryPolicy(dg.RetryPolicy):
     """Not for a run that is terminated. Dagster also retries a step that it has just interrupted,
-    so the run would go on some minutes later."""
+    so the run would go on some minutes later. Nor for a database that a later try does not mend."""
 
     def calculate_delay(self, attempt_num: int) -> Any:
         error = sys.exc_info()[1]
         if isinstance(error, (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)):
             raise error
+        if isinstance(error, LastingError):
+            raise dg.Failure(description=str(error), allow_retries=False) from None
         return super().calculate_delay(attempt_num)
 
 

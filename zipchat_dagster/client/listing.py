@@ -217,7 +217,7 @@ class Listing:
                 return reading.began_at
             began_at = reading.began_at
         raise _unsettled(
-            f"More than {self._page_size} {self._what} a round were active while the list was read,"
+            f"More {self._what} than fit on one page were active while the list was read,"
             f" {MAX_ROUNDS} rounds in a row."
         )
 
@@ -359,8 +359,8 @@ class _Pass:
     def _check_that_it_ends(self) -> None:
         if self.pages > MOST_PAGES + 4 * len(self._listing.seen) // self._size:
             raise _unsettled(
-                f"The list of {self._listing._what} grew as fast as it was read, for"
-                f" {self.pages} pages."
+                f"The list of {self._listing._what} did not end within {self.pages} pages: it grew"
+                " as fast as it was read, or rows of one second change places."
             )
 
     def _is_joined(self, rows: list[Json]) -> bool:

@@ -28,6 +28,10 @@ class WarehouseError(Exception):
     """The database cannot be used. The message names it and says what to do."""
 
 
+class LastingError(WarehouseError):
+    """The same, until somebody does something about it: trying again later is no use."""
+
+
 class ConflictError(Exception):
     """A commit of somebody who takes no turns came first, so ours was rolled back."""
 

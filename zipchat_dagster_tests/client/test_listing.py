@@ -535,6 +535,24 @@ def test_a_list_that_keeps_growing_under_us_raises_in_the_end() -> None:
     assert listing.as_of is None
 
 
+@pytest.mark.parametrize("tied", [40, 70])
+def test_rows_of_one_second_that_change_places_are_named_as_a_cause(tied: int) -> None:
+    class Shuffling(ListServer):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            order = Random(self.requests)
+            self.rows.sort(key=lambda row: (row["last_message_at"], order.random()))
+            return super().handle_request(request)
+
+    listed = [
+        {"id": i, "last_message_at": f"{NOW - timedelta(minutes=i // tied):%Y-%m-%dT%H:%M:%SZ}"}
+        for i in range(450)
+    ]
+    listing = Shuffling(listed, largest=50).listing()
+    with pytest.raises(ListingUnsettledError, match="rows of one second change places"):
+        ids_of(listing)
+    assert listing.as_of is None
+
+
 def test_a_list_of_which_more_than_a_page_moves_each_time_raises_in_the_end() -> None:
     api = Api(a_chat(300))
 

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.lock import InUseError, locked
 
 WRITERS = 4
 ROUNDS = 15
@@ -105,3 +108,15 @@ def test_a_killed_waiter_blocks_nobody(tmp_path: Path) -> None:
             "zipchat.duckdb.lock",
             "zipchat.duckdb.lock.holder",
         ]
+
+
+def test_a_folder_that_takes_no_files_is_not_waited_for_endlessly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zipchat_dagster.warehouse.lock.LOCK_TIMEOUT", 0.0)
+    monkeypatch.setattr("zipchat_dagster.warehouse.lock.TELL_AFTER", 0.0)
+    folder = Path("/proc")  # it says that there is no such file, as network folders can
+    if not folder.is_dir():
+        pytest.skip("no such folder here")
+    with pytest.raises(InUseError), locked(folder / "warehouse.duckdb"):
+        pass
