@@ -21,7 +21,7 @@ import httpx
 from zipchat_dagster.sandbox.chat import META_CHANNELS, Chat, Conversation, messages_since
 from zipchat_dagster.sandbox.faults import ERRORS, Fault, FaultKind
 from zipchat_dagster.sandbox.limit import RateLimit
-from zipchat_dagster.sandbox.options import OPTIONS, Options
+from zipchat_dagster.sandbox.options import CHECKED, OPTIONS, Options
 from zipchat_dagster.sandbox.records import Records, with_string_ids
 from zipchat_dagster.sandbox.routing import ENDPOINTS, WRITES, Json, Refusal, Request, parse
 
@@ -98,7 +98,7 @@ class Sandbox(Options):
     lock: RLock = field(default_factory=RLock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.check()
+        self.set()
         self._random = Random(self.seed)
         self._rate_limit = RateLimit(self, self.server_time)
         self._data_requests = 0
@@ -229,17 +229,10 @@ class Sandbox(Options):
 
     def set(self, **options: Any) -> None:
         """Change options: all of them, or none if one is unknown or has a value that it cannot have
-        (ValueError, or TypeError)."""
-        if unknown := options.keys() - {"key", *OPTIONS}:
-            raise ValueError(f"there is no option {min(unknown)!r}")
+        (ValueError)."""
         with self.lock:
-            former = {name: getattr(self, name) for name in options}
-            vars(self).update(options)
-            try:
-                self.check()
-            except Exception:
-                vars(self).update(former)
-                raise
+            given = {name: getattr(self, name) for name in OPTIONS} | options
+            vars(self).update(vars(CHECKED.validate_python(given)))
 
     def spend(self, requests: int) -> None:
         """Another program with the same key sends this many requests now."""
@@ -451,11 +444,8 @@ class Sandbox(Options):
     def _page(
         self, request: Request, page_name: str, per_page_name: str, *, default: int, maximum: int
     ) -> tuple[int, int]:
-        page = request.count(page_name, 1)
-        per_page = request.count(per_page_name, default)
-        if per_page > maximum and self.per_page_over_max == "refuse":
-            raise Refusal(422, f"{per_page_name} must be at most {maximum}")
-        return page, min(per_page, maximum, self.largest_page or maximum)
+        per_page = min(request.count(per_page_name, default), maximum, self.largest_page or maximum)
+        return request.count(page_name, 1), per_page
 
     def _pages(self, page: int, per_page: int, matching: int, all_records: int) -> Json:
         pages = math.ceil(matching / per_page)

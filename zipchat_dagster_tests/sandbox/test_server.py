@@ -14,7 +14,7 @@ import pytest
 
 from zipchat_dagster.sandbox import Chat, Fault, Request, Sandbox, generate, serve
 from zipchat_dagster.sandbox.__main__ import _parser, _sandbox, main
-from zipchat_dagster.sandbox.options import OPTIONS
+from zipchat_dagster.sandbox.options import OPTIONS, Options
 
 COMMAND = [sys.executable, "-m", "zipchat_dagster.sandbox"]
 
@@ -214,7 +214,7 @@ def test_the_command_serves_until_terminated() -> None:
 
 def test_the_command_has_every_option() -> None:
     sandbox = _sandbox(_parser().parse_args(["--conversations", "1"]))
-    assert all(getattr(sandbox, option.name) == option.default for option in OPTIONS.values())
+    assert all(getattr(sandbox, name) == getattr(Options, name) for name in OPTIONS)
     flags = ["--limit", "0", "--no-wrap", "--clock-offset", "-3.5", "--fault-kinds", "slow", "500"]
     flags += ["--id-type", "str", "--largest-page", "50", "--fault", '{"kind": "403", "after": 9}']
     sandbox = _sandbox(_parser().parse_args(["--conversations", "1", *flags]))
