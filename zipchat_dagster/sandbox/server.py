@@ -120,7 +120,7 @@ async def _answer_one(
 
 def _control(sandbox: Sandbox, name: str, body: bytes) -> Answer:
     try:
-        arguments = json.loads(body or b"{}")
+        arguments = dict(json.loads(body or b"{}"))
         status, result = 200, _called(sandbox, name, arguments)
     except (KeyError, TypeError, ValueError) as error:
         status, result = 422, {"error": f"{type(error).__name__}: {error}"}

@@ -163,6 +163,16 @@ def test_impossible_control_calls_are_refused(
     assert {name: getattr(sandbox, name) for name in OPTIONS} == before
 
 
+@pytest.mark.parametrize("body", ["[1]", "5", '"fly"', "{"])
+def test_arguments_that_are_no_object_are_refused(
+    served: tuple[Sandbox, httpx.Client], body: str
+) -> None:
+    _, client = served
+    for name in ("escalate", "set", "add_fault"):
+        url = client.base_url.copy_with(path=f"/_sandbox/{name}")
+        assert client.post(url, content=body).status_code == 422
+
+
 def test_nonsense_ends_the_connection_and_nothing_else(
     served: tuple[Sandbox, httpx.Client],
 ) -> None:
