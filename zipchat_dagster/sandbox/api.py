@@ -34,8 +34,8 @@ _HTML = b"<html><body><h1>Back in a moment</h1></body></html>"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to send after `latency` seconds; with `drop`, never, by closing the connection, only
-    half of it, or as the last answer on its connection."""
+    """What to send after `latency` seconds. With `drop`, nothing is ever sent ("timeout"), or the
+    connection is closed instead ("disconnect"), halfway ("reset") or afterwards ("closed")."""
 
     status: int
     headers: dict[str, str]
@@ -73,7 +73,7 @@ class Sandbox(Options):
     """The API of one chat. Thread-safe. See `options.py` for the options.
 
     Args:
-        chat: the data. Hold `lock` while you change it and requests may arrive.
+        chat: the data. If requests may arrive while you change it, hold `lock`.
         key: the API key to accept.
         faults: what goes wrong, the first match first.
         alter: gets each request and the JSON of its successful answer, and returns what to send

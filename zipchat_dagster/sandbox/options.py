@@ -1,8 +1,8 @@
 """Every option of the sandbox, in three groups.
 
-`Sandbox` takes them as keywords, and the command line as flags of the same names: it is made from
-the annotations, and the classes' docstrings are its headings. Tests may change options at any time,
-as the control call `/_sandbox/set` does over HTTP.
+`Sandbox` takes them as keywords. The command line's flags are made from the annotations, and its
+headings are the classes' docstrings. Tests may change options at any time, as the control call
+`/_sandbox/set` does over HTTP.
 """
 
 from __future__ import annotations
