@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -44,7 +44,7 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
         seed=options.seed,
         conversations=options.conversations,
         days=options.days,
-        now=datetime.fromtimestamp(datetime.now(UTC).timestamp() + options.clock_offset, UTC),
+        now=datetime.now(UTC) + timedelta(seconds=options.clock_offset),
         chat_id=options.chat_id,
         max_messages=options.max_messages,
     )
