@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -55,7 +55,8 @@ def read_chats(
         The range, and under `tables` the columns and rows of `report_chats.sql`, and of
         `report_chats_range.sql` for this range and the one before. Times are in seconds since 1970.
     """
-    local_now = now.astimezone(ZoneInfo(warehouse.timezone))
+    zone = ZoneInfo(warehouse.timezone)
+    local_now = now.astimezone(zone)
     listed = {"listed": pd.DataFrame([asdict(chat) for chat in chats])}
     listed["listed"]["target_seconds"] = listed["listed"]["target_seconds"].astype("float64")
     length = timedelta(days=days)
@@ -75,11 +76,12 @@ def read_chats(
                 timezone=warehouse.timezone,
             )
 
-        # As it stood one range ago by the local clock, and up to the same hour.
+        # As it stood then, and up to the same hour: the moments are those of the chats' own pages.
+        then = now - (_midnight(last + timedelta(days=1), zone) - _midnight(first, zone))
         hour = local_now.hour if last == local_now.date() else 23
         tables = {
             "now_range": figures(first, by=now, hour=23),
-            "before_range": figures(first - length, by=local_now - length, hour=hour),
+            "before_range": figures(first - length, by=then, hour=hour),
             "chats": transaction.query(
                 "report_chats", listed, first=first - length, last=last, now=now
             ),
@@ -109,3 +111,7 @@ def _sources(chats: Sequence[ListedChat]) -> str:
     found = [chat.source for chat in chats if chat.source]
     some = f" for {len(found)} of {len(chats)} chats" if 0 < len(found) < len(chats) else ""
     return " and ".join(dict.fromkeys(found)) + some
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), zone).astimezone(UTC)
