@@ -22,6 +22,7 @@ import dotenv
 from zipchat_dagster.client import SettingError
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.settings import PROJECT, Settings
+from zipchat_dagster.warehouse import Warehouse, summaries
 
 DAYS = 7
 DEMO_DATABASE = PROJECT / "data" / "demo.duckdb"
@@ -38,7 +39,7 @@ def demo() -> int:
     """Sandbox → Dagster → DuckDB → a printed table."""
     _remove(DEMO_DATABASE)
     now = datetime.now(UTC)
-    days = [f"{now - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(DAYS))]
+    first, last = f"{now - timedelta(days=DAYS - 1):%Y-%m-%d}", f"{now:%Y-%m-%d}"
     chat = generate(seed=1, conversations=900, days=30, now=now)
     # Windows of 5 seconds instead of 60, so that you can watch the pacing without waiting long.
     sandbox = Sandbox(chat=chat, limit=120, window=5, pagination="meta")
@@ -52,15 +53,15 @@ def demo() -> int:
             "DAGSTER_HOME": dagster_home,
         }
         (Path(dagster_home) / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-        print(f"2. Dagster materializes every asset for {days[0]} to {days[-1]}:\n")
+        print(f"2. Dagster materializes every asset for {first} to {last}:\n")
         started = time.monotonic()
-        report = _materialize(days)
+        report = _materialize(first, last)
         if report is None:
             return 1
         seconds = time.monotonic() - started
     stats = sandbox.stats()
     print("\n3. What support did on these days (all conversations; more in the table):\n")
-    print(_metrics_table())
+    print(summaries.metrics_table(Warehouse(DEMO_DATABASE), chat_id=1))
     print(
         f"\n{stats['requests']} requests, {stats['refused']} of them refused, {seconds:.0f} s."
         f"\nThe database is {_shown(DEMO_DATABASE)}; its tables are in the schema zipchat."
@@ -125,19 +126,16 @@ def sandbox_environment(url: str, database: Path) -> dict[str, str]:
     }
 
 
-def _materialize(days: list[str]) -> Path | None:
+def _materialize(first: str, last: str) -> Path | None:
     """Materialize everything for these days. Returns the report's path, or None if it failed."""
     # Imported here because the definitions read the environment when they are imported.
     import dagster as dg
 
     from zipchat_dagster.definitions import defs
 
-    first, last = days[0], days[-1]
     result = defs.resolve_job_def("sync_job").execute_in_process(
         instance=dg.DagsterInstance.get(),
-        run_config={
-            "loggers": {"console": {"config": {"log_level": "INFO"}}},
-        },
+        run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
         tags={
             "dagster/asset_partition_range_start": first,
             "dagster/asset_partition_range_end": last,
@@ -148,12 +146,6 @@ def _materialize(days: list[str]) -> Path | None:
         return None
     (event,) = result.asset_materializations_for_node("escalation_report")
     return Path(str(event.metadata["report"].value))
-
-
-def _metrics_table() -> str:
-    from zipchat_dagster.warehouse import Warehouse, summaries
-
-    return summaries.metrics_table(Warehouse(DEMO_DATABASE), chat_id=1)
 
 
 def _remove(database: Path) -> None:

@@ -79,7 +79,7 @@ def estimate_job(lane: Lane) -> dg.JobDefinition:
         name=lane.named("estimate_job"),
         description=(
             "Estimates the cost of a backfill in requests and hours. Choose first and last in the"
-            " Launchpad. Nothing is stored. Takes at most four requests, or four dozen if the API"
+            " Launchpad. Nothing is stored. Takes at most four requests, or some dozens if the API"
             " states no totals."
         ),
     )

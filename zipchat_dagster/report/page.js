@@ -265,7 +265,7 @@ async function embed(id, chart, values) {
   const description = byId(id).querySelector("h3").textContent;
   const data = { name: "values", values };
   const spec = { config: charts.config, width: "container", height: 190, data, ...charts[id], description };
-  // Else the bar of a single day would be as wide as the chart.
+  // Otherwise the bar of a single day would be as wide as the chart.
   if (spec.mark.type === "bar") spec.mark.width = { expr: "min(60, 0.75 * bandwidth('x'))" };
   // `ast`: expressions are interpreted, since the page allows no eval. A chart may be empty: no warnings.
   const options = { actions: false, renderer: "svg", ast: true, mode: "vega-lite", logLevel: 1 };
@@ -280,7 +280,7 @@ async function embed(id, chart, values) {
 const titleOf = (id, value) => `${byId(id).querySelector("h3").textContent}, ${value.title ?? value.label}`;
 
 // Columns of the numbers under a chart.
-const text = (name, show) => [name, show, true];
+const text = (name, field = "label") => [name, (value) => value[field], true];
 const drawn = (name, show = (value) => count(value.count)) => [name, show, false, true];
 
 function drawCharts(now) {
@@ -290,19 +290,18 @@ function drawCharts(now) {
   }
   const byDay = Map.groupBy(now.rows, (row) => row.day);
   const of = (value) => byDay.get(value.number) ?? [];
-  const name = (value) => value.label;
   draw("escalations", days.map((day) => ({ ...day, count: of(day).length })),
-    [text("Day", name), drawn("Escalations")], of);
-  drawResponses(days, of, name);
+    [text("Day"), drawn("Escalations")], of);
+  drawResponses(days, of);
   drawDistribution(now);
   const openOn = (value) => openAt(endOf(value.number));
   draw("backlog", days.map((day) => ({ ...day, count: openOn(day).length })),
-    [text("End of", name), drawn("Open")], openOn);
-  drawStarts(days, now, name);
+    [text("End of"), drawn("Open")], openOn);
+  drawStarts(days, now);
   drawHours(now);
 }
 
-function drawResponses(days, of, name) {
+function drawResponses(days, of) {
   const answered = (value) => of(value).filter((row) => row.response !== null);
   const values = days.flatMap((day) => {
     const responses = answered(day).map((row) => row.response);
@@ -312,7 +311,7 @@ function drawResponses(days, of, name) {
     });
   });
   draw("response", values.filter((value) => value.seconds !== null),
-    [text("Day", name), text("Part", (value) => value.part), drawn("Answered in", (value) => value.shown)], answered);
+    [text("Day"), text("Part", "part"), drawn("Answered in", (value) => value.shown)], answered);
 }
 
 const BUCKETS = [
@@ -330,11 +329,11 @@ function drawDistribution(now) {
   const rows = Map.groupBy(now.rows, bucketOf);
   const list = (value) => rows.get(value.label) ?? [];
   draw("distribution", buckets.map((value) => ({ ...value, count: list(value).length })),
-    [text("Answered within", (value) => value.label), drawn("Escalations")], list);
+    [text("Answered within"), drawn("Escalations")], list);
 }
 
 /** What is counted by the day on which conversations began. */
-function drawStarts(days, now, name) {
+function drawStarts(days, now) {
   const rows = Map.groupBy(now.startRows, (row) => row.day);
   const starts = days.map((day) => {
     const { answers, ...totals } = measureStarts(rows.get(day.number) ?? []);
@@ -346,7 +345,7 @@ function drawStarts(days, now, name) {
     return { ...day, share, shown: percent(share) };
   });
   draw("rate", rates,
-    [text("Day", name), ["Begun", (value) => count(value.started)], drawn("Escalated", (value) => count(value.escalated)),
+    [text("Day"), ["Begun", (value) => count(value.started)], drawn("Escalated", (value) => count(value.escalated)),
       ["Rate", (value) => value.shown]],
     (value) => list(value, (row) => row.escalated));
   const split = starts.flatMap((day) => {
@@ -355,7 +354,7 @@ function drawStarts(days, now, name) {
     return parts.map(([outcome, count], place) => ({ ...day, outcome, count, place, title: `${day.label}, ${outcome}` }));
   });
   draw("ai", split.filter((value) => value.count),
-    [text("Day", name), text("Outcome", (value) => value.outcome), drawn("Conversations")],
+    [text("Day"), text("Outcome", "outcome"), drawn("Conversations")],
     (value) => list(value, outcomes[value.outcome]));
 }
 
@@ -383,7 +382,7 @@ function drawHours(now) {
   };
   byId("hours").querySelector(".segments").replaceChildren(...Object.entries(HOURS).map(([name, label]) =>
     element("button", { type: "button", "aria-pressed": String(name === shown), onclick: show(name) }, label)));
-  const columns = [text("Day", (value) => value.weekday), text("Hour", (value) => value.label), drawn(HOURS[shown])];
+  const columns = [text("Day", "weekday"), text("Hour"), drawn(HOURS[shown])];
   draw("hours", values, columns, lists[shown]);
 }
 

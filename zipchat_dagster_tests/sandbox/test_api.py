@@ -142,13 +142,6 @@ def test_page_sizes_have_the_documented_defaults_and_maxima() -> None:
     assert second[0]["id"] == long.messages[100].id
 
 
-def test_per_page_over_the_maximum_can_be_refused() -> None:
-    api = Api(per_page_over_max="refuse")
-    refused = (422, "per_page must be at most 100")
-    assert api.refusal("GET", "/conversations?per_page=101") == refused
-    assert len(api.ids(per_page=100)) == 100
-
-
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "", "9" * 5000])
 def test_malformed_page_numbers_are_refused(value: str) -> None:
     api = Api()
@@ -360,11 +353,11 @@ def test_errors_can_stand_under_another_key() -> None:
 
 
 def test_an_unknown_option_value_is_refused() -> None:
-    with pytest.raises(ValueError, match="order must be one of"):
+    with pytest.raises(ValueError, match=r"order\n  Input should be 'desc', 'asc' or 'id'"):
         Api(order="newest")
-    with pytest.raises(ValueError, match="window must be"):
+    with pytest.raises(ValueError, match=r"window\n  Input should be greater than 0"):
         Api(window=0)
-    with pytest.raises(ValueError, match="mutate_kinds must be one of"):
+    with pytest.raises(ValueError, match=r"mutate_kinds.1\n  Input should be"):
         Api(mutate_kinds=("assign", "fly"))
 
 
@@ -600,10 +593,10 @@ def test_each_kind_of_fault() -> None:
         with pytest.raises(httpx.ReadError):
             struck(kind)
     assert struck("closed").status_code == 200
-    with pytest.raises(ValueError, match="kind must be one of"):
+    with pytest.raises(ValueError, match=r"0\n  Input should be '403', "):
         Fault("503!")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="endpoint must be one of"):
-        Fault("503", endpoint="/users")
+    with pytest.raises(ValueError, match=r"endpoint\n  Input should be 'list', "):
+        Fault("503", endpoint="/users")  # type: ignore[arg-type]
 
 
 def test_a_key_can_be_revoked_in_the_middle() -> None:
