@@ -65,4 +65,4 @@ lock: .venv/ready ## write the lock files from pyproject.toml; UPGRADE=1 takes t
 
 clean: ## remove the environment, caches, and the data of demo, dev and sandbox
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info \
-		$(foreach name,demo dev sandbox,data/$(name).* data/$(name)_published.* data/$(name)_report.html)
+		$(foreach name,demo dev sandbox sandbox_server,data/$(name).* data/$(name)_published.* data/$(name)_report.html)
