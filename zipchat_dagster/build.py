@@ -1,4 +1,4 @@
-"""Builds Dagster's definitions: those of one chat, and those of a code location with several."""
+"""Builds the definitions of one chat, and those of a code location with several."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ from zipchat_dagster.write_back_jobs import write_back_jobs
 
 
 def zipchat(settings: Settings, chat: Chat) -> ZipchatResource:
-    """What ZIPCHAT_API selects: the real API, the sandbox, or a replay."""
+    """The API that ZIPCHAT_API selects: the real one, the sandbox, or a replay."""
     chat_id = str(chat.chat_id or "")  # the first run reports a missing one
     if settings.api == "sandbox":
         # Any number will do: the chat is invented.
@@ -68,7 +68,7 @@ def warehouse(settings: Settings, *, pii_key_env: str = "ZIPCHAT_PII_KEY") -> Wa
 
 
 def metric_settings(chat: Chat) -> MetricSettings:
-    """What the chat's metrics need to know."""
+    """The settings of the chat's metrics."""
     return MetricSettings(**chat.model_dump(include=set(MetricSettings.model_fields)))
 
 
@@ -119,13 +119,13 @@ def build_lane(
 def build_chats_report(
     chats: Sequence[tuple[Lane, ZipchatResource, MetricSettings]], sync_jobs: Sequence[AssetJob]
 ) -> dg.Definitions:
-    """The report of several chats, and what keeps it fresh."""
+    """The report of several chats, with the job and the sensor that keep it fresh."""
     report = chats_report(chats)
     job = dg.define_asset_job(
         "chats_report_job",
         selection=dg.AssetSelection.assets(report),
         executor_def=dg.in_process_executor,
-        description="Writes the report of all chats, from what is stored.",
+        description="Writes the report of all chats from the tables.",
     )
     sensor = after_syncs(job, sync_jobs, name="chats_report_sensor")
     return dg.Definitions(assets=[report], jobs=[job], sensors=[sensor])

@@ -1,6 +1,6 @@
-"""The jobs about a database as a whole, and the sensors and schedules that start them.
+"""The jobs for a database as a whole, and the sensors and schedules that start them.
 
-The lane says what they are called, in which zone a night is, and which resource has the tables.
+The lane has their names, the time zone of the nightly ones, and the resource with the tables.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ from zipchat_dagster.write_back_jobs import HOLDS_TEXT
 def build_database_jobs(
     lane: Lane, sync_jobs: Sequence[AssetJob], *, has_retention: bool
 ) -> dg.Definitions:
-    """All of them.
+    """All of these jobs, sensors and schedules.
 
     Args:
-        sync_jobs: the copies are written after these.
-        has_retention: whether texts are to be removed at some age.
+        sync_jobs: the sensors copy the database after these.
+        has_retention: whether old texts are removed.
     """
     publish, export = publish_job(lane), export_job(lane)
     maintain, retention = maintain_job(lane), retention_job(lane)
@@ -53,7 +53,7 @@ def build_database_jobs(
                 execution_timezone=lane.timezone,
                 default_status=status.RUNNING if has_retention else status.STOPPED,
                 description=(
-                    f"Runs {retention.name} every night. It is on from the start if"
+                    f"Runs {retention.name} every night. It is on by default if"
                     " ZIPCHAT_RETENTION_DAYS is set."
                 ),
             ),
@@ -79,7 +79,7 @@ def publish_job(lane: Lane) -> dg.JobDefinition:
         size = resource.warehouse.publish(resource.published)
         if size is None:
             context.log.info(
-                "Nothing to publish: dashboards can read this database itself, any time."
+                "Nothing to publish: dashboards can read this database itself at any time."
             )
             return
         context.add_output_metadata(_written(resource.published, size))
@@ -95,12 +95,13 @@ def publish_job(lane: Lane) -> dg.JobDefinition:
 
 
 class ExportConfig(dg.Config):
-    """Where the files go."""
+    """Where to write the files."""
 
     folder: str | None = Field(
         default=None,
         description=(
-            "Default: beside the database, as data/warehouse_export beside data/warehouse.duckdb."
+            "Default: next to the database, for example data/warehouse_export for"
+            " data/warehouse.duckdb."
         ),
     )
 
@@ -126,20 +127,20 @@ def export_job(lane: Lane) -> dg.JobDefinition:
         export,
         name=lane.named("export_job"),
         description=(
-            "Exports every table as a Parquet file, for programs that do not read DuckDB. All files"
-            " show the same state and are swapped in as a whole. They contain personal data."
+            "Exports every table to a Parquet file, for programs that do not read DuckDB. All files"
+            " show the same state and are replaced together. They contain personal data."
         ),
     )
 
 
 class MaintainConfig(dg.Config):
-    """Whether anything is changed."""
+    """Whether to change anything."""
 
     dry_run: bool = Field(default=False, description="Only count what would be done.")
 
 
 def maintain_job(lane: Lane) -> dg.JobDefinition:
-    """The job that frees what the database no longer uses."""
+    """The job that frees unused space."""
 
     @dg.op(
         name=lane.step("maintain"),
@@ -149,11 +150,11 @@ def maintain_job(lane: Lane) -> dg.JobDefinition:
     def maintain(context: dg.OpExecutionContext, config: MaintainConfig) -> None:
         """Compact the file, or maintain the lake. The counts are in the metadata.
 
-        Where the sync has deleted something of an erased person, remove that from the disk, too.
+        If the sync has deleted data of an erased person, remove it from the disk too.
         """
         tables, resource = lane.warehouse(context), lane.warehouse_resource(context)
         if not config.dry_run and tables.scrub(lambda: replace_copies(resource)):
-            context.log.info("Removed from the disk what was deleted of erased people.")
+            context.log.info("Removed deleted data of erased people from the disk.")
         counts = tables.maintain(dry_run=config.dry_run)
         context.log.info(", ".join(f"{name}: {count:,}" for name, count in counts.items()))
         context.add_output_metadata(counts)
@@ -162,9 +163,9 @@ def maintain_job(lane: Lane) -> dg.JobDefinition:
         maintain,
         name=lane.named("maintain_job"),
         description=(
-            "Frees what the database no longer uses: compacts a file of which a fifth is unused; in"
-            " a lake, merges small files and deletes what expired snapshots needed. Set dry_run in"
-            " the Launchpad to only count."
+            "Frees unused space: compacts a file if a fifth of it is unused; in a lake, merges"
+            " small files and deletes those that only expired snapshots needed. To only count,"
+            " set dry_run in the Launchpad."
         ),
     )
 
@@ -178,12 +179,12 @@ def retention_job(lane: Lane) -> dg.JobDefinition:
         required_resource_keys={lane.warehouse_key},
     )
     def remove_old_texts(context: dg.OpExecutionContext) -> None:
-        """Remove the texts of messages older than ZIPCHAT_RETENTION_DAYS, from the disk too, and
+        """Remove the texts of messages older than ZIPCHAT_RETENTION_DAYS, also from the disk, and
         the runs of that age that sent a text, since Dagster keeps their config."""
         tables, resource = lane.warehouse(context), lane.warehouse_resource(context)
         days = tables.privacy.retention_days
         if days is None:
-            context.log.info("Texts are kept for ever: ZIPCHAT_RETENTION_DAYS is not set.")
+            context.log.info("Texts are kept forever: ZIPCHAT_RETENTION_DAYS is not set.")
             return
         now = datetime.now(UTC)
         count = redact_old_texts(tables, now=now)
@@ -193,9 +194,9 @@ def retention_job(lane: Lane) -> dg.JobDefinition:
         runs = [run for run in runs_of(context, wanted) if run.is_finished and is_of(run, own)]
         left = delete_runs(context.instance, runs)
         if left:
-            context.log.warning(f"Texts are left in: {'; '.join(left)}.")
+            context.log.warning(f"Texts remain in: {'; '.join(left)}.")
         deleted = len(runs) - len(left)
-        context.log.info(f"Removed the texts of {count:,} messages, and {deleted:,} runs.")
+        context.log.info(f"Removed the texts of {count:,} messages, and deleted {deleted:,} runs.")
         context.add_output_metadata({"messages": count, "runs_deleted": deleted})
 
     return op_job(

@@ -1,16 +1,16 @@
-"""What a backfill will cost in requests and hours, estimated before it starts.
+"""Estimates the cost of a backfill in requests and hours before it starts.
 
-What is stored is known and costs nothing. The rest is counted at the API: how many conversations
-were active since the range begins and, if it ends in the past, since it ends. A stated total is
-one request. Without totals, the end of the list is searched for, which takes about a dozen.
+Stored conversations cost nothing. The API tells how many others there are: those active since the
+start of the range and, if it ends in the past, since its end. If the API states a total, each count
+takes one request. Otherwise the end of the list is searched for, which takes about a dozen.
 
 Two things cannot be known in advance:
 
-- which conversations began before the range ends and went on afterwards. Those last active on the
-  day after it are in the upper bound only; those last active later are assumed to have begun after
-  it, except stored ones;
+- which conversations began before the end of the range and continued after it. Those last active on
+  the day after it only count in the upper bound. Those last active later are assumed to have begun
+  after it, except for stored ones;
 - how many conversations have over 200 messages, which take more than one request to read. Their
-  share among the stored conversations is taken for all.
+  share among the stored conversations is used for all.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Where reports go: the only place that sends anything out.
+"""Sends reports. Nothing else in this project sends data anywhere but to Zipchat.
 
-A `Report` contains what somebody needs in order to act, and no customer data: `sensors.py` builds
-it from ids, names of ours and sentences that we wrote. To report elsewhere than to a webhook,
-subclass `Notifier`, override `send`, and put it into the definitions as `notifier`.
+A `Report` contains everything that somebody needs to act on it, and no customer data: `sensors.py`
+builds it from ids and this project's own names and sentences. To report somewhere other than to a
+webhook, subclass `Notifier`, override `send`, and put it into the definitions as `notifier`.
 """
 
 import logging
@@ -31,9 +31,9 @@ class Report:
 
     Attributes:
         kind: what happened.
-        key: identifies the event, which is posted twice if the webhook's answer is lost.
-        text: a line for people, which chat programs show.
-        facts: the same for programs, as JSON.
+        key: identifies the event, which is posted twice if the webhook's response is lost.
+        text: a line for people, in the field that chat programs show.
+        facts: the same as JSON, for programs.
     """
 
     kind: Literal["run_failed", "check_failed", "check_recovered"]
@@ -47,7 +47,7 @@ class NotDeliveredError(Exception):
 
 
 class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers
-    """Sends reports to the log and, if there is one, to a webhook."""
+    """Sends reports to the log, and to a webhook if one is set."""
 
     webhook_url: str = Field(
         default="",

@@ -1,4 +1,4 @@
-"""What Dagster stores of runs: their config, events and output. Finding and deleting it there."""
+"""Finds and deletes what Dagster stores about runs: their config, events and output."""
 
 from __future__ import annotations
 

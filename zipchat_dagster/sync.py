@@ -51,7 +51,7 @@ class ListingResult:
         since, as_of: every conversation active in between was listed.
         conversations: how many were listed.
         missing: ids of those that the API no longer has.
-        states_read: how many were read one by one because the listing did not show their state.
+        states_read: how many were re-read one by one, because no listing shows their current state.
         requests_for_states: the requests that this took.
     """
 
@@ -98,12 +98,12 @@ def sync_conversations(
     Args:
         refresh: list from `since` on even if that is covered.
         most_states: the most requests to spend on re-reading open escalations and conversations in
-            manual mode, whose end no listing shows (0: none).
+            manual mode, since no listing shows when these end (0: none).
         relist_since: list from here on even if that is covered. An escalation is not activity, so
             one that no message follows is found only by listing again.
 
     Raises:
-        ListingUnsettledError: the list kept moving. Its rows are stored, but not as covered.
+        ListingUnsettledError: the list kept changing. Its rows are stored, but not as covered.
     """
     with warehouse.transaction() as transaction:
         coverage = store.listing_coverage(transaction, chat_id=client.chat_id)
@@ -117,7 +117,7 @@ def sync_conversations(
         # Never later than the end of what is covered, or the days in between would be lost.
         starts = [coverage[1] - MARGIN, since if refresh else None, relist_since]
         list_since = min(filter(None, starts))
-    # The first page costs a request whatever is on it.
+    # The first page costs a request in any case.
     on_the_page = [s.last_message_at for s in due if s.listed_with <= ON_ONE_PAGE]
     list_since = min([list_since, *on_the_page])
     listing = _list(client, warehouse, since=list_since, log=log)
@@ -187,8 +187,8 @@ def _settle_listing(
     since: datetime,
     log: Log,
 ) -> list[int]:
-    """Look up the conversations that a finished listing should have shown but did not, and record
-    the listing as covered. Returns those that are gone.
+    """Look up the conversations that are absent from a finished listing but should be in it, and
+    record the listing as covered. Returns those that are gone.
 
     A conversation whose newest message was deleted is not gone: its activity is now before
     `since`. After a bulk deletion, the rest is left to the next run, which lists from the same
@@ -264,7 +264,7 @@ def sync_messages(
 ) -> MessageResult:
     """Store every message in [since, until) of the conversations that are stored.
 
-    A conversation that cannot be read stops nothing: it is recorded, and the next run tries again.
+    A conversation that cannot be read is recorded and skipped. The next run tries again.
 
     Args:
         days: the partitions of the window in order, as ISO dates.
@@ -325,7 +325,7 @@ def _store_batch(
 
 
 class _Health:
-    """Tells broken conversations from an API that is down.
+    """Distinguishes broken conversations from an API that is down.
 
     After many failures in a row, and when nothing at all could be read, it reads a conversation
     that was readable before. If even that fails, the API is down.

@@ -531,7 +531,7 @@ def test_what_is_broken_fails_its_check_and_no_other(built: Built, broken: str) 
         name: verdict.severity.value for name, verdict in found.items() if verdict.severity
     }
     assert severities == expected
-    assert all(verdict.metadata["offenders"] >= 1 for verdict in found.values())
+    assert all(verdict.metadata["violations"] >= 1 for verdict in found.values())
 
 
 @pytest.mark.parametrize(
@@ -540,7 +540,7 @@ def test_what_is_broken_fails_its_check_and_no_other(built: Built, broken: str) 
     ids=["hash", "drop"],
 )
 def test_all_pass_whatever_is_stored_of_people(built: Built, privacy: Privacy) -> None:
-    looser = {name: one.metadata["offenders"] for name, one in failing(built, privacy).items()}
+    looser = {name: one.metadata["violations"] for name, one in failing(built, privacy).items()}
     assert {name.partition(".")[2] for name in looser} == {"personal_data_is_stored_as_set"}
     assert len(looser) == 4
     assert min(looser.values()) > 0
@@ -609,7 +609,7 @@ def test_every_check_says_what_to_do_when_it_fails() -> None:
 # What is named
 
 
-def told(verdict: Verdict, name: str = "named") -> Any:
+def told(verdict: Verdict, name: str = "examples") -> Any:
     return verdict.metadata[name].value
 
 
@@ -619,7 +619,7 @@ def test_offenders_are_named_by_id(built: Built) -> None:
         f"select conversation_id, stated_messages from zipchat.message_coverage where {FIRST}",
     )
     verdict = failing(built)["raw_messages.counts_are_as_the_api_stated"]
-    assert verdict.metadata["offenders"] == 1
+    assert verdict.metadata["violations"] == 1
     assert told(verdict) == [{"offender": conversation_id, "stated": stated, "stored": 0}]
     assert verdict.description.endswith(f"than stated: 1 ({conversation_id}).")
 
@@ -630,7 +630,7 @@ def test_at_most_twenty_are_named_and_all_are_counted(built: Built) -> None:
         "select conversation_id from zipchat.message_coverage order by 1",
     )
     verdict = failing(built)["raw_messages.no_conversation_was_skipped"]
-    assert verdict.metadata["offenders"] == len(ids)
+    assert verdict.metadata["violations"] == len(ids)
     assert told(verdict) == [{"offender": i, "cause": "no answer"} for (i,) in ids[:20]]
     assert verdict.description.endswith(f"and {len(ids) - 20} more).")
 
@@ -784,7 +784,7 @@ def test_a_conversation_that_cannot_be_read_stops_no_metrics_and_is_named(
     assert outcome.result.success
     assert outcome.sync_metadata("raw_messages")["conversations_failed"] == 1
     assert outcome.failed["raw_messages.no_conversation_was_skipped"] == "ERROR"
-    named = outcome.metadata("raw_messages.no_conversation_was_skipped")["named"]
+    named = outcome.metadata("raw_messages.no_conversation_was_skipped")["examples"]
     assert [row["offender"] for row in named] == [bad]
     assert "list" in named[0]["cause"]
 
@@ -947,7 +947,7 @@ def test_days_that_were_never_materialized_are_named_by_range(days: Days) -> Non
     days.materialized("2026-03-11", at="2026-03-11 08:00")
     verdict = every_day_was_materialized(days.history(at="2026-03-11 09:00"))
     assert not verdict.passed
-    assert verdict.metadata["offenders"] == 5
+    assert verdict.metadata["violations"] == 5
     missing = ["2026-03-03 to 2026-03-04", "2026-03-07 to 2026-03-08", "2026-03-10"]
     assert told(verdict, "missing") == missing
     assert verdict.description.endswith(f": 5 ({', '.join(missing)}).")

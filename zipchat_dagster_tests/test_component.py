@@ -145,7 +145,7 @@ def test_places_start_from_the_projects_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("attributes", "sentence"),
     [
-        ({"api_key": SECRET}, "write the environment variable that holds the key"),
+        ({"api_key": SECRET}, "name the environment variable that has the key"),
         ({"reserve": 5}, "reserve: 5 is not between 0 and 0.9."),
         ({"timezone": "Berlin"}, "timezone: “Berlin” is not a time zone's IANA name"),
         ({"name": "Help Desk"}, "“Help Desk” is not a name."),

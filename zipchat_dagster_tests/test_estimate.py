@@ -257,7 +257,7 @@ def test_estimate_job_puts_the_figures_into_its_metadata(tmp_path: Path) -> None
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     metadata = run_job(project_of(tmp_path, now=NOW), first=day, last=day)
     assert metadata["requests_at_least"] == metadata["requests_at_most"]
-    assert metadata["requests"] == 1
+    assert metadata["requests_spent"] == 1
     assert f"{day} to {day}: about" in metadata["estimate"]
     # A run of today may spend the whole window.
     assert "left to live runs" not in metadata["estimate"]
@@ -266,10 +266,10 @@ def test_estimate_job_puts_the_figures_into_its_metadata(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("days", "sentence"),
     [
-        ({"first": "soon"}, "first: “soon” is not a date. Write one such as 2026-01-31."),
+        ({"first": "soon"}, "first: “soon” is not a date such as 2026-01-31."),
         ({"last": "2026-02-30"}, "last: “2026-02-30” is not a date."),
         ({"first": "2001-01-01"}, "There are no partitions from 2001-01-01 to"),
-        ({"last": "2999-01-01"}, "to 2999-01-01. A backfill goes from"),
+        ({"last": "2999-01-01"}, "to 2999-01-01. A backfill can only include days from"),
     ],
 )
 def test_days_without_a_partition_are_refused(

@@ -136,10 +136,10 @@ def test_all_steps_of_a_run_share_one_warehouse(tmp_path: Path) -> None:
 
 def test_a_database_with_the_schemas_name_is_refused(tmp_path: Path) -> None:
     refused = str(tmp_path / "zipchat.duckdb")
-    with pytest.raises(dg.Failure, match=r"^zipchat\.duckdb would give the database the name"):
+    with pytest.raises(dg.Failure, match=r"^zipchat\.duckdb would give the database the same name"):
         _ = WarehouseResource(database=refused).warehouse
     fine = str(tmp_path / "warehouse.duckdb")
-    with pytest.raises(dg.Failure, match="use another file name"):
+    with pytest.raises(dg.Failure, match="Use another file name"):
         _ = WarehouseResource(database=fine, published_database=refused).published
 
 

@@ -361,7 +361,7 @@ def test_a_message_that_arrived_is_not_sent_again_because_its_answer_was_lost(
     desk.sandbox.add_fault(Fault(kind, endpoint="message"))
     run = desk.run("send_reply", conversation_id=number, sender_id=ANN, message=TEXT)
     assert run.success
-    assert "The answer was lost, but reading the conversation showed" in run.metadata["done"][0]
+    assert "The response was lost, but reading the conversation showed" in run.metadata["done"][0]
     assert desk.replies(number) == [TEXT]
     assert desk.requests() == (0, 1)
     assert desk.stored(number) == [(True, ANN, 1)]
@@ -420,7 +420,7 @@ def test_an_unknown_outcome_is_reported_as_such_and_nothing_sends_a_second_copy(
     desk.clock.sleep(300)
     again = desk.again(run)
     assert again.success
-    assert "The message was sent before" in again.metadata["done"][0]
+    assert "The message was already sent" in again.metadata["done"][0]
     assert "is not sent again" in desk.run("send_reply", **config).failure
     assert desk.replies(number) == [TEXT]
     assert desk.requests()[1] == 1

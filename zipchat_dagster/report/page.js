@@ -96,13 +96,13 @@ const outcomes = {
   other: (row) => !(row.automated || row.pending || row.escalated || row.human),
 };
 
-// A tile: id, label, how to word its value, whether more is better (1) or worse (-1), the value of `figures`,
+// A tile: id, label, formatter, whether more is better (1) or worse (-1), the value of `figures`,
 // the rows behind it, and for their list a title and what it is sorted by.
 const TILES = [
-  ["started", "Conversations begun", count, 0, (f) => f.starts.started, begun(() => true)],
+  ["started", "Conversations started", count, 0, (f) => f.starts.started, begun(() => true)],
   ["escalations", "Escalations", count, 0, (f) => f.rows.length, (f) => f.rows],
   ["rate", "Escalation rate", percent, -1, (f) => ratio(f.starts.escalated, f.starts.started),
-    begun((row) => row.escalated), "Begun in the range and escalated"],
+    begun((row) => row.escalated), "Started in the range and escalated"],
   ["p50", "First response, median", duration, -1, (f) => f.p50, (f) => f.answered, "Answered", "response"],
   ["p90", "First response, p90", duration, -1, (f) => f.p90, (f) => f.answered, "Answered", "response"],
   ["target", "Within target", percent, 1, (f) => f.inTime, (f) => f.late, "Missed the target"],
@@ -117,7 +117,7 @@ const AI_TILES = [
   ["automated", "Automated", percent, 1, (f) => ratio(f.starts.automated, f.starts.started - f.starts.pending),
     begun(outcomes.automated)],
   ["pending", "Pending", count, 0, (f) => f.starts.pending, begun(outcomes.pending)],
-  ["repeated", "Came back in 7 days", percent, -1, (f) => ratio(f.starts.repeated, f.starts.known),
+  ["repeated", "Came back within 7 days", percent, -1, (f) => ratio(f.starts.repeated, f.starts.known),
     begun((row) => row.repeated)],
   ["answer", "AI answer, median", duration, -1, (f) => quantile(f.starts.answers, 0.5),
     begun((row) => row.answer !== null), "Answered by the AI", "answer"],
@@ -191,7 +191,7 @@ function drawWaiting() {
   const isLate = (row) => row.breach_at !== null && row.breach_at <= data.now;
   const hasTarget = rows.some((row) => row.breach_at !== null);
   byId("waiting-lead").textContent = rows.length
-    ? `${plural(rows.length, "customer")}, the longest for ${duration(waited(rows[0]))}.` +
+    ? `${plural(rows.length, "customer")}; the longest has waited ${duration(waited(rows[0]))}.` +
       (hasTarget ? ` ${count(rows.filter(isLate).length)} past the target.` : "")
     : "Nobody is waiting.";
   const due = (row) => {
@@ -204,7 +204,7 @@ function drawWaiting() {
     ["Waiting", (row) => duration(waited(row)), true],
     ...(hasTarget ? [["Target", due, true]] : []),
     ["Since", moment, true],
-    ["For", (row) => (row.is_next ? "a further answer" : "the first answer"), true],
+    ["For", (row) => (row.is_next ? "a later answer" : "the first answer"), true],
     ["Channel", (row) => row.channel, true],
     ["Agent", (row) => nameOf(row.agent), true],
   ];
@@ -217,7 +217,7 @@ function before() {
   const length = chosen.last - chosen.first + 1;
   const first = chosen.first - length;
   if (first < FIRST || !isComputed(first, chosen.last)) return null;
-  // As it stood then: one range before now, by the calendar.
+  // As it was then: one range before now, by the calendar.
   const by = data.now - (dayRow(chosen.last).ends_at - dayRow(chosen.first - 1).ends_at);
   const hour = chosen.last === today ? Math.floor(((data.now + data.shift) % DAY) / 3600) : 23;
   return figures(first, chosen.first - 1, by, hour);
@@ -234,7 +234,7 @@ function drawTiles(place, tiles, now, then) {
     return element("button.tile", { type: "button", id: `tile-${id}`, disabled: value === null, onclick },
       element("span.label", {}, label),
       element("span.value", { "data-value": value ?? "" }, as(value)),
-      good === null ? element("span.change", {}, "whenever escalated") : then && change(as, good, value, of(then)));
+      good === null ? element("span.change", {}, "from any day") : then && change(as, good, value, of(then)));
   }));
 }
 
@@ -345,7 +345,7 @@ function drawStarts(days, now) {
     return { ...day, share, shown: percent(share) };
   });
   draw("rate", rates,
-    [text("Day"), ["Begun", (value) => count(value.started)], drawn("Escalated", (value) => count(value.escalated)),
+    [text("Day"), ["Started", (value) => count(value.started)], drawn("Escalated", (value) => count(value.escalated)),
       ["Rate", (value) => value.shown]],
     (value) => list(value, (row) => row.escalated));
   const split = starts.flatMap((day) => {
@@ -397,7 +397,7 @@ function drawTables(now) {
     ["Escalations", (row) => opens(count(row.rows.length), row.rows, `Escalations, ${show(row)}`)],
     ["Median", (row) => duration(row.p50)],
     ["p90", (row) => duration(row.p90)],
-    ...(data.target === null ? [] : [["In target", inTarget(show)]]),
+    ...(data.target === null ? [] : [["Within target", inTarget(show)]]),
     ["Resolved", (row) => opens(count(row.resolved.length), row.resolved, `Resolved, ${show(row)}`)],
     ["Open", (row) => opens(count(row.open.length), row.open, `Open now, ${show(row)}`)],
   ];
@@ -409,7 +409,7 @@ function drawTables(now) {
   };
   const starts = group(now.startRows, "channel");
   const [channel, ...others] = columns("Channel", (row) => row.value);
-  const started = ["Begun", (row) => count(sum(starts.get(row.value) ?? [], "started"))];
+  const started = ["Started", (row) => count(sum(starts.get(row.value) ?? [], "started"))];
   byId("by-channel").replaceChildren(table([channel, started, ...others], lines("channel", starts.keys())));
   byId("by-agent").replaceChildren(table(columns("Agent", (row) => nameOf(row.value)), lines("agent", [])));
 }
@@ -441,9 +441,9 @@ function redraw() {
   byId("range-note").textContent = [
     then
       ? `Compared with the ${range} before.`
-      : `No comparison: this file does not hold all of the ${range} before.`,
-    missing ? `${missing} of ${plural(days, "day")} not computed yet, left out of the charts.` : "",
-    chosen.agents.size ? "Escalation rate and AI figures are for all agents." : "",
+      : `No comparison: this file does not contain all of the ${range} before.`,
+    missing ? `${missing} of ${plural(days, "day")} not computed yet and left out of the charts.` : "",
+    chosen.agents.size ? "The escalation rate and AI figures cover all agents." : "",
   ].join(" ");
   byId("from").value = isoOf(first);
   byId("to").value = isoOf(last);
@@ -485,7 +485,7 @@ function choice(id, noun, options, picked) {
   title();
 }
 
-// What is chosen stays in the address, for a bookmark.
+// The choice stays in the address, so that it can be bookmarked.
 function remember() {
   const query = new URLSearchParams();
   if (chosen.last === LAST) query.set("days", LAST - chosen.first + 1);
@@ -516,15 +516,15 @@ function begin() {
   ];
   byId("about").textContent = words.join(" · ");
   byId("distribution-lead").textContent = data.target === null ? "" : `The target is ${duration(data.target)}.`;
-  byId("bounds").textContent = `This file covers ${data.first} to ${data.last}. The newest ${count(data.listed)}` +
-    " escalations have links, and as many conversations can be listed; figures cover all.";
+  byId("bounds").textContent = `This file covers ${data.first} to ${data.last}. Figures cover everything; lists` +
+    ` and links cover only the newest ${count(data.listed)} escalations and conversations.`;
   byId("ranges").replaceChildren(...RANGES.map(([days, label]) =>
     element("button", { type: "button", value: days, onclick: () => choose(startOf(days), LAST) }, label)));
   for (const id of ["from", "to"]) {
     Object.assign(byId(id), { min: data.first, max: data.last });
     byId(id).onchange = () => {
       const [first, last] = [dayOf(byId("from").value), dayOf(byId("to").value)];
-      // Whichever is changed takes the other one along.
+      // Changing one beyond the other moves both.
       if (first && last) choose(id === "to" ? Math.min(first, last) : first, id === "from" ? Math.max(first, last) : last);
     };
   }

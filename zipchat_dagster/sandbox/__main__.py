@@ -68,6 +68,7 @@ Key:      {sandbox.key}
   export ZIPCHAT_BASE_URL={base_url}
   export ZIPCHAT_CHAT_ID={sandbox.chat.chat_id}
   export ZIPCHAT_API_KEY={sandbox.key}
+  export ZIPCHAT_DATABASE=data/sandbox_server.duckdb  # keeps invented data out of your own
 
 Stop it with Ctrl-C."""
 
