@@ -168,7 +168,7 @@ def test_a_full_disk_loses_nothing_that_was_committed(warehouse: Warehouse) -> N
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (warehouse.path.stat().st_size, hard))
         with pytest.raises(
-            WarehouseError, match=r"File too large.* If the disk is full, make room"
+            WarehouseError, match=r"File too large.* If the disk is full, free some space"
         ):
             put(warehouse, *(conversation(id=i, share_url="x" * 300) for i in range(2, 3000)))
     finally:
