@@ -48,7 +48,7 @@ class Transaction:
         self.privacy = privacy
         self._connection = connection
         self._timezone = timezone
-        self._done: list[tuple[Callable[[], Any], Any]] = []
+        self._done: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = []
 
     def execute(
         self,
@@ -60,7 +60,7 @@ class Transaction:
     ) -> list[tuple[Any, ...]]:
         """Run `sql/<name>.sql` with bound parameters, with frames that it reads as tables, and with
         names of tables and columns in place of `{…}`. `$timezone` is the warehouse's."""
-        return self._answer(lambda: self._run(name, frames, names, parameters).fetchall())
+        return self._answer(duckdb.DuckDBPyConnection.fetchall, name, frames, names, parameters)
 
     def query(
         self,
@@ -71,7 +71,7 @@ class Transaction:
         **parameters: Any,
     ) -> pd.DataFrame:
         """Like `execute`, but returns a frame. Times are in UTC."""
-        return self._answer(lambda: self._run(name, frames, names, parameters).df())
+        return self._answer(duckdb.DuckDBPyConnection.df, name, frames, names, parameters)
 
     def needs_scrub(self) -> None:
         """Note that this transaction deletes or overwrites something personal, which is still in
@@ -81,16 +81,16 @@ class Transaction:
     def repeat(self) -> bool:
         """Run the same statements again. False if one of them answers otherwise than before: what
         the caller did after it may then be wrong."""
-        for run, answer in self._done:
-            again = run()
+        for fetch, statement, answer in self._done:
+            again = fetch(self._run(*statement))
             is_same = answer.equals(again) if isinstance(answer, pd.DataFrame) else answer == again
             if not is_same:
                 return False
         return True
 
-    def _answer(self, run: Callable[[], T]) -> T:
-        answer = run()
-        self._done.append((run, answer))
+    def _answer(self, fetch: Callable[[duckdb.DuckDBPyConnection], T], *statement: Any) -> T:
+        answer = fetch(self._run(*statement))
+        self._done.append((fetch, statement, answer))
         return answer
 
     def _run(

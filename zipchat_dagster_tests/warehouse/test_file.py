@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import duckdb
 import pytest
 
 from zipchat_dagster.client.budget_stores import SqliteStore
@@ -79,6 +80,19 @@ def test_after_an_error_among_small_transactions_the_file_has_those_before_it(
     assert rows(Warehouse(copy), count) == [(2,)]
     put(warehouse, conversation(id=3))
     assert rows(warehouse, count) == [(3,)]
+
+
+def test_an_interrupt_among_small_transactions_is_not_hidden_by_what_follows(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster would take a run that is terminated for one that failed, and try it again."""
+
+    def fail(*_: object) -> None:
+        raise duckdb.BinderException("still attached")
+
+    with pytest.raises(KeyboardInterrupt), warehouse.small_transactions():
+        monkeypatch.setattr(warehouse._engine, "_attach", fail)
+        raise KeyboardInterrupt
 
 
 def test_new_files_are_for_their_owner_only_and_existing_ones_keep_their_mode(
