@@ -39,7 +39,8 @@ def failure_of(resource: ZipchatResource, *calls: object) -> dg.Failure:
     """How a step fails that makes these calls: names of the client's methods, or an error."""
     with (
         pytest.raises(dg.Failure) as raised,
-        resource.client(dg.build_op_context()) as client,
+        dg.build_op_context() as context,
+        resource.client(context) as client,
     ):
         for call in calls:
             if isinstance(call, Exception):

@@ -153,7 +153,11 @@ def test_what_a_replay_lacks_is_reported_in_one_sentence(
     with Warehouse(tmp_path / "empty.duckdb").connection():
         pass
     resource = ReplayResource(chat_id=chat_id, replay_database=str(tmp_path / database))
-    with pytest.raises(dg.Failure) as caught, resource.client(dg.build_op_context()):
+    with (
+        pytest.raises(dg.Failure) as caught,
+        dg.build_op_context() as context,
+        resource.client(context),
+    ):
         pass
     assert sentence in (caught.value.description or "")
     assert not caught.value.allow_retries
