@@ -147,7 +147,7 @@ def test_writing_back_into_a_replay_is_refused(tmp_path: Path, project: Project)
         ("empty.duckdb", "", "ZIPCHAT_CHAT_ID: not set."),
     ],
 )
-def test_what_a_replay_lacks_is_reported_in_one_sentence(
+def test_a_missing_source_or_chat_of_a_replay_is_reported_in_one_sentence(
     tmp_path: Path, database: str, chat_id: str, sentence: str
 ) -> None:
     with Warehouse(tmp_path / "empty.duckdb").connection():
