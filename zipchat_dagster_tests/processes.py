@@ -41,7 +41,7 @@ def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 180
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.1)
+        time.sleep(0.5)
 
 
 def run_together(processes: list[subprocess.Popen[str]]) -> list[str]:

@@ -34,12 +34,8 @@ def test_each_kind_of_fault_strikes() -> None:
         return api.get("/users")
 
     assert struck("500").json() == {"error": "Internal server error"}
-    assert [struck(kind).status_code for kind in ("403", "404", "500", "503")] == [
-        403,
-        404,
-        500,
-        503,
-    ]
+    for status in (403, 404, 500, 503):
+        assert struck(f"{status}").status_code == status
     for kind in ("truncated", "not_json"):
         response = struck(kind)
         assert response.status_code == 200

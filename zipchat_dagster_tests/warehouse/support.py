@@ -20,6 +20,7 @@ from zipchat_dagster.sync import MessageResult
 from zipchat_dagster.warehouse import Warehouse, schema_tables
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts
+from zipchat_dagster.warehouse.lake import Lake
 from zipchat_dagster_tests.conftest import Open, Project, derive_all, midnight
 
 ADA, BO, CY = 1, 2, 3  # agents
@@ -242,11 +243,11 @@ class Story(Project):
 
 def copied(build: Callable[[Open], Story], place: Open) -> Story:
     """What `build` makes, in this place. A file is built once, and then copied."""
-    path = place().path
-    if path.suffix != ".duckdb":
+    tables = place()
+    if isinstance(tables._engine, Lake):
         return build(place)
     content, original = _built(build)
-    path.write_bytes(content)
+    tables.path.write_bytes(content)
     story = Story(place, chat=deepcopy(original.chat), begins=f"{original.begins:%Y-%m-%d}")
     story.clock.now = original.clock.now
     return story
