@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from zipchat_dagster.readers import open_read_only
@@ -227,6 +228,19 @@ def test_an_unreachable_postgresql_is_reported(lakes: Lakes, name: str, broken: 
 def test_a_wrong_password_is_reported(broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "wrong-secret")
     broken("PostgreSQL refused to log in .*PGPASSWORD")
+
+
+def test_a_query_that_a_restart_of_postgresql_aborts_is_reported(warehouse: Warehouse) -> None:
+    put(warehouse, conversation())
+    found = (  # what DuckDB raises when it fetches from it
+        "Invalid Input Error: Attempting to fetch from an unsuccessful query result\n"
+        "Error: TransactionContext Error: Current transaction is aborted (please ROLLBACK)"
+    )
+    with (
+        pytest.raises(WarehouseError, match="PostgreSQL cannot be reached or ended the connection"),
+        warehouse.connection(read_only=True),
+    ):
+        raise duckdb.InvalidInputException(found)
 
 
 def test_a_catalog_of_another_version_is_not_migrated(lakes: Lakes, name: str, broken: Any) -> None:
