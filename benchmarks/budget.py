@@ -30,10 +30,9 @@ KEY = "zc-benchmark"
 def overhead(database: str | None = None) -> None:
     """The request budget by itself"""
     print_overhead(database)
-    if database:
-        return
-    print()
-    print_windows()
+    if not database:
+        print()
+        print_windows()
 
 
 def print_overhead(database: str | None = None) -> None:
@@ -46,13 +45,10 @@ def print_overhead(database: str | None = None) -> None:
     ):
         with tempfile.TemporaryDirectory() as folder:
             path = database or str(Path(folder) / "budget.sqlite")
-            if processes == 1:
-                results = [spend(path, threads)]
-            else:
-                with multiprocessing.get_context("spawn").Pool(processes) as pool:
-                    # The first round starts the processes.
-                    pool.starmap(spend, [(path, threads, 0.1)] * processes, chunksize=1)
-                    results = pool.starmap(spend, [(path, threads)] * processes, chunksize=1)
+            with multiprocessing.get_context("spawn").Pool(processes) as pool:
+                # The first round starts the processes.
+                pool.starmap(spend, [(path, threads, 0.1)] * processes, chunksize=1)
+                results = pool.starmap(spend, [(path, threads)] * processes, chunksize=1)
         permits = sum(number for number, _ in results)
         cpu = sum(seconds for _, seconds in results) / permits
         print(f"{name:<24}{permits / SECONDS:>20,.0f}{cpu * 1e6:>15,.0f} µs")

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from benchmarks.storage import peak_megabytes
-from benchmarks.sync import NOW
+from benchmarks.common import NOW, peak_megabytes
 from zipchat_dagster.sandbox import Fault, Request, Sandbox, generate, serve
 from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse

@@ -3,27 +3,28 @@ ones cost, and how long they keep others from the file."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks.storage import peak_megabytes
+from benchmarks.common import (
+    NOW,
+    Tables,
+    file_tables,
+    lake_tables,
+    measure,
+    measure_maintenance,
+    megabytes,
+)
 from zipchat_dagster.client import ConversationRead
-from zipchat_dagster.warehouse import Warehouse, store
+from zipchat_dagster.warehouse import store
 from zipchat_dagster.warehouse.business_hours import BusinessHours
 from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
-from zipchat_dagster.warehouse.engine import LAKE
 from zipchat_dagster.warehouse.store import MessageWork
-from zipchat_dagster.warehouse.warehouse import Transaction
-from zipchat_dagster_tests.postgres import postgres
 
 CONVERSATIONS = 1_000_000
 DAYS = 365
-NOW = datetime.now(UTC).replace(microsecond=0)
 BEGIN = (NOW - timedelta(days=DAYS - 1)).replace(hour=0, minute=0, second=0)
 TODAY = f"{NOW:%Y-%m-%d}"
 RULES = Rules(
@@ -86,88 +87,57 @@ select chat_id, conversation_id, observed_at from zipchat.raw_conversations
 """
 
 
-class Measured(Warehouse):
-    """A warehouse that remembers its longest transaction, in seconds and in CPU seconds."""
-
-    longest = longest_cpu = 0.0
-
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        started, cpu = time.monotonic(), time.process_time()
-        with super().transaction() as transaction:
-            yield transaction
-        self.longest = max(self.longest, time.monotonic() - started)
-        self.longest_cpu = max(self.longest_cpu, time.process_time() - cpu)
-
-
 def metrics() -> None:
     """Facts and metrics: a year with 10 million messages, then hourly runs"""
-    with tempfile.TemporaryDirectory() as folder:
-        _year(Measured(Path(folder) / "year.duckdb"), Path(folder))
+    with file_tables() as tables:
+        _year(tables)
 
 
 def metrics_lake() -> None:
     """The same on a lake (PostgreSQL on this machine)"""
-    with tempfile.TemporaryDirectory() as name, postgres(Path(name)) as server:
-        os.environ |= server.environment
-        data = Path(name) / "data"
-        _year(Measured(f"{LAKE}dbname=postgres", data_path=str(data)), data)
+    with lake_tables() as tables:
+        _year(tables)
 
 
-def _year(warehouse: Measured, folder: Path) -> None:
-    _fill(warehouse, folder)
+def _year(tables: Tables) -> None:
+    _fill(tables)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
     days = [f"{BEGIN + timedelta(days=n):%Y-%m-%d}" for n in range(DAYS)]
-    _measure(warehouse, "facts from scratch", lambda: _facts(warehouse))
-    _measure(warehouse, f"metrics of {DAYS} days", lambda: _metrics(warehouse, days))
-    _measure(warehouse, "leads", lambda: rebuild_leads(warehouse, chat_id=1))
+    measure(tables, "facts from scratch", lambda: _facts(tables))
+    measure(tables, f"metrics of {DAYS} days", lambda: _metrics(tables, days))
+    measure(tables, "leads", lambda: rebuild_leads(tables, chat_id=1))
     for hour in range(3):
-        _sync_an_hour(warehouse, hour)
-        _measure(warehouse, "an hourly run: facts", lambda: _facts(warehouse))
-        _measure(warehouse, "an hourly run: metrics", lambda: _metrics(warehouse, [TODAY]))
-    size = megabytes(folder)
-    _measure(warehouse, "maintenance", lambda: len(warehouse.maintain()))
-    print(f"on disk {size:,.0f} MB, after maintenance {megabytes(folder):,.0f} MB", flush=True)
+        _sync_an_hour(tables, hour)
+        measure(tables, "an hourly run: facts", lambda: _facts(tables))
+        measure(tables, "an hourly run: metrics", lambda: _metrics(tables, [TODAY]))
+    measure_maintenance(tables)
 
 
-def _facts(warehouse: Warehouse) -> int:
-    return sum(rebuild_facts(warehouse, chat_id=1, now=datetime.now(UTC), rules=RULES).values())
+def _facts(tables: Tables) -> int:
+    return sum(rebuild_facts(tables, chat_id=1, now=datetime.now(UTC), rules=RULES).values())
 
 
-def _metrics(warehouse: Warehouse, days: list[str]) -> int:
-    return len(rebuild_metrics(warehouse, chat_id=1, days=days, now=datetime.now(UTC), rules=RULES))
+def _metrics(tables: Tables, days: list[str]) -> int:
+    return len(rebuild_metrics(tables, chat_id=1, days=days, now=datetime.now(UTC), rules=RULES))
 
 
-def _measure(warehouse: Measured, what: str, work: Callable[[], int]) -> None:
-    warehouse.longest = warehouse.longest_cpu = 0.0
-    started, cpu = time.monotonic(), time.process_time()
-    count = work()
-    seconds, cpu = time.monotonic() - started, time.process_time() - cpu
-    print(
-        f"{what:27} {count:8,}: {seconds:6.2f} s (CPU {cpu:5.2f} s), longest transaction"
-        f" {warehouse.longest:5.2f} s (CPU {warehouse.longest_cpu:4.2f} s), peak memory"
-        f" {peak_megabytes():,} MB",
-        flush=True,
-    )
-
-
-def _fill(warehouse: Warehouse, folder: Path) -> None:
+def _fill(tables: Tables) -> None:
     started = time.monotonic()
     span = {"begin": BEGIN, "seconds": (NOW - BEGIN).total_seconds(), "count": CONVERSATIONS}
-    with warehouse.transaction():
+    with tables.transaction():
         pass  # the tables
-    with warehouse.connection() as connection:
+    with tables.connection() as connection:
         connection.execute(_CONVERSATIONS, span)
         connection.execute(_HISTORY)
         connection.execute(_CHANGED)
         for first in range(0, CONVERSATIONS, 100_000):
             connection.execute(_MESSAGES, {"first": first, "last": first + 99_999})
     seconds = time.monotonic() - started
-    print(f"filled within {seconds:.0f} s: {megabytes(folder):,.0f} MB", flush=True)
+    print(f"filled within {seconds:.0f} s: {megabytes(tables):,.0f} MB", flush=True)
 
 
-def _sync_an_hour(warehouse: Warehouse, hour: int) -> None:
+def _sync_an_hour(tables: Tables, hour: int) -> None:
     """Store 100 new conversations and 20 late answers to escalations of the last 200 days."""
     at = NOW + timedelta(minutes=hour)
     old = [CONVERSATIONS - 60 - 64 * (425 * n + hour) for n in range(1, 21)]  # open ones
@@ -194,9 +164,5 @@ def _sync_an_hour(warehouse: Warehouse, hour: int) -> None:
         }
         work = MessageWork(conversation_id, None, TODAY)
         reads.append((work, ConversationRead(conversation, [message], at, 11)))
-    with warehouse.transaction() as transaction:
-        store.store_reads(transaction, reads, chat_id=1, timezone="UTC")
-
-
-def megabytes(folder: Path) -> float:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+    with tables.transaction() as transaction:
+        store.store_reads(transaction, reads, chat_id=1)

@@ -1,4 +1,4 @@
-"""dlt: `python peer_dlt.py <base URL> <DuckDB file> <loader file format>`.
+"""dlt: `python -m benchmarks.peer_dlt <base URL> <DuckDB file> <loader file format>`.
 
 Its REST API source as the documentation describes it: messages are a child resource of
 conversations, parallelized, and everything is merged by primary key. See peers.py.

@@ -1,4 +1,4 @@
-"""What one writes in an afternoon: `python peer_script.py <base URL> <DuckDB file>`.
+"""What one writes in an afternoon: `python -m benchmarks.peer_script <base URL> <DuckDB file>`.
 
 One loop over pages and conversations, all rows in memory, frames into DuckDB at the end. Runs in an
 environment of its own; see peers.py.

@@ -3,6 +3,9 @@
 Each is a process of its own, in an environment of its own, and fetches the same chat from the same
 server into a new DuckDB file. Measured is the whole process, from its start to its end. The
 environments of the others are made in `.venv/bench/` the first time.
+
+`python -m benchmarks.peers <base URL> <DuckDB file>` is this project, and without arguments the
+server.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
@@ -23,10 +26,11 @@ from statistics import median
 
 import duckdb
 
+from benchmarks.common import NOW, sync_file
 from zipchat_dagster.sandbox import Chat, Sandbox, generate, serve
 
-HERE = Path(__file__).parent
-ENVIRONMENTS = HERE.parent / ".venv" / "bench"
+ROOT = Path(__file__).parent.parent
+ENVIRONMENTS = ROOT / ".venv" / "bench"
 RUNS = 3
 CONVERSATIONS = 2_000
 MESSAGES = 33_500
@@ -42,7 +46,7 @@ class Peer:
     """A program that fetches the chat into a DuckDB file.
 
     Attributes:
-        program: a file beside this one.
+        program: a module beside this one.
         arguments: what it gets after the base URL and the DuckDB file.
         tables: where it puts conversations and messages.
         packages: what its environment holds; none: it runs in this project's own.
@@ -59,7 +63,7 @@ class Peer:
         """The interpreter of its environment, which is made if it is missing."""
         if not self.packages:
             return Path(sys.executable)
-        folder = ENVIRONMENTS / self.program.removesuffix(".py")
+        folder = ENVIRONMENTS / self.program
         made = folder / "packages.txt"
         python = folder / "bin" / "python"
         if not made.exists() or made.read_text().split() != list(self.packages):
@@ -75,13 +79,13 @@ PEERS = (
         "this project",
         "8 requests at once; a list proven complete, history, coverage, typed rows, plain text;"
         " committed in batches, so a killed run continues where it was",
-        "peer_this.py",
+        "peers",
         ("zipchat.raw_conversations", "zipchat.raw_messages"),
     ),
     Peer(
         "dlt 1.31",
         "its REST API source, messages parallelized, merged by id; one load at the end",
-        "peer_dlt.py",
+        "peer_dlt",
         ("chat.conversations", "chat.messages"),
         arguments=("insert_values",),  # its default for DuckDB
         packages=DLT,
@@ -89,7 +93,7 @@ PEERS = (
     Peer(
         "dlt, Parquet",
         "the same, loaded through Parquet files instead of INSERT statements",
-        "peer_dlt.py",
+        "peer_dlt",
         ("chat.conversations", "chat.messages"),
         arguments=("parquet",),
         packages=DLT,
@@ -98,7 +102,7 @@ PEERS = (
         "script",
         "httpx and pandas, one request after the other; all rows in memory, written once at the"
         " end; pages taken as they come",
-        "peer_script.py",
+        "peer_script",
         ("conversations", "messages"),
         packages=(f"httpx=={version('httpx')}", f"pandas=={version('pandas')}", DUCKDB),
     ),
@@ -139,12 +143,16 @@ def peers() -> None:
 def _run(peer: Peer, url: str) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "warehouse.duckdb"
-        command = [peer.python(), HERE / peer.program, url, path, *peer.arguments]
+        program = ["-m", f"benchmarks.{peer.program}", url, str(path), *peer.arguments]
         environment = {**os.environ, "RUNTIME__DLTHUB_TELEMETRY": "false"}
         with (Path(folder) / "output").open("w+b") as output:
             started = time.monotonic()
             process = subprocess.Popen(
-                command, env=environment, cwd=folder, stdout=output, stderr=subprocess.STDOUT
+                [str(peer.python()), *program],
+                env=environment,
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.monotonic() - started
@@ -163,7 +171,7 @@ def _server() -> Iterator[str]:
     """The base URL of a sandbox in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.peers"],
-        cwd=HERE.parent,
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -185,15 +193,18 @@ def _serve() -> None:
 
 
 def _chat() -> Chat:
-    now = datetime.now(UTC).replace(microsecond=0)
-    chat = generate(seed=1, conversations=CONVERSATIONS, days=60, now=now - timedelta(hours=2))
+    chat = generate(seed=1, conversations=CONVERSATIONS, days=60, now=NOW - timedelta(hours=2))
     missing = MESSAGES - sum(len(found.messages) for found in chat.conversations.values())
     for number, conversation_id in zip(
         range(missing), cycle(list(chat.conversations)), strict=False
     ):
-        chat.add_message(conversation_id, at=now - timedelta(seconds=3600 - number // 5))
+        chat.add_message(conversation_id, at=NOW - timedelta(seconds=3600 - number // 5))
     return chat
 
 
 if __name__ == "__main__":
-    _serve()
+    if sys.argv[1:]:
+        url, path = sys.argv[1:]
+        sync_file(url, Path(path), budget=Path(path).with_name("budget.sqlite"))
+    else:
+        _serve()

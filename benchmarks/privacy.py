@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from benchmarks.storage import peak_megabytes
+from benchmarks.common import LOG, file_tables, peak_megabytes
 from zipchat_dagster.client import ConversationRead
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.privacy import KEEP, Mode, Privacy
@@ -33,20 +30,17 @@ def personal_data() -> None:
                 privacy.mask("message", message)
             seconds += time.process_time() - began_at
         print(f"masking, {mode}: {seconds:.1f} s", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        tables = Warehouse(Path(folder) / "warehouse.duckdb")
+    with file_tables() as tables:
         began_at = time.process_time()
         with tables.small_transactions():
             for reads in _batches():
                 with tables.transaction() as transaction:
-                    store.store_reads(transaction, reads, chat_id=1, timezone="UTC")
+                    store.store_reads(transaction, reads, chat_id=1)
         print(f"storing, keep: {time.process_time() - began_at:.0f} s", flush=True)
         for mode, privacy in (("hash", hashing), ("drop", dropping)):
             size = tables.path.stat().st_size // 2**20
             began_at = time.process_time()
-            rows = rewrite_personal_data(
-                Warehouse(tables.path, privacy=privacy), logging.getLogger(__name__)
-            )
+            rows = rewrite_personal_data(Warehouse(tables.path, privacy=privacy), LOG)
             print(
                 f"rewriting to {mode}: {rows}, {time.process_time() - began_at:.0f} s, file {size}"
                 f" MB before, {tables.path.stat().st_size // 2**20} MB after, peak memory"

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sync import NOW, count_stored, start_process, sync
+from benchmarks.common import (
+    NOW,
+    count_stored,
+    file_tables,
+    peak_megabytes,
+    start_process,
+    sync_file,
+)
 from zipchat_dagster.sandbox import Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
 
 
 def file_lock() -> None:
     """Eight writers and a reader on one database file: longest wait for it, 10 s"""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "warehouse.duckdb"
-        with Warehouse(path).transaction():
+    waits: Any = multiprocessing.get_context("spawn").Queue()
+    with file_tables() as tables:
+        with tables.transaction():
             pass
-        context = multiprocessing.get_context("spawn")
-        waits: Any = context.Queue()
-        processes = [
-            context.Process(target=_use_file, args=(path, number, waits)) for number in range(9)
-        ]
-        for process in processes:
-            process.start()
+        processes = [start_process(_use_file, tables.path, number, waits) for number in range(9)]
         found = [waits.get() for _ in processes]
         for process in processes:
             process.join()
@@ -69,15 +68,14 @@ def _print_peak(count: int, *, concurrency: int) -> None:
     for conversation in chat.conversations.values():
         for message in conversation.messages:
             message.message = (f"{message.id} {message.message} " * 50)[:1000]
-    with tempfile.TemporaryDirectory() as folder, serve(Sandbox(chat=chat, limit=None)) as url:
-        answers: Any = multiprocessing.get_context("spawn").Queue()
+    answers: Any = multiprocessing.get_context("spawn").Queue()
+    with file_tables() as tables, serve(Sandbox(chat=chat, limit=None)) as url:
         started = time.monotonic()
-        process = start_process(
-            _measured, Path(folder) / "warehouse.duckdb", url, concurrency, answers
-        )
-        before, after, stored = answers.get()
+        process = start_process(_measured, url, tables.path, concurrency, answers)
+        before, after = answers.get()
         process.join()
         seconds = time.monotonic() - started
+        stored = count_stored(tables.path)
     print(
         f"{stored[0]:7,} conversations, {stored[1]:7,} messages: {before} MB before, {after} MB at"
         f" the peak, {seconds:.0f} s",
@@ -85,16 +83,7 @@ def _print_peak(count: int, *, concurrency: int) -> None:
     )
 
 
-def _measured(path: Path, url: str, concurrency: int, answers: Any) -> None:
+def _measured(url: str, path: Path, concurrency: int, answers: Any) -> None:
     before = peak_megabytes()
-    sync(None, Warehouse(path), base_url=url, concurrency=concurrency)
-    answers.put((before, peak_megabytes(), count_stored(path)))
-
-
-def peak_megabytes() -> int:
-    """Of this process alone. On Linux, what `getrusage` reports includes its parent's."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = [line for line in status.read_text().splitlines() if "VmHWM" in line]
-        return int(line.split()[1]) // 2**10
-    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+    sync_file(url, path, concurrency=concurrency)
+    answers.put((before, peak_megabytes()))

@@ -1,4 +1,4 @@
-"""Builds Dagster's definitions: those of one chat, and those of a code location with several."""
+"""Builds the definitions of one chat, and those of a code location with several."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -9,14 +9,7 @@ import dagster as dg
 from zipchat_dagster.assets import build_assets, chats_report
 from zipchat_dagster.chats import Chat
 from zipchat_dagster.checks import build_checks
-from zipchat_dagster.database_jobs import (
-    database_schedules,
-    database_sensors,
-    export_job,
-    maintain_job,
-    publish_job,
-    retention_job,
-)
+from zipchat_dagster.database_jobs import build_database_jobs
 from zipchat_dagster.erase_jobs import erase_lead_job, unsuppress_lead_job
 from zipchat_dagster.jobs import after_syncs, checks_job, estimate_job, sync_job
 from zipchat_dagster.lanes import AssetJob, Lane
@@ -31,11 +24,11 @@ from zipchat_dagster.resources import (
 from zipchat_dagster.schedules import build_schedules
 from zipchat_dagster.sensors import SENSORS
 from zipchat_dagster.settings import Settings
-from zipchat_dagster.write_back_jobs import SENDING_JOBS, write_back_jobs
+from zipchat_dagster.write_back_jobs import write_back_jobs
 
 
 def zipchat(settings: Settings, chat: Chat) -> ZipchatResource:
-    """What ZIPCHAT_API selects: the real API, the sandbox, or a replay."""
+    """The API that ZIPCHAT_API selects: the real one, the sandbox, or a replay."""
     chat_id = str(chat.chat_id or "")  # the first run reports a missing one
     if settings.api == "sandbox":
         # Any number will do: the chat is invented.
@@ -75,7 +68,7 @@ def warehouse(settings: Settings, *, pii_key_env: str = "ZIPCHAT_PII_KEY") -> Wa
 
 
 def metric_settings(chat: Chat) -> MetricSettings:
-    """What the chat's metrics need to know."""
+    """The settings of the chat's metrics."""
     return MetricSettings(**chat.model_dump(include=set(MetricSettings.model_fields)))
 
 
@@ -126,13 +119,13 @@ def build_lane(
 def build_chats_report(
     chats: Sequence[tuple[Lane, ZipchatResource, MetricSettings]], sync_jobs: Sequence[AssetJob]
 ) -> dg.Definitions:
-    """The report of several chats, and what keeps it fresh."""
+    """The report of several chats, with the job and the sensor that keep it fresh."""
     report = chats_report(chats)
     job = dg.define_asset_job(
         "chats_report_job",
         selection=dg.AssetSelection.assets(report),
         executor_def=dg.in_process_executor,
-        description="Writes the report of all chats, from what is stored.",
+        description="Writes the report of all chats from the tables.",
     )
     sensor = after_syncs(job, sync_jobs, name="chats_report_sensor")
     return dg.Definitions(assets=[report], jobs=[job], sensors=[sensor])
@@ -167,12 +160,12 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
         syncs += [job for job in own.jobs or [] if job.name == lane.named("sync_job")]
     if len(chats) > 1:
         built.append(build_chats_report(reported, syncs))
-    retention = retention_job([lane.named(job) for lane, _, _ in reported for job in SENDING_JOBS])
     has_retention = settings.retention_days is not None
+    built.append(
+        build_database_jobs(Lane(timezone=settings.timezone), syncs, has_retention=has_retention)
+    )
     shared = dg.Definitions(
-        jobs=[publish_job, export_job, maintain_job, retention],
-        schedules=database_schedules(settings.timezone, retention, has_retention=has_retention),
-        sensors=[*SENSORS, *database_sensors(syncs)],
+        sensors=SENSORS,
         resources={
             "notifier": Notifier(
                 webhook_url=dg.EnvVar("ZIPCHAT_WEBHOOK_URL") if settings.has_webhook_url else ""

@@ -1,4 +1,4 @@
-"""The chats of this code location: the only one, from the environment, or those of a file.
+"""The chats of this code location: one from the environment, or several from a file.
 
 The file of `ZIPCHAT_CHATS` lists them under `chats:`, each with `name`, `chat_id`, `api_key_env`
 and whatever differs from the settings in the environment. It is checked completely when the
@@ -22,10 +22,10 @@ from zipchat_dagster.settings import ChatSettings, Settings, explained
 
 
 def check_name(text: str) -> str:
-    """Return a name that can be part of those of assets and jobs; SettingError if it cannot."""
+    """Return a name that can be part of the names of assets and jobs, or raise a SettingError."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", text) or "__" in text:
         raise SettingError(
-            f"{shown(text)} is not a name. Write up to 40 small letters, digits and single"
+            f"{shown(text)} is not a name. Use up to 40 lower-case letters, digits and single"
             " underscores, such as shop_de."
         )
     return text
@@ -35,7 +35,7 @@ class Chat(ChatSettings):
     """One chat.
 
     Attributes:
-        name: its assets have it as key prefix, its jobs are named after it. Empty for the only one.
+        name: key prefix of its assets, and part of its jobs' names. Empty for the only chat.
         api_key_env: the environment variable that holds its key.
     """
 
@@ -49,7 +49,7 @@ SHARED: Final = set(Settings.model_fields) - set(Chat.model_fields)
 
 
 def chat_of(settings: Settings, **own: Any) -> Chat:
-    """The chat of these settings, with values of its own for some."""
+    """The chat of these settings, with some values of its own."""
     shared = {name: getattr(settings, name) for name in ChatSettings.model_fields}
     return Chat.model_construct(**{**shared, **own})
 
@@ -65,7 +65,7 @@ def load_chats(settings: Settings, environment: Mapping[str, str]) -> list[Chat]
     if settings.chat_id is not None:
         raise SettingError(
             "ZIPCHAT_CHAT_ID: ZIPCHAT_CHATS is set too. Add the chat to that file, or unset one of"
-            " them."
+            " the two."
         )
     reader = _Reader(settings.chats, settings, environment)
     chats = reader.read()
@@ -76,7 +76,7 @@ def load_chats(settings: Settings, environment: Mapping[str, str]) -> list[Chat]
 
 @dataclass
 class _Reader:
-    """Reads the file and collects what is wrong with it."""
+    """Reads the file and collects its errors."""
 
     path: Path
     settings: Settings
@@ -110,7 +110,7 @@ class _Reader:
             raise SettingError(f"{self.path.name}, line {line}: {error.problem}.") from None
         except (yaml.YAMLError, UnicodeDecodeError):
             raise SettingError(
-                f"ZIPCHAT_CHATS: {shown(str(self.path))} is not a text in YAML."
+                f"ZIPCHAT_CHATS: {shown(str(self.path))} is not a YAML file."
             ) from None
         if isinstance(root, yaml.MappingNode) and len(root.value) == 1:
             ((key, listed),) = root.value
@@ -122,7 +122,7 @@ class _Reader:
         )
 
     def _chat(self, node: yaml.Node) -> Chat | None:
-        """The chat of an entry, or None if something is wrong with it."""
+        """The chat of an entry, or None if it has an error."""
         before = len(self.errors)
         if not isinstance(node, yaml.MappingNode):
             self._refuse(node, "write an entry such as - name: shop_de.")
@@ -164,14 +164,18 @@ class _Reader:
             if name == "timezone":
                 self._refuse(
                     key,
-                    "timezone: all chats of a database share one, ZIPCHAT_TIMEZONE, since the"
-                    " partitions are its days. A chat in another zone needs a database of its own.",
+                    "timezone: all chats of a database share ZIPCHAT_TIMEZONE, since its days are"
+                    " the partitions. A chat in another time zone needs a database of its own.",
                 )
             elif name in SHARED:
-                self._refuse(key, f"{name}: all chats share it. Set ZIPCHAT_{name.upper()}.")
+                self._refuse(
+                    key, f"{name}: all chats share this setting. Set ZIPCHAT_{name.upper()}."
+                )
             elif name not in FIELDS:
                 known = ", ".join(sorted(FIELDS))
-                self._refuse(key, f"{shown(name)} is not a setting of a chat. Those are: {known}.")
+                self._refuse(
+                    key, f"{shown(name)} is not a setting of a chat. The settings are: {known}."
+                )
             elif name in seen:
                 self._refuse(key, f"{name} is set twice.")
             elif not isinstance(value, yaml.ScalarNode):

@@ -1,4 +1,4 @@
-"""`ZipchatComponent`: one chat in somebody else's Dagster project, from a few lines of YAML."""
+"""`ZipchatComponent`: one chat in another Dagster project, from a few lines of YAML."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 from zipchat_dagster.build import build_lane, lane_of, metric_settings, warehouse, zipchat
 from zipchat_dagster.chats import chat_of, check_name
 from zipchat_dagster.client import SettingError
+from zipchat_dagster.database_jobs import build_database_jobs
 from zipchat_dagster.lanes import HOURLY
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.settings import DATABASES, Settings, like_setting
@@ -23,12 +24,10 @@ _VARIABLE = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}")
 
 
 def _variable(context: dg.ResolutionContext, text: str) -> str:
-    """The variable's name. Its value would be shown in the UI, as every resource's config is."""
+    """The variable's name. Its value would show in the UI, like every resource's config."""
     found = _VARIABLE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(
-            'write the environment variable that holds the key: "{{ env.ZIPCHAT_KEY }}"'
-        )
+        raise ValueError('name the environment variable that has the key: "{{ env.ZIPCHAT_KEY }}"')
     return found[1]
 
 
@@ -37,7 +36,7 @@ def _field(description: str, default: Any = None) -> Any:
 
 
 def _setting(name: str) -> Any:
-    """A field that is a setting, whose default holds if it is left out."""
+    """A field that is a setting, with the setting's default."""
     setting = Settings.model_fields[name]
     default = "" if setting.default in (None, "") else f" Default: {setting.default}."
     return _field(f"{setting.description}{default}")
@@ -75,19 +74,24 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
         description='The key of the Backend API, as "{{ env.NAME }}". It is read by each run.'
     )
     name: str | None = _field(
-        "What jobs and schedules are called after: small letters, digits, underscores. Default: the"
-        " component's folder."
+        "Part of the names of jobs and schedules: lower-case letters, digits, underscores. Default:"
+        " the component's folder."
     )
     asset_key_prefix: list[str] | None = _field("Prefix of the asset keys. Default: the name.")
-    group: str | None = _field("Asset group of all assets. Default: two, called after the name.")
+    group: str | None = _field("Group of all assets. Default: two groups, with the name in theirs.")
     tags: dict[str, str] = _field("Tags of all assets.", {})
     owners: list[str] | None = _field("Owners of all assets: e-mail addresses or team:name.")
     automation_condition: Annotated[
         dg.AutomationCondition[Any] | None, dg.Resolver.default(model_field_type=str | None)
-    ] = _field('Of all assets, such as "{{ dg.AutomationCondition.eager() }}".')
+    ] = _field('For all assets, such as "{{ dg.AutomationCondition.eager() }}".')
     schedule: str = _field("Cron schedule of the sync that keeps today fresh.", HOURLY)
+    database_jobs: bool = _field(
+        "Whether to add the jobs about the database as a whole: publish, export, maintain and"
+        " retention. Of several components that share a database, one is enough.",
+        True,
+    )
     database: str = _field(
-        "The DuckDB file, from the project's folder, or a lake. Several chats may share one.",
+        "The DuckDB file, relative to the project's folder, or a lake. Several chats may share it.",
         DATABASES["real"],
     )
     database_resource: str | None = _field(
@@ -131,8 +135,12 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
             lane.metric_settings_key: metric_settings(chat),
             lane.warehouse_key: self._warehouse(settings),
         }
-        own = build_lane(lane, describe=self._described)
-        return dg.Definitions.merge(own, dg.Definitions(resources=resources))
+        built = [build_lane(lane, describe=self._described), dg.Definitions(resources=resources)]
+        if self.database_jobs:
+            syncs = [job for job in built[0].jobs or [] if job.name == lane.named("sync_job")]
+            has_retention = settings.retention_days is not None
+            built.append(build_database_jobs(lane, syncs, has_retention=has_retention))
+        return dg.Definitions.merge(*built)
 
     def _settings(self, folder: Path) -> Settings:
         """The fields as settings, checked."""
@@ -150,12 +158,12 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
         try:
             return Settings.from_environment({**texts, **keys})
         except SettingError as error:
-            # Here they have the names of the fields.
+            # Here, settings have the names of the fields.
             text = re.sub(r"ZIPCHAT_([A-Z_]+)", lambda m: m[1].lower(), str(error))
             raise SettingError(text) from None
 
     def _warehouse(self, settings: Settings) -> WarehouseResource | dg.ResourceDefinition:
-        """The resource with the tables, in the project's own database if it is to be used."""
+        """The resource with the tables, in the project's own database if that is set."""
         pii_key_env, theirs = self.pii_key or "", self.database_resource
         if theirs is None:
             return warehouse(settings, pii_key_env=pii_key_env)

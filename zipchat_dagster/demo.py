@@ -2,13 +2,14 @@
 
 `python -m zipchat_dagster.demo` materializes the last seven days of every asset through Dagster
 and prints the escalation metrics. `python -m zipchat_dagster.demo dev` starts Dagster's UI and
-daemon. It uses the source in ZIPCHAT_API (from the environment or `.env`). If that is not set, it
-uses the real API if there is a key, and otherwise the sandbox.
+daemon on the source in ZIPCHAT_API (from the environment or `.env`). If that is not set, it uses
+the real API if there is a key, and otherwise a sandbox.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import dotenv
 from zipchat_dagster.client import SettingError
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.settings import PROJECT, Settings
+from zipchat_dagster.warehouse import Warehouse, summaries
 
 DAYS = 7
 DEMO_DATABASE = PROJECT / "data" / "demo.duckdb"
@@ -38,13 +40,13 @@ def demo() -> int:
     """Sandbox → Dagster → DuckDB → a printed table."""
     _remove(DEMO_DATABASE)
     now = datetime.now(UTC)
-    days = [f"{now - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(DAYS))]
+    first, last = f"{now - timedelta(days=DAYS - 1):%Y-%m-%d}", f"{now:%Y-%m-%d}"
     chat = generate(seed=1, conversations=900, days=30, now=now)
     # Windows of 5 seconds instead of 60, so that you can watch the pacing without waiting long.
     sandbox = Sandbox(chat=chat, limit=120, window=5, pagination="meta")
     print(f"1. A sandbox simulates the Zipchat API with {len(chat.conversations)} conversations.")
     with serve(sandbox) as url, TemporaryDirectory() as dagster_home:
-        # The demo is the same for everybody, whatever settings are in the environment.
+        # The demo is the same for everyone, regardless of the settings in the environment.
         for name in [name for name in os.environ if name.startswith("ZIPCHAT_")]:
             del os.environ[name]
         os.environ |= sandbox_environment(url, DEMO_DATABASE) | {
@@ -52,23 +54,23 @@ def demo() -> int:
             "DAGSTER_HOME": dagster_home,
         }
         (Path(dagster_home) / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-        print(f"2. Dagster materializes every asset for {days[0]} to {days[-1]}:\n")
+        print(f"2. Dagster materializes every asset for {first} to {last}:\n")
         started = time.monotonic()
-        report = _materialize(days)
+        report = _materialize(first, last)
         if report is None:
             return 1
         seconds = time.monotonic() - started
     stats = sandbox.stats()
-    print("\n3. What support did on these days (all conversations; more in the table):\n")
-    print(_metrics_table())
+    print("\n3. The metrics of these days, for all conversations:\n")
+    print(summaries.metrics_table(Warehouse(DEMO_DATABASE), chat_id=1))
     print(
-        f"\n{stats['requests']} requests, {stats['refused']} of them refused, {seconds:.0f} s."
-        f"\nThe database is {_shown(DEMO_DATABASE)}; its tables are in the schema zipchat."
-        f"\nThe report of these days is {_shown(report)}.\n"
+        f"\n{stats['requests']} requests in {seconds:.0f} s; {stats['refused']} exceeded the rate"
+        f" limit.\nDatabase: {_shown(DEMO_DATABASE)} (its tables are in the schema zipchat)"
+        f"\nReport:   {_shown(report)} (open it in a browser)\n"
         "\nNext:\n"
-        "  make dev                 the Dagster UI, with this project and a sandbox behind it\n"
-        "  cp .env.example .env     then fill in key and chat, and make dev uses the real API\n"
-        "  README.md                backfills, schedules, every setting and every table"
+        "  make dev                 opens this project in Dagster's UI, on a sandbox\n"
+        "  cp .env.example .env     fill in the key and the chat, and make dev uses your chat\n"
+        "  README.md                backfills, schedules and queries"
     )
     return 0
 
@@ -91,26 +93,35 @@ def dev() -> int:
     ]
     if environment.get("ZIPCHAT_API", "").strip() or settings.has_api_key or settings.chats:
         source = {
-            "real": f"The real API at {settings.base_url}",
-            "sandbox": "The sandbox",
-            "replay": f"A replay of {settings.replay_database}",
+            "real": f"the API at {settings.base_url}",
+            "sandbox": "the sandbox",
+            "replay": f"a replay of {settings.replay_database}",
         }[settings.api]
-        print(f"{source} is used, with the database {_shown(settings.database)}.", flush=True)
+        print(f"Using {source}, with the database {_shown(settings.database)}.", flush=True)
         return _run(command, environment)
     now = datetime.now(UTC)
     chat = generate(seed=1, conversations=900, days=DEV_DAYS, now=now)
     # A server, not ZIPCHAT_API=sandbox: it has a rate limit, changes while you watch, and keeps
     # what is written back.
     _remove(DEV_DATABASE)
-    with serve(Sandbox(chat=chat, mutate_every=20)) as url:
+    with (
+        serve(Sandbox(chat=chat, mutate_every=20)) as url,
+        # Otherwise Dagster would take the days of an earlier sandbox for materialized, and later
+        # those of your own chat.
+        TemporaryDirectory(ignore_cleanup_errors=True) as dagster_home,
+    ):
+        shutil.copy(PROJECT / "dagster.yaml", dagster_home)
         print(
-            "No ZIPCHAT_API_KEY in the environment or .env: the SANDBOX is used, with invented data"
-            f" of the last {DEV_DAYS} days,\nin {_shown(DEV_DATABASE)}, which starts empty each"
-            " time.",
+            "No ZIPCHAT_API_KEY in the environment or .env: using the SANDBOX, with invented data"
+            f" of the last {DEV_DAYS} days.\n{_shown(DEV_DATABASE)} and Dagster's history start"
+            " empty each time.",
             flush=True,
         )
-        start = {"ZIPCHAT_START_DATE": f"{now - timedelta(days=DEV_DAYS):%Y-%m-%d}"}
-        return _run(command, {**environment, **sandbox_environment(url, DEV_DATABASE), **start})
+        environment |= sandbox_environment(url, DEV_DATABASE) | {
+            "ZIPCHAT_START_DATE": f"{now - timedelta(days=DEV_DAYS):%Y-%m-%d}",
+            "DAGSTER_HOME": dagster_home,
+        }
+        return _run(command, environment)
 
 
 def sandbox_environment(url: str, database: Path) -> dict[str, str]:
@@ -125,19 +136,16 @@ def sandbox_environment(url: str, database: Path) -> dict[str, str]:
     }
 
 
-def _materialize(days: list[str]) -> Path | None:
+def _materialize(first: str, last: str) -> Path | None:
     """Materialize everything for these days. Returns the report's path, or None if it failed."""
     # Imported here because the definitions read the environment when they are imported.
     import dagster as dg
 
     from zipchat_dagster.definitions import defs
 
-    first, last = days[0], days[-1]
     result = defs.resolve_job_def("sync_job").execute_in_process(
         instance=dg.DagsterInstance.get(),
-        run_config={
-            "loggers": {"console": {"config": {"log_level": "INFO"}}},
-        },
+        run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
         tags={
             "dagster/asset_partition_range_start": first,
             "dagster/asset_partition_range_end": last,
@@ -150,14 +158,8 @@ def _materialize(days: list[str]) -> Path | None:
     return Path(str(event.metadata["report"].value))
 
 
-def _metrics_table() -> str:
-    from zipchat_dagster.warehouse import Warehouse, summaries
-
-    return summaries.metrics_table(Warehouse(DEMO_DATABASE), chat_id=1)
-
-
 def _remove(database: Path) -> None:
-    """The sandbox's data moves with the clock, so what an earlier run left behind would not fit."""
+    """Remove an earlier run's data: a sandbox moves with the clock, so it would not fit."""
     for file in database.parent.glob(f"{database.stem}.*"):
         if file.is_file():
             file.unlink()
@@ -168,12 +170,12 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
     # settings.
     with TemporaryDirectory() as folder_without_env:
         process = subprocess.Popen(command, env=environment, cwd=folder_without_env)
-        # Otherwise Dagster's processes would go on after this one is stopped.
+        # Otherwise Dagster's processes would outlive this one.
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # The terminal has sent it to Dagster too.
+            # The terminal sends Ctrl-C to Dagster too.
             process.wait()
             return 0
 

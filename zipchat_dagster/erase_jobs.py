@@ -1,6 +1,6 @@
-"""The jobs that erase a person's data and prove that it is gone, and that allow it again.
+"""The jobs that erase a person's data and verify that it is gone, and that lift an erasure.
 
-What is erased in the tables, and what a person is, is in `warehouse/erasure.py`.
+`warehouse/erasure.py` defines who is erased and what is deleted from the tables.
 """
 
 from collections.abc import Sequence
@@ -36,17 +36,17 @@ from zipchat_dagster.write_back_jobs import WRITE_BACK_JOBS
 
 ERASE_JOB: Final = "erase_lead_job"
 ASK_ZIPCHAT: Final = (
-    "Zipchat still has the data, and its API cannot delete: ask Zipchat to erase the person, too."
+    "Zipchat still has the data, and its API cannot delete it: ask Zipchat to erase the person too."
 )
 
 
 class PersonConfig(dg.Config):
-    """Who: exactly one of these."""
+    """The person: set exactly one of these."""
 
     lead_id: int | None = Field(default=None, description="The lead: leads.lead_id.")
     conversation_id: int | None = Field(
         default=None,
-        description="A conversation alone, such as an anonymous visitor's.",
+        description="A single conversation, such as that of an anonymous visitor.",
     )
     email: str = Field(default="", description="An e-mail address of the lead.")
     phone_number: str = Field(default="", description="A phone number of the lead.")
@@ -58,7 +58,7 @@ class PersonConfig(dg.Config):
 
 
 class EraseConfig(PersonConfig):
-    """Who, and whether anything is changed."""
+    """The person, and whether to change anything."""
 
     dry_run: bool = Field(default=True, description="Only show what would be erased.")
 
@@ -76,13 +76,13 @@ def _preview(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> No
     )
     if mentioned_in:
         context.log.warning(
-            f"{len(mentioned_in):,} conversations of others mention the person, see"
-            " mentioned_in. Erasing the person will fail until they are erased by their ids, too."
+            f"{len(mentioned_in):,} conversations of other people mention this person; see"
+            " mentioned_in. Erasing the person will fail until these are erased by their ids too."
         )
     if subject.email or subject.phone_number:
         context.log.warning(
-            "Dagster keeps this run's config, and with it the address. The erasure by lead_id"
-            " deletes this run. If there is none to erase, delete it on its page."
+            "Dagster keeps this run's config, and with it the address. Erasing by lead_id deletes"
+            " this run. If there is nobody to erase, delete the run on its page."
         )
     context.add_output_metadata(
         {
@@ -98,9 +98,9 @@ def _preview(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> No
 def _carry_out(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> None:
     if subject.email or subject.phone_number:
         raise ErasureError(
-            "Dagster keeps the config of this run, and with it the address. Look up the lead's id"
-            " with dry_run, and erase it by that: this deletes the runs with its address, too."
-            " Nothing was changed."
+            "Dagster keeps this run's config, and with it the address. Look up the lead's id with"
+            " dry_run and erase by lead_id, which also deletes the runs with the address. Nothing"
+            " was changed."
         )
     tables, chat_id = lane.warehouse(context), lane.zipchat(context).chat
     erasure = erase(tables, subject, chat_id=chat_id, run_id=context.run_id, now=datetime.now(UTC))
@@ -135,14 +135,18 @@ def _carry_out(context: dg.OpExecutionContext, subject: Subject, lane: Lane) -> 
 def _runs(
     context: dg.OpExecutionContext, hashes: Sequence[tuple[Kind, str]], lane: Lane
 ) -> list[dg.DagsterRun]:
-    """The runs whose config names the person, and with it what was written to them."""
+    """The runs with a config that names the person. It may hold texts written to them too."""
     is_about = recognizer(lane.warehouse(context), hashes, chat_id=lane.zipchat(context).chat)
-    jobs = [lane.named(name) for name in (*WRITE_BACK_JOBS, ERASE_JOB)]
-    return [run for run in runs_of(context, jobs) if any(map(is_about, op_configs(run)))]
+    return [
+        run
+        for name in (*WRITE_BACK_JOBS, ERASE_JOB)
+        for run in runs_of(context, dg.RunsFilter(job_name=lane.named(name)))
+        if any(map(is_about, op_configs(run)))
+    ]
 
 
 def _replace_report(context: dg.OpExecutionContext, lane: Lane) -> None:
-    """Write the report again, where it is by default, if it exists."""
+    """Rewrite the report at its default path, if it exists."""
     if report_path(lane.warehouse(context), lane).exists():
         write_report(context, ReportConfig(), lane)
 
@@ -160,18 +164,18 @@ def _summary(erasure: Erasure, places: list[str], other_chats: list[int]) -> str
         "Searched the tables, the database's files, those beside it, and Dagster's storage."
         if erasure.is_known
         else "An earlier run was interrupted after it had deleted the rows, and its notes are not"
-        " on this machine. So only ids, e-mail addresses and phone numbers were searched for, in"
-        " the tables."
+        " on this machine. Therefore only the tables were searched, for ids, e-mail addresses and"
+        " phone numbers."
     )
     elsewhere = (
-        " Other chats hold data of the person, too; erase it there as well:"
+        " Other chats have data of the person too. Erase it there as well:"
         f" {', '.join(map(str, other_chats))}."
         if other_chats
         else ""
     )
     if places:
-        return f"{texts} Something of the person is left in: {'; '.join(places)}.{elsewhere}"
-    return f"{texts} Nothing of the person is left.{elsewhere}"
+        return f"{texts} Data of the person is left in: {'; '.join(places)}.{elsewhere}"
+    return f"{texts} No data of the person is left.{elsewhere}"
 
 
 def erase_lead_job(lane: Lane) -> dg.JobDefinition:
@@ -183,7 +187,7 @@ def erase_lead_job(lane: Lane) -> dg.JobDefinition:
         required_resource_keys=lane.resource_keys,
     )
     def erase_lead(context: dg.OpExecutionContext, config: EraseConfig) -> None:
-        """Erase a person's data, and search for what is left of it."""
+        """Erase a person's data, and search for anything left of it."""
         try:
             if config.dry_run:
                 _preview(context, config.subject, lane)
@@ -197,17 +201,17 @@ def erase_lead_job(lane: Lane) -> dg.JobDefinition:
         name=lane.named(ERASE_JOB),
         tags={"dagster/priority": URGENT},
         description=(
-            "Erases a lead, or one conversation: its rows and everything derived from them, their"
-            " bytes in the database's files, copies and exports, and the runs whose config holds"
-            " texts for it. Then searches for what is left, and fails if there is something. From"
-            " then on, what the API sends of the lead is dropped. dry_run, which is the default,"
-            f" only counts. {ASK_ZIPCHAT}"
+            "Erases a lead, or one conversation: its rows and everything derived from them, also"
+            " from the database's files, copies and exports, and the runs that wrote to the lead."
+            " Then searches for anything left, and fails if it finds something. From then on,"
+            " records of the lead that the API sends are dropped. With dry_run, which is the"
+            f" default, it only counts. {ASK_ZIPCHAT}"
         ),
     )
 
 
 def unsuppress_lead_job(lane: Lane) -> dg.JobDefinition:
-    """The job that lets an erased person's data in again."""
+    """The job that lifts an erasure."""
 
     @dg.op(
         name=lane.step("unsuppress_lead"),
@@ -215,7 +219,7 @@ def unsuppress_lead_job(lane: Lane) -> dg.JobDefinition:
         required_resource_keys={lane.zipchat_key, lane.warehouse_key},
     )
     def unsuppress_lead(context: dg.OpExecutionContext, config: PersonConfig) -> None:
-        """Drop what the API sends of the person no longer."""
+        """Stop dropping records of the person that the API sends."""
         try:
             count = lift(
                 lane.warehouse(context), config.subject, chat_id=lane.zipchat(context).chat
@@ -237,7 +241,7 @@ def unsuppress_lead_job(lane: Lane) -> dg.JobDefinition:
         unsuppress_lead,
         name=lane.named("unsuppress_lead_job"),
         description=(
-            "Lifts an erasure: what the API sends of the person is stored again. Nothing that was"
-            " erased comes back by itself."
+            "Lifts an erasure: records of the person that the API sends are stored again. Erased"
+            " data does not come back by itself."
         ),
     )

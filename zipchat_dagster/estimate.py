@@ -1,22 +1,22 @@
-"""What a backfill will cost in requests and hours, estimated before it starts.
+"""Estimates the cost of a backfill in requests and hours before it starts.
 
-What is stored is known and costs nothing. The rest is counted at the API: how many conversations
-were active since the range begins and, if it ends in the past, since it ends. A stated total is
-one request. Without totals, the end of the list is searched for page by page, with at most
-`MOST_REQUESTS` requests; if that is too few, the answer is a range.
+Stored conversations cost nothing. The API tells how many others there are: those active since the
+start of the range and, if it ends in the past, since its end. If the API states a total, each count
+takes one request. Otherwise the end of the list is searched for, which takes about a dozen.
 
 Two things cannot be known in advance:
 
-- which conversations began before the range ends and went on afterwards. Those last active on the
-  day after it are in the upper bound only; those last active later are assumed to have begun after
-  it, except stored ones;
+- which conversations began before the end of the range and continued after it. Those last active on
+  the day after it only count in the upper bound. Those last active later are assumed to have begun
+  after it, except for stored ones;
 - how many conversations have over 200 messages, which take more than one request to read. Their
-  share among the stored conversations is taken for all.
+  share among the stored conversations is used for all.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -25,6 +25,7 @@ from typing import Final
 from zipchat_dagster.client import (
     LARGEST_MESSAGE_PAGE,
     LARGEST_PAGE,
+    Page,
     PageLoopError,
     ZipchatClient,
     requests_to_list,
@@ -32,8 +33,6 @@ from zipchat_dagster.client import (
 from zipchat_dagster.progress import duration
 from zipchat_dagster.warehouse import Warehouse, store
 
-MOST_REQUESTS: Final = 12  # for one length: exact up to 10,000 conversations, 10 % at 100,000
-MOST_PAGES: Final = 1_000_000  # of a list
 CHECK_REQUESTS: Final = 1  # the check newest_activity_is_stored, at the end of a run
 DAY: Final = timedelta(days=1)
 
@@ -47,13 +46,6 @@ class Range:
 
     def __str__(self) -> str:
         return f"{self.low:,}" if self.low == self.high else f"{self.low:,} to {self.high:,}"
-
-    def __sub__(self, part: Range) -> Range:
-        """What remains without `part`."""
-        return Range(max(0, self.low - part.high), max(0, self.high - part.low))
-
-
-NONE: Final = Range(0, 0)
 
 
 @dataclass(frozen=True)
@@ -73,7 +65,7 @@ class Estimate:
         requests_spent: requests that this estimate took.
     """
 
-    to_list: Range
+    to_list: int
     to_read: Range
     complete: int
     pages_per_conversation: float
@@ -93,7 +85,7 @@ class Estimate:
         return "\n".join(
             [
                 f"{about}{self.requests} requests, {self._time()}",
-                f"  conversations to list      {self.to_list}",
+                f"  conversations to list      {self.to_list:,}",
                 f"  conversations to read      {self.to_read}"
                 + (pages if self.pages_per_conversation > 1.005 else ""),
                 f"  stored completely already  {self.complete:,}",
@@ -138,7 +130,6 @@ def estimate(
             chat_id=client.chat_id,
             since=since,
             until=until,
-            timezone=warehouse.timezone,
             refresh=False,
         )
         held = store.held(
@@ -155,14 +146,14 @@ def estimate(
 
     active = cache(partial(_count_active, client))
     listed = active(list_since)
-    surely = listed - active(until) if list_since < until else NONE
-    maybe = listed - active(reach) if list_since < reach else NONE
+    surely = listed - active(max(until, list_since))
+    maybe = listed - active(max(reach, list_since))
     # At most so many stored conversations have new messages. They must be read again, and after
     # `reach` they are not counted.
-    renewed = active(coverage[1]).high if coverage else 0
+    renewed = active(coverage[1]) if coverage else 0
     moved = renewed if reach < client.server_time() else 0
-    low = max(len(work), surely.low - held.complete_surely_counted)
-    high = held.work_not_counted + maybe.high - max(0, held.complete_counted - renewed) + moved
+    low = max(len(work), surely - held.complete_surely_counted)
+    high = held.work_not_counted + maybe - max(0, held.complete_counted - renewed) + moved
     to_read = Range(low, max(low, high))
     return _priced(
         client, held, listed, to_read, states=min(len(due), most_states), reserve=reserve
@@ -172,21 +163,19 @@ def estimate(
 def _priced(
     client: ZipchatClient,
     held: store.Held,
-    listed: Range,
+    listed: int,
     to_read: Range,
     *,
     states: int,
     reserve: float,
 ) -> Estimate:
     """The requests that it takes to list and to read so many, and their time."""
-    always = 1 + held.users // LARGEST_PAGE + CHECK_REQUESTS
-    low, high = (
-        always
-        + requests_to_list(to_list, largest=LARGEST_PAGE)
-        + round(to_read * held.pages_per_conversation)
-        for to_list, to_read in ((listed.low, to_read.low), (listed.high, to_read.high))
+    users = 1 + held.users // LARGEST_PAGE
+    always = users + requests_to_list(listed, largest=LARGEST_PAGE) + CHECK_REQUESTS
+    requests = Range(
+        always + round(to_read.low * held.pages_per_conversation),
+        always + round(to_read.high * held.pages_per_conversation) + states,
     )
-    requests = Range(low, high + states)
     limit, seconds = client.rate_limit
     held_back = min(math.ceil(limit * reserve), limit - 1)
     return Estimate(
@@ -204,38 +193,35 @@ def _priced(
     )
 
 
-def _count_active(client: ZipchatClient, since: datetime) -> Range:
-    """How many conversations were active at or after `since`, for at most MOST_REQUESTS requests.
+def _count_active(client: ZipchatClient, since: datetime) -> int:
+    """How many conversations were active at or after `since`.
+
+    Without a total, the first page that is not full is searched for: four times as far each time,
+    then by halves. Of 12,000 conversations, this takes at most 12 requests, of 200,000 18.
 
     Raises:
-        PageLoopError: the server shows the first page again instead of another one.
+        PageLoopError: the server shows the same page again instead of another one.
     """
     if since > client.server_time():
-        return NONE
-    first = client.get_conversations_page(since=since)
-    size = len(first.rows)  # the server's page size, unless the list ends here
-    if first.total is not None:
-        return Range(first.total, first.total)
-    if not first.rows or first.is_last:
-        return Range(size, size)
-    full, beyond = 1, MOST_PAGES  # the last page known to be full, the first known not to exist
-    for _ in range(MOST_REQUESTS - 1):
-        if beyond - full == 1:
-            break
-        # Four times as far each time, then bisect. Twice as far leaves too few requests to bisect:
-        # of 100,000 conversations 35 % stay unknown on average, instead of 6 %.
-        number = min(4 * full if full > 1 else 2, (full + beyond) // 2)
-        page = client.get_conversations_page(number, since=since)
-        if page.rows == first.rows:
+        return 0
+
+    @cache
+    def page(number: int) -> Page:
+        return client.get_conversations_page(number, since=since)
+
+    size = len(page(1).rows)  # the server's page size, unless the list ends here
+    total = page(1).total
+    if total is not None:
+        return total
+    if not size or page(1).is_last:
+        return size
+    full, beyond = 1, 2
+    while len(page(beyond).rows) == size:
+        if page(beyond).rows == page(full).rows:
             raise PageLoopError(
-                f"page {number} of the conversations shows what page 1 showed: the list does not"
-                " advance. Does the server understand `page`?"
+                f"page {beyond} of the conversations shows what page {full} showed: the list does"
+                " not advance. Does the server understand `page`?"
             )
-        if not page.rows:
-            beyond = number
-        elif len(page.rows) == size and not page.is_last:
-            full = number
-        else:  # the last page
-            length = (number - 1) * size + len(page.rows)
-            return Range(length, length)
-    return Range(full * size, (beyond - 1) * size)
+        full, beyond = beyond, 4 * beyond
+    end = bisect_left(range(beyond), True, lo=full + 1, key=lambda n: len(page(n).rows) < size)
+    return (end - 1) * size + len(page(end).rows)

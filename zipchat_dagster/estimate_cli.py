@@ -1,4 +1,4 @@
-"""`make estimate`: runs `estimate_job` for a range of days and prints its answer."""
+"""`make estimate`: runs `estimate_job` for a range of days and prints the result."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from zipchat_dagster.settings import PROJECT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the estimate, or one sentence to stderr that says what is wrong.
+    """Print the estimate, or to stderr one sentence about what is wrong.
 
     Returns:
         the exit code: 0, or 1 if there is no estimate.
     """
     parser = argparse.ArgumentParser(
         prog="python -m zipchat_dagster.estimate_cli",
-        description="What a backfill will cost in requests and hours. Nothing is stored.",
+        description="Estimate the cost of a backfill in requests and hours. Stores nothing.",
     )
     parser.add_argument("--first", default="", help="first day; default: ZIPCHAT_START_DATE")
     parser.add_argument("--last", default="", help="last day, inclusive; default: today")
-    parser.add_argument("--chat", default="", help="its name, if ZIPCHAT_CHATS lists several")
+    parser.add_argument(
+        "--chat", default="", help="the chat's name, if ZIPCHAT_CHATS lists several"
+    )
     options = parser.parse_args(arguments)
     dotenv.load_dotenv(PROJECT / ".env")
     try:
@@ -47,7 +49,7 @@ def _estimate(options: argparse.Namespace) -> str:
     lane = Lane(options.chat)
     names = [chat.name for chat in chats]
     if options.chat not in names:
-        known = f"write one of those in ZIPCHAT_CHATS: {', '.join(names)}."
+        known = f"write one of the names in ZIPCHAT_CHATS: {', '.join(names)}."
         raise SettingError(f"--chat: {known if any(names) else 'ZIPCHAT_CHATS is not set.'}")
     days = {"first": options.first, "last": options.last}
     result = defs.resolve_job_def(lane.named("estimate_job")).execute_in_process(

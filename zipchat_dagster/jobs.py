@@ -1,4 +1,4 @@
-"""The jobs that sync, check and estimate, and what all jobs and their sensors are built with."""
+"""The jobs that sync, check and estimate, and helpers for all jobs and their sensors."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -71,16 +71,16 @@ def estimate_job(lane: Lane) -> dg.JobDefinition:
         required_resource_keys={lane.zipchat_key, lane.warehouse_key},
     )
     def estimate(context: dg.OpExecutionContext, config: EstimateConfig) -> str:
-        """Estimate the cost of materializing everything for a range of days, in a few lines."""
+        """Estimates the cost of materializing everything for a range of days, in a few lines."""
         return _estimate(context, config, lane)
 
     return op_job(
         estimate,
         name=lane.named("estimate_job"),
         description=(
-            "Estimates the cost of a backfill in requests and hours. Choose first and last in the"
-            " Launchpad. Nothing is stored. Takes at most four requests, or four dozen if the API"
-            " states no totals."
+            "Estimates the cost of a backfill in requests and hours. Set the first and last day"
+            " in the Launchpad. Stores nothing. Takes at most four requests, or some dozens if the"
+            " API states no totals."
         ),
     )
 
@@ -93,8 +93,8 @@ def _estimate(context: dg.OpExecutionContext, config: EstimateConfig, lane: Lane
     last = day_of(config.last, "last") or today
     if not start <= first <= last <= today:
         raise dg.Failure(
-            f"There are no partitions from {first} to {last}. A backfill goes from {start}"
-            f" (ZIPCHAT_START_DATE) to {today} (today) at most.",
+            f"There are no partitions from {first} to {last}. A backfill can only include days from"
+            f" {start} (ZIPCHAT_START_DATE) to {today} (today).",
             allow_retries=False,
         )
     since, until = (
@@ -120,7 +120,7 @@ def _estimate(context: dg.OpExecutionContext, config: EstimateConfig, lane: Lane
             "requests_at_most": result.requests.high,
             "hours_at_least": round(result.fastest_seconds / 3600, 2),
             "hours_at_most": round(result.slowest_seconds / 3600, 2),
-            "requests": result.requests_spent,
+            "requests_spent": result.requests_spent,
         }
     )
     return answer
@@ -131,8 +131,8 @@ def after_syncs(
 ) -> dg.SensorDefinition:
     """The sensor that starts `job` when one of the other jobs has succeeded since it last began.
 
-    Of several chats, many syncs end within minutes. One run of `job` then follows all of those that
-    ended since the last tick.
+    With several chats, many syncs end within minutes. One run of `job` then follows all that ended
+    since the last tick.
     """
     names = {sync_job.name for sync_job in sync_jobs}
 
@@ -152,7 +152,7 @@ def after_syncs(
         newest = instance.get_run_records(dg.RunsFilter(job_name=job.name), limit=100)
         last = next((found for found in newest if is_ours(context, found.dagster_run)), None)
         if last and last.dagster_run.status in NOT_BEGUN:
-            return dg.SkipReason(f"A run of {job.name} is about to begin.")
+            return dg.SkipReason(f"A run of {job.name} is about to start.")
         began_at = (last.start_time if last else None) or 0.0
         ended = instance.get_run_records(
             dg.RunsFilter(
@@ -166,6 +166,6 @@ def after_syncs(
             ended_at = record.end_time or 0.0
             if run.job_name in names and ended_at > began_at and is_ours(context, run):
                 return dg.RunRequest(run_key=run.run_id)
-        return dg.SkipReason("No sync has succeeded since.")
+        return dg.SkipReason(f"No sync has succeeded since {job.name} last started.")
 
     return sensor

@@ -1,7 +1,7 @@
-"""A lane: what one chat has of its own in Dagster, and what it is called.
+"""A lane: everything that belongs to one chat in Dagster, and its names.
 
 Every factory of assets, checks, jobs and schedules takes a lane. The only chat of a code location
-has the lane without a name, and with it the plain names: `raw_messages`, `sync_job`.
+has the lane without a name, and therefore plain names: `raw_messages`, `sync_job`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Lane:
         name: precedes the names of its jobs, schedules, steps and groups, and follows those of its
             pools and resources. Empty for the only chat.
         start_date: the first partition.
-        timezone: the IANA name of the zone whose days are the partitions.
+        timezone: the IANA name of the time zone whose days are the partitions.
         relist_days: how many past days the daily schedule lists again.
         prefix: of its assets' keys; by default its name.
         hourly: the cron schedule of the sync that keeps today fresh.
-        chats: the names of all chats that share its database, if they are known, by chat id.
+        chats: the names of all chats that share its database, by chat id, if they are known.
     """
 
     name: str = ""

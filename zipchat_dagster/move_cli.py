@@ -18,7 +18,7 @@ from zipchat_dagster.warehouse.warehouse import open_engine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Move the tables and print a line for each, or one sentence to stderr that says what is wrong.
+    """Move the tables and print a line for each, or to stderr one sentence about what is wrong.
 
     Returns:
         the exit code: 0, or 1 if the move is not complete.
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m zipchat_dagster.move_cli",
         description=(
             "Copy all tables of a file into a lake, or back, without a request to the API. The"
-            " source is only read. If it was interrupted, run it again."
+            " source is only read. If a move is interrupted, run it again."
         ),
     )
     parser.add_argument("source", help="a file or a lake, as in ZIPCHAT_DATABASE")
@@ -50,15 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     print(
-        f"All rows are the same in {target.database}. Set ZIPCHAT_DATABASE to it. Not moved: the"
-        " request budget, the published copy, the report, and what Dagster remembers of its runs."
+        f"Done: {target.database} has exactly the same rows. Set ZIPCHAT_DATABASE to it. Not"
+        " moved: the request budget, the published copy, the report, and Dagster's own records of"
+        " its runs."
     )
     return 0
 
 
 def _settings(name: str, database: str, data_path: str) -> Settings:
     if not database.strip():
-        raise SettingError(f"{name} is missing. Write a file or a lake, as in ZIPCHAT_DATABASE.")
+        raise SettingError(f"{name} is missing. Give a file or a lake, as in ZIPCHAT_DATABASE.")
     return Settings.from_environment({"ZIPCHAT_DATABASE": database, "ZIPCHAT_DATA_PATH": data_path})
 
 
@@ -66,9 +67,11 @@ def _check(source: Path | str, target: Path | str) -> None:
     if isinstance(source, Path) and not source.exists():
         raise SettingError(f"{source} does not exist.")
     if str(source) == str(target):
-        raise SettingError(f"{source} would be moved into itself.")
+        raise SettingError(f"FROM and TO are both {source}.")
     if str(source).startswith(LAKE) and str(target).startswith(LAKE):
-        raise SettingError("Both are lakes. Move one into a file, and that into the other.")
+        raise SettingError(
+            "FROM and TO are both lakes. Move the first into a file, and that into the second."
+        )
 
 
 if __name__ == "__main__":

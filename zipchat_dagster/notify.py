@@ -1,8 +1,8 @@
-"""Where reports go: the only place that sends anything out.
+"""Sends reports. Nothing else in this project sends data anywhere but to Zipchat.
 
-A `Report` contains what somebody needs in order to act, and no customer data: `sensors.py` builds
-it from ids, names of ours and sentences that we wrote. To report elsewhere than to a webhook,
-subclass `Notifier`, override `send`, and put it into the definitions as `notifier`.
+A `Report` contains everything that somebody needs to act on it, and no customer data: `sensors.py`
+builds it from ids and this project's own names and sentences. To report somewhere other than to a
+webhook, subclass `Notifier`, override `send`, and put it into the definitions as `notifier`.
 """
 
 import logging
@@ -16,10 +16,10 @@ import httpx
 from pydantic import Field
 
 from zipchat_dagster.client import SettingError
+from zipchat_dagster.client.options import is_loopback
 
 TIMEOUT: Final = 4.0  # seconds, for connecting and again for the answer
 PAUSES = (0.0, 0.5, 1.5)  # seconds before each attempt; after the last, the next tick tries again
-THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # At INFO, httpx logs the address of each request, and a webhook's address is its password.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -31,9 +31,9 @@ class Report:
 
     Attributes:
         kind: what happened.
-        key: identifies the event, which is posted twice if the webhook's answer is lost.
-        text: a line for people, which chat programs show.
-        facts: the same for programs, as JSON.
+        key: identifies the event, which is posted twice if the webhook's response is lost.
+        text: a line for people, in the field that chat programs show.
+        facts: the same as JSON, for programs.
     """
 
     kind: Literal["run_failed", "check_failed", "check_recovered"]
@@ -47,7 +47,7 @@ class NotDeliveredError(Exception):
 
 
 class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers
-    """Sends reports to the log and, if there is one, to a webhook."""
+    """Sends reports to the log, and to a webhook if one is set."""
 
     webhook_url: str = Field(
         default="",
@@ -84,7 +84,7 @@ def check_webhook_url(value: str) -> httpx.URL:
         url = httpx.URL(value.strip())
     except httpx.InvalidURL:
         url = httpx.URL("")
-    is_safe = url.scheme == "https" or (url.scheme == "http" and url.host in THIS_MACHINE)
+    is_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host))
     if not is_safe or not url.host:
         raise SettingError(
             "ZIPCHAT_WEBHOOK_URL (not shown: it may be a secret) is not an address to post to."

@@ -8,8 +8,8 @@ import dagster as dg
 
 
 def is_live(context: dg.AssetExecutionContext) -> bool:
-    """Whether a run is for today, or closes yesterday. Such runs may use what ZIPCHAT_RESERVE keeps
-    back; everything else is a backfill."""
+    """Whether a run is for today, or completes yesterday. Such runs may use what ZIPCHAT_RESERVE
+    holds back. All others are backfills."""
     if not context.has_partition_key and not context.has_partition_key_range:
         return True
     window = context.partition_time_window

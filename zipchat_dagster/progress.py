@@ -14,7 +14,7 @@ NAMED_AT_MOST: Final = 20  # ids in a message; the tables have them all
 
 
 def named(ids: Sequence[int]) -> str:
-    """The ids for a message, cut to a readable number."""
+    """The ids as text, cut to a readable number."""
     more = f" and {len(ids) - NAMED_AT_MOST:,} more" if len(ids) > NAMED_AT_MOST else ""
     return ", ".join(map(str, ids[:NAMED_AT_MOST])) + more
 
@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Logs how far a long fetch is, every half minute: done, requests, rate, time left."""
+    """Logs the progress of a long fetch every half minute: done, requests, rate, time left."""
 
     def __init__(self, client: ZipchatClient, log: logging.Logger, what: str) -> None:
         self._client = client
@@ -38,7 +38,7 @@ class Progress:
         self._requests = client.requests
 
     def report(self, done: int, *, total: int | None) -> None:
-        """Log a line if the last one was long enough ago."""
+        """Log a line, unless the last one is too recent."""
         now = self._client.clock.time()
         if now - self._logged_at < PROGRESS_EVERY or not done:
             return
@@ -54,7 +54,7 @@ class Progress:
 
 
 class Calendar:
-    """Calls `on_day` for each day, in order, once nothing of it or before it is outstanding.
+    """Calls `on_day` for each day, in order, once that day and all before it are finished.
 
     Args:
         days: the days in order, as ISO dates.
@@ -69,7 +69,7 @@ class Calendar:
         self._on_day = on_day
 
     def done(self, work: Iterable[str]) -> None:
-        """Take in what is finished, by its first day."""
+        """Record finished work, by its first day."""
         self._outstanding.subtract(work)
         while self._days and not self._outstanding[self._days[0]]:
             self._on_day(self._days.pop(0))

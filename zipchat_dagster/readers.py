@@ -1,8 +1,8 @@
 """Reading the database while syncs run.
 
 While a process writes to a DuckDB file, no other can open it, and while one reads it, none can
-write. Dashboards should therefore read the copy that `publish_job` puts beside the database. It
-can stay open for as long as you like; reconnect to see a newer copy:
+write. Dashboards should therefore read the copy that `publish_job` puts next to the database. It
+can stay open for as long as you like. Reconnect to see a newer copy:
 
     duckdb.connect("data/warehouse_published.duckdb", read_only=True)
 
@@ -12,8 +12,8 @@ until it is closed:
     with open_read_only("data/warehouse.duckdb") as connection:
         backlog = connection.execute("from zipchat.escalations where is_open").df()
 
-In a lake, readers wait for nobody and nobody for them. The same function opens one, by the name
-that ZIPCHAT_DATABASE has.
+In a lake, readers never wait, and nothing waits for them. The same function opens one, with the
+value of ZIPCHAT_DATABASE.
 """
 
 from collections.abc import Iterator
@@ -32,8 +32,8 @@ def open_read_only(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection to the live database. Times are in UTC.
 
-    With a file, no sync can write until the block ends: fetch what you need and leave it. If
-    another process has the file open, this waits, and the log says which process it is.
+    With a file, no sync can write until the block ends, so fetch what you need and leave it. If
+    another process has the file open, this waits, and the log names the process.
 
     Args:
         database: a file, or a lake as in ZIPCHAT_DATABASE.

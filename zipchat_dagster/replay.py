@@ -1,17 +1,19 @@
-"""The Backend API answered from what an earlier sync stored, to rebuild tables without a request.
+"""A Backend API that responds with records from an earlier sync, to rebuild tables without
+requests.
 
-`ReplayTransport` replaces the network below the client. It gives the stored payloads, with unknown
-fields, by the API's own filters and pages, so they go the usual way into another database.
+`ReplayTransport` replaces the network below the client. It returns the stored payloads, including
+unknown fields, with the API's own filters and pages, so they reach another database the usual way.
 
-**A replay never claims more than is stored**, so a later sync from the real API misses nothing:
+**A replay never pretends that more is stored than there is**, so a later sync from the real API
+misses nothing:
 
 - the server's clock is the moment up to which the stored list is complete;
-- a list from before the day where the stored one begins is refused (422), and so is a conversation
-  whose messages are not all stored;
-- missing conversations stay missing: they are not listed, and answered with 404.
+- a list from before the stored list begins is refused (422), and so is a conversation with messages
+  that are not stored;
+- missing conversations stay missing: they are not listed, and return 404.
 
-Only the latest payloads are stored. If a conversation's list and show payloads are of different
-times, both show the values of the newer one.
+Only the latest payloads are stored. If a conversation's list and show payloads are from different
+times, both show the newer values.
 """
 
 from __future__ import annotations
@@ -61,17 +63,17 @@ _HEADERS: Final = {
 
 
 class ReplayTransport(httpx.BaseTransport):
-    """Answers as the API would, from one chat's stored payloads. Thread-safe.
+    """Responds as the API would, from one chat's stored payloads. Thread-safe.
 
-    What is stored when this object is made is copied into a temporary SQLite database, which
-    answers many small queries faster than DuckDB. Syncs into the file go on meanwhile.
+    The records are first copied into a temporary SQLite database, which answers many small queries
+    faster than DuckDB. Syncs into the file can continue after that.
 
     Args:
         path: the DuckDB file of an earlier sync. It is only read.
-        logger: where what cannot be replayed is logged.
+        logger: logs how many records cannot be replayed.
 
     Raises:
-        SettingError: there is no such file, or it does not hold this package's tables.
+        SettingError: there is no such file, or it does not have this package's tables.
         WarehouseError: it stays in use for too long.
     """
 
@@ -85,7 +87,7 @@ class ReplayTransport(httpx.BaseTransport):
             )
         self._chat_id = chat_id
         self._lock = Lock()
-        # Without a name: a file that SQLite deletes in any case, even when the process is killed.
+        # Without a name, SQLite deletes the file in any case, even if the process is killed.
         self._stored = sqlite3.connect("", check_same_thread=False)
         try:
             self._users, stock = self._copy(Warehouse(path))
@@ -129,7 +131,7 @@ class ReplayTransport(httpx.BaseTransport):
         return users, stock
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """The stored answer, or 404 or 422 with the reason as the API's error."""
+        """The stored response, or 404 or 422 with the reason as the API's error."""
         with self._lock:
             try:
                 status, body = 200, self._respond(request)
@@ -212,7 +214,7 @@ class _RefusedError(Exception):
 def _page(
     parameters: httpx.QueryParams, total: int, *, largest: int, prefix: str = ""
 ) -> tuple[slice, Json]:
-    """Which of the rows the page holds, and what the API says about the others."""
+    """The rows of the page, and the pagination metadata of the API."""
     number = int(parameters.get(f"{prefix}page", 1))
     size = min(int(parameters.get(f"{prefix}per_page", largest // 2)), largest)
     meta = {
@@ -231,7 +233,7 @@ def _time(text: str | None) -> datetime | None:
 def _payloads(
     listed_text: str | None, shown_text: str | None, is_shown_last: bool
 ) -> tuple[str, str]:
-    """A conversation as the list and as the show endpoint give it."""
+    """A conversation as the list endpoint and the show endpoint return it."""
     listed = json.loads(listed_text or shown_text or "{}")
     shown = json.loads(shown_text or listed_text or "{}")
     if is_shown_last:
@@ -242,7 +244,7 @@ def _payloads(
 
 
 def _refreshed(record: Json, newer: Mapping[str, Any]) -> Json:
-    """The record with its own fields, at the values that a newer one has for them."""
+    """The record with its own fields, but the values of a newer one."""
     return {
         name: _refreshed(value, newer[name])
         if isinstance(value, dict) and isinstance(newer.get(name), dict)

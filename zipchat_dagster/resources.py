@@ -1,4 +1,4 @@
-"""The resources: the API in its three variants, the database, and settings of the metrics."""
+"""The resources: the API in its three variants, the database, and the settings of the metrics."""
 
 from __future__ import annotations
 
@@ -51,10 +51,12 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         description="Key of the Backend API (zc-…): Settings > Integrations in Zipchat.",
     )
     chat_id: str = like_setting("chat_id", default=...)
-    name: str = Field(default="", description="Its name among several, for error messages.")
+    name: str = Field(
+        default="", description="The chat's name if there are several, for error messages."
+    )
     api_key_env: str = Field(
         default="ZIPCHAT_API_KEY",
-        description="The variable that holds the key, for error messages.",
+        description="The environment variable with the key, for error messages.",
     )
     base_url: str = like_setting("base_url")
     budget_database: str = like_setting("budget_database", default="")  # not shared
@@ -68,7 +70,7 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
 
     @property
     def banner(self) -> str:
-        """What a report says of the source. Empty for the real API."""
+        """The report's banner about the source. Empty for the real API."""
         # Plain http is for this machine only, and replay and the sandbox name themselves.
         return "" if self.source.startswith("https://") else self.source
 
@@ -83,13 +85,13 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
     @contextmanager
     def client(self, context: Context) -> Iterator[ZipchatClient]:
         """A client that logs to the run. An error of the API or in a setting fails the step with
-        one clear sentence; Dagster retries the step only if that may help."""
+        one clear sentence. Dagster retries the step only if that may help."""
         client: ZipchatClient | None = None
         try:
             context.log.info(f"Reading from {self.source}.")
             client = self._new_client(
                 context.log,
-                # Checks send one request, and somebody waits for a write.
+                # A check sends one request, and somebody is waiting for a write.
                 may_use_reserve=not isinstance(context, dg.AssetExecutionContext)
                 or is_live(context),
             )
@@ -114,7 +116,7 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
         )
 
     def _settings_to_check(self, error: ZipchatError, has_answered: bool) -> str:
-        """The client's errors say what to check; this adds in which settings it is."""
+        """The client's errors say what to check. This adds the settings to look at."""
         match error:
             case ChatNotFoundError():
                 return f" See {self._names('chat_id', 'base_url')}."
@@ -137,8 +139,8 @@ class ZipchatResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gen
 class SandboxResource(ZipchatResource):
     """An invented chat inside this process. Of the API's settings, it only uses `chat_id`.
 
-    It goes on with the clock, and is the same for every process at the same time. What is written
-    to it is gone when the client is closed.
+    It moves with the clock, and is the same for every process at the same time. Anything written to
+    it is gone when the client is closed.
     """
 
     start_date: str = like_setting("start_date", default=...)
@@ -157,7 +159,7 @@ class SandboxResource(ZipchatResource):
 
 
 class ReplayResource(ZipchatResource):
-    """What an earlier sync stored. Of the API's settings, it only uses `chat_id`."""
+    """The records of an earlier sync. Of the API's settings, it only uses `chat_id`."""
 
     replay_database: str = like_setting("replay_database", default=...)
 
@@ -177,7 +179,7 @@ def _failure(description: str, *, allow_retries: bool = False) -> dg.Failure:
 
 
 def _may_pass(error: ZipchatError, has_answered: bool) -> bool:
-    """Whether the step may succeed some minutes later: what has worked before is down now."""
+    """Whether the step may succeed some minutes later, because something that worked is down."""
     match error:
         case ApiDownError() | BudgetDownError():
             return True
@@ -188,7 +190,7 @@ def _may_pass(error: ZipchatError, has_answered: bool) -> bool:
 
 
 class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for I/O managers
-    """What the metrics need to know about the shop."""
+    """The settings of the metrics."""
 
     business_hours: str = like_setting("business_hours")
     response_target_seconds: float | None = like_setting("response_target_seconds")
@@ -197,7 +199,7 @@ class MetricSettings(dg.ConfigurableResource):  # type: ignore[type-arg]  # gene
     quiet_hours: int = like_setting("quiet_hours")
 
     def rules(self, timezone: str) -> Rules:
-        """The same for what is derived; business hours are in `timezone`."""
+        """The same as rules for deriving tables; business hours are in `timezone`."""
         hours = self.business_hours
         return Rules(
             business_hours=BusinessHours.parse(hours, timezone) if hours else None,
@@ -228,8 +230,8 @@ class WarehouseResource(DuckDBResource):
 
     @property
     def warehouse(self) -> Warehouse:
-        """The tables, the same object each time. Nothing needs to be torn down: between its
-        transactions a file is closed, and to a lake an idle connection is left."""
+        """The tables; the same object each time. It needs no teardown: between transactions, a
+        file is closed, and the connection to a lake is idle."""
         if self._warehouse is None:
             modes: dict[str, Any] = {name: getattr(self, f"pii_{name}") for name in CLASSES}
             key, days = self.pii_key.strip(), self.retention_days
@@ -254,7 +256,7 @@ class WarehouseResource(DuckDBResource):
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection for a short piece of work; others wait until it is closed."""
+        """A connection for a short piece of work. Other programs wait until it is closed."""
         with self.warehouse.connection() as connection:
             yield connection
 

@@ -1,11 +1,10 @@
-"""What Dagster stores of runs: their config, events and output. Finding and deleting it there."""
+"""Finds and deletes what Dagster stores about runs: their config, events and output."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,15 +18,12 @@ from zipchat_dagster.warehouse.search import files_with
 RUNS_AT_ONCE: Final = 1_000
 
 
-def runs_of(
-    context: dg.OpExecutionContext, job_names: Iterable[str], *, before: datetime | None = None
-) -> Iterator[dg.DagsterRun]:
-    """The other runs of these jobs, of any code location; those created before then."""
-    for job_name in job_names:
-        wanted = dg.RunsFilter(job_name=job_name, created_before=before)
-        for run in _runs(context.instance, wanted):
-            if run.run_id != context.run_id:
-                yield run
+def runs_of(context: dg.OpExecutionContext, wanted: dg.RunsFilter) -> Iterator[dg.DagsterRun]:
+    """The other runs that a filter selects, of any code location."""
+    cursor = None
+    while some := context.instance.get_runs(wanted, cursor=cursor, limit=RUNS_AT_ONCE):
+        yield from (run for run in some if run.run_id != context.run_id)
+        cursor = some[-1].run_id
 
 
 def is_of(run: dg.DagsterRun, location: str | None) -> bool:
@@ -113,10 +109,3 @@ def _vacuum(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
 def _folders(instance: dg.DagsterInstance) -> list[Path]:
     """Those that Dagster writes to. DAGSTER_HOME may be a project with much else in it."""
     return [Path(instance.root_directory, name) for name in ("history", "schedules", "storage")]
-
-
-def _runs(instance: dg.DagsterInstance, wanted: dg.RunsFilter) -> Iterator[dg.DagsterRun]:
-    cursor = None
-    while some := instance.get_runs(wanted, cursor=cursor, limit=RUNS_AT_ONCE):
-        yield from some
-        cursor = some[-1].run_id

@@ -1,13 +1,13 @@
 """The schedules. They are off until you switch them on.
 
-Both sync schedules request a run from the newest day that has metrics up to their own last day, so
-that the first tick after an outage fills the gap, however long it was. Days that are stored cost
-next to nothing. A conversation that cannot be read does not hold this back: its day gets metrics
-all the same, and every run tries the conversation again.
+Both sync schedules request a run from the newest day that has metrics up to their own last day. The
+first tick after an outage therefore fills the gap, however long it was. Days that are stored cost
+next to nothing. A conversation that cannot be read does not hold this up: its day gets metrics
+anyway, and every run tries the conversation again.
 
 A tick is skipped while the run of an earlier tick is unfinished; the next one covers its days.
-A run whose process died with the machine stays "started" in Dagster forever. So that it does not
-block the schedules forever, a tick that finds it silent for too long reports it as failed.
+A run whose process died with the machine stays "started" in Dagster and would block the schedules
+forever, so a tick that finds it silent for too long reports it as failed.
 """
 
 from __future__ import annotations
@@ -48,9 +48,8 @@ def build_schedules(
         cron_schedule="20 0 * * *",
         execution_timezone=lane.timezone,
         description=(
-            "Closes yesterday, and lists the conversations of the last days again"
-            " (ZIPCHAT_RELIST_DAYS) to find escalations that no message followed. Hourly runs do"
-            " not see those."
+            "Completes yesterday, and lists the last days again (ZIPCHAT_RELIST_DAYS) to find"
+            " escalations that no newer message follows. Hourly runs cannot see those."
         ),
     )
     def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -68,7 +67,7 @@ def build_schedules(
         cron_schedule="50 * * * *",
         execution_timezone=lane.timezone,
         description=(
-            "Runs every check, whether or not the syncs run. A sync that stopped shows here."
+            "Runs every check, even when no sync runs, so a sync that has stopped is noticed."
         ),
     )
     return [hourly_schedule, daily_schedule, checks_schedule]
@@ -86,8 +85,8 @@ def _catch_up(
     last: date,
     run_config: Mapping[str, Any] | None = None,
 ) -> dg.RunRequest | dg.SkipReason:
-    """A run from the newest day before `last` that has metrics (they may be from before that day
-    ended) to `last`; of `last` alone if no day has any."""
+    """A run up to `last`, from the newest day before it that has metrics, since these may be from
+    before that day ended. If no day has metrics, a run of `last` alone."""
     schedules = [lane.named("hourly_schedule"), lane.named("daily_schedule")]
     unfinished = dg.RunsFilter(
         job_name=lane.named("sync_job"),
@@ -98,12 +97,12 @@ def _catch_up(
         if not _is_silent(context, run):
             return dg.SkipReason(
                 f"Run {run.run_id} of an earlier tick is still unfinished. The next tick covers"
-                " its days too."
+                " these days too."
             )
         context.instance.report_run_failed(
             run,
             f"This run has logged nothing for more than {SILENT_TOO_LONG}, so its process must be"
-            " gone. What it had stored is kept, and the schedule goes on.",
+            " gone. Everything it stored is kept, and the next run reads the rest.",
         )
     end = last.isoformat()
     finished = context.instance.get_materialized_partitions(lane.key("escalation_metrics"))

@@ -1,8 +1,8 @@
 """Sensors that report failures. They are off until you switch them on.
 
-Both look at the runs that ended since their last tick, and report each failure once through the
-`Notifier`. Their cursor advances only past what was delivered, so a webhook that is down delays
-reports and loses none. A `dg.run_failure_sensor` would skip a run whose report fails.
+Both look at the runs that have ended since their last tick, and report each failure once through
+the `Notifier`. Their cursor only moves past reports that were delivered, so a webhook that is down
+delays reports but loses none. A `dg.run_failure_sensor` would skip a run whose report fails.
 
 Reports contain no customer data: only ids, and sentences from our own errors and checks. Any other
 error is reported by the name of its class, because its text may quote the data it failed on.
@@ -32,8 +32,8 @@ EndOfRun = Literal[
     dg.DagsterEventType.RUN_SUCCESS,
     dg.DagsterEventType.RUN_CANCELED,
 ]
-# A run, and the names of the checks that were failing before it, to its reports and the names after
-# it. The same for the same arguments, so that a tick can continue where the last one stopped.
+# (instance, run, names of the checks that were failing before it) → (reports, names after it). It
+# must be deterministic, so that a tick can continue where the last one stopped.
 ReportsOf = Callable[
     [dg.DagsterInstance, dg.DagsterRun, Sequence[str]], tuple[list[Report], list[str]]
 ]
@@ -69,9 +69,9 @@ def failed_runs_sensor(context: dg.SensorEvaluationContext, notifier: Notifier) 
 @dg.sensor(
     minimum_interval_seconds=30,
     description=(
-        "Reports each asset check that failed, once for each time that it ran, and once when it"
-        " passes again: in the log, and to ZIPCHAT_WEBHOOK_URL if it is set. Checks are reported"
-        " when their run has ended."
+        "Reports each asset check that fails, once per run, and once when it passes again: in the"
+        " log, and to ZIPCHAT_WEBHOOK_URL if it is set. Checks are reported when their run has"
+        " ended."
     ),
 )
 def failing_checks_sensor(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
@@ -87,8 +87,8 @@ class Position:
     """How far a sensor got: its cursor.
 
     Attributes:
-        after: the storage id of the event that ended the last run which is reported completely.
-        delivered: how many reports of the run after it were delivered.
+        after: the storage id of the event that ended the last run that was reported completely.
+        delivered: how many reports of the next run were delivered.
         failing: the names of the checks that were last reported as failing.
     """
 
@@ -107,7 +107,7 @@ def _report(
     if not context.cursor:
         newest = max((_newest_end(context.instance, event) for event in events), default=0)
         context.update_cursor(json.dumps(asdict(Position(newest))))
-        return dg.SkipReason("Switched on. Failures are reported from now on.")
+        return dg.SkipReason("Just switched on. Failures are reported from now on.")
     position = Position(**json.loads(context.cursor))
     deadline = time.monotonic() + LONGEST_TICK
     count = 0
@@ -118,16 +118,16 @@ def _report(
                 reports, failing = reports_of(context.instance, run, position.failing)
                 for report in reports[position.delivered :]:
                     if time.monotonic() > deadline:
-                        return dg.SkipReason(f"{count} reported; the next tick goes on.")
+                        return dg.SkipReason(f"{count} reported. The next tick continues.")
                     notifier.send(report, context.log)
                     position.delivered += 1
                     count += 1
                 position.failing = failing
             position.after, position.delivered = storage_id, 0
     except NotDeliveredError as error:
-        # If this failed the tick, Dagster would keep the old cursor, and all would be repeated.
-        context.log.warning(f"{error} The report is kept for the next tick.")
-        return dg.SkipReason(f"{error} {count} reported before. The next tick tries again.")
+        # If the tick failed, Dagster would keep the old cursor and repeat every report.
+        context.log.warning(f"{error} The next tick sends the report again.")
+        return dg.SkipReason(f"{error} {count} reported before that. The next tick tries again.")
     finally:
         context.update_cursor(json.dumps(asdict(position)))
     return dg.SkipReason(f"{count} reported." if count else "Nothing new to report.")
@@ -151,12 +151,12 @@ def _ended_runs(
 
 
 def is_ours(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
-    """Whether the run is of this code location."""
+    """Whether the run belongs to this code location."""
     origin = context.code_location_origin
     return is_of(run, f"{context.repository_name}@{origin.location_name}" if origin else None)
 
 
-# What the reports say
+# Contents of the reports
 
 
 def run_report(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Report:
@@ -188,7 +188,8 @@ def run_report(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Report:
 def check_reports(
     instance: dg.DagsterInstance, run: dg.DagsterRun, failing: Sequence[str]
 ) -> tuple[list[Report], list[str]]:
-    """The checks of a run that failed, or pass again; and the names of all that fail after it."""
+    """Reports of the checks that failed in a run, or pass again; and the names of all checks that
+    fail after it."""
     reports = []
     still_failing = list(failing)
     for event in _events(instance, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
@@ -279,12 +280,12 @@ def _explained(error: SerializableErrorInfo | None) -> tuple[str, str | None]:
 
 
 def _masked(text: str) -> str:
-    """Our sentences contain neither, but may quote the API."""
+    """Our sentences contain no addresses or phone numbers, but may quote the API."""
     return _PHONE.sub("(phone number)", _E_MAIL.sub("(e-mail)", text))
 
 
 def _harmless(value: Any) -> Any:
-    """The numbers, ids and times in metadata. Every other text is left out."""
+    """The numbers, ids and times in metadata. All other text is left out."""
     match value:
         case dict():
             kept = {str(name): _harmless(found) for name, found in value.items()}

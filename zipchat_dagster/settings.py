@@ -51,7 +51,7 @@ Api = Literal["real", "sandbox", "replay"]
 START_DATE: Final = date(2024, 1, 1)
 RELIST_DAYS: Final = 7
 TIMEZONE: Final = "UTC"
-# Invented or replayed data does not get into the real database unless you ask for it.
+# Invented or replayed data does not go into the real database by default.
 DATABASES: Final[dict[Api, str]] = {
     "real": "data/warehouse.duckdb",
     "sandbox": "data/sandbox.duckdb",
@@ -61,7 +61,7 @@ SCHEMA: Final = "zipchat"
 MODE: Final = "one of keep, hash and drop"
 
 _PACKAGE_PARENT = Path(__file__).resolve().parent.parent
-# Installed into another project, there is no project of ours around the package.
+# If installed into another project, the package is not inside its own project.
 PROJECT: Final = _PACKAGE_PARENT if (_PACKAGE_PARENT / "workspace.yaml").exists() else Path.cwd()
 
 
@@ -73,9 +73,9 @@ def check_database_name(path: Path) -> Path:
     """
     if path.name.split(".")[0].lower() == SCHEMA:
         raise SettingError(
-            f"{path.name} would give the database the name of its schema, {SCHEMA}, so that DuckDB"
-            " refuses every query as ambiguous; use another file name, such as warehouse.duckdb (an"
-            " existing file can be renamed)."
+            f"{path.name} would give the database the same name as its schema, {SCHEMA}, and DuckDB"
+            " would refuse every query as ambiguous. Use another file name, such as"
+            " warehouse.duckdb. An existing file can be renamed."
         )
     return path
 
@@ -118,8 +118,8 @@ def _database(name: Path | str) -> Path | str:
         return check_database_name(_in_project(Path(name)))
     if has_password(str(name)):
         raise SettingError(
-            "it contains a password or a token. Leave it out, and set PGPASSWORD or write a line"
-            " for it in ~/.pgpass (motherduck_token for MotherDuck)."
+            "it contains a password or a token. Leave it out, and set PGPASSWORD or add a line to"
+            " ~/.pgpass (for MotherDuck, set motherduck_token)."
         )
     return str(name)
 
@@ -129,11 +129,11 @@ def _data_path(text: str) -> str:
 
 
 def check_pii_key(text: str) -> str:
-    """Return the key of the hashes; SettingError if it is too short. Its value is not shown."""
+    """Return the key of the hashes. A SettingError about it does not show its value."""
     if len(text) < SHORTEST_KEY:
         raise SettingError(
-            f"it is shorter than {SHORTEST_KEY} characters. Write a random one, such as openssl"
-            " rand -hex 32 prints."
+            f"it is shorter than {SHORTEST_KEY} characters. Use a random one, for example from"
+            " openssl rand -hex 32."
         )
     return text
 
@@ -211,7 +211,7 @@ class ChatSettings(BaseModel):
     )
     next_response_target_seconds: Seconds = Field(
         default=None,
-        description="The same for each later answer to a customer whom a person has taken over.",
+        description="The same for each later answer by a person to an escalated customer.",
     )
     resolution_target_seconds: Seconds = Field(
         default=None,
@@ -229,10 +229,10 @@ class ChatSettings(BaseModel):
 
 class Settings(ChatSettings):
     """Every setting: those of the chat, and those that all chats share. docs/settings.md explains
-    them. A field's variable is its alias, or else `ZIPCHAT_` and the field's name in capitals.
+    them. A field's variable is its alias, by default `ZIPCHAT_` and the field's name in capitals.
     """
 
-    # Its address is a secret, as the key is.
+    # The address is a secret, like the key.
     has_webhook_url: Annotated[
         bool, BeforeValidator(lambda text: bool(check_webhook_url(text)))
     ] = Field(default=False, alias="ZIPCHAT_WEBHOOK_URL")
@@ -241,27 +241,27 @@ class Settings(ChatSettings):
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(
         default=TIMEZONE,
         title="a time zone's IANA name, such as Europe/Berlin",
-        description="IANA name of the time zone whose days are the partitions, the same for all of"
-        " a database.",
+        description="IANA name of the time zone whose days are the partitions. The same for a whole"
+        " database.",
     )
 
     pii: Mode = Field(
         default="keep",
         title=MODE,
-        description="What is stored of people: keep, hash or drop. The same for all of a database.",
+        description="How personal data is stored: keep, hash or drop. One database has one mode.",
     )
     pii_identity: OwnMode = Field(
         default=None,
-        description="What is stored of names, e-mail addresses, phone numbers and links to people:"
+        description="How names, e-mail addresses, phone numbers and links to people are stored:"
         " keep, hash or drop.",
     )
     pii_content: OwnMode = Field(
         default=None,
-        description="What is stored of the texts of messages: keep, hash or drop.",
+        description="How the texts of messages are stored: keep, hash or drop.",
     )
     pii_attributes: OwnMode = Field(
         default=None,
-        description="What is stored of the shop's own attributes of a lead: keep, hash or drop.",
+        description="How the shop's own attributes of a lead are stored: keep, hash or drop.",
     )
     has_pii_key: bool = Field(default=False, alias="ZIPCHAT_PII_KEY", validate_default=True)
     retention_days: int | None = Field(
@@ -269,7 +269,7 @@ class Settings(ChatSettings):
         ge=1,
         le=36_500,
         title="a whole number of days from 1 to 36500",
-        description="Days after which the text of a message is removed. Without it, never.",
+        description="Days after which the text of a message is removed. By default, never.",
     )
 
     chats: File | None = None
@@ -293,13 +293,12 @@ class Settings(ChatSettings):
     budget_database: Budget = Field(
         default=None,
         validate_default=True,
-        description="Through what programs share the rate limit: a SQLite file, for those on this"
-        " machine, or an address such as postgresql://user@host:5432/database, without a password.",
+        description="Where programs share the rate limit: a SQLite file for those on this machine,"
+        " or an address such as postgresql://user@host:5432/database, without a password.",
     )
     published_database: Database | None = Field(
         default=None,
-        description="Where publish_job puts its read-only copy. By default it is beside the"
-        " database.",
+        description="Where publish_job puts its read-only copy. By default next to the database.",
     )
 
     @property
@@ -309,10 +308,10 @@ class Settings(ChatSettings):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read and check them all. Relative paths start from the project's folder.
+        """Read and check all settings. Relative paths start from the project's folder.
 
         Raises:
-            SettingError: some are malformed. A line for each names it and says what to write.
+            SettingError: some are malformed. A line for each names it and says what is expected.
         """
         ours = {name: text for name, text in environment.items() if name.startswith("ZIPCHAT_")}
         values = {name: text.strip() for name, text in ours.items() if text.strip()}
@@ -338,8 +337,8 @@ class Settings(ChatSettings):
         modes = [info.data.get(f"pii_{name}") or info.data.get("pii") for name in CLASSES]
         if "hash" in modes:
             raise SettingError(
-                f"not set. Hashes need it: {SHORTEST_KEY} random characters or more, such as"
-                " openssl rand -hex 32 prints."
+                f"not set. Hashes need it: {SHORTEST_KEY} random characters or more, for example"
+                " from openssl rand -hex 32."
             )
         return False
 
@@ -355,8 +354,9 @@ class Settings(ChatSettings):
         former = path.with_name("zipchat.duckdb")
         if chosen == path and former.exists() and not path.exists():
             raise SettingError(
-                f"the default is {path} now, and {former} is still there. Rename it to {path.name},"
-                " with its .wal if there is one, or move it away to start with an empty database."
+                f"the default is {path} now, but {former} still exists. Rename it to {path.name},"
+                " together with its .wal file if there is one, or move it away to start with an"
+                " empty database."
             )
         return chosen
 
@@ -365,8 +365,8 @@ class Settings(ChatSettings):
     def _is_where_a_lake_needs_it(cls, place: str | None, info: ValidationInfo) -> str | None:
         if str(info.data.get("database")).startswith(LAKE) and place is None:
             raise SettingError(
-                "not set. A lake needs it: write the folder, or the object store's address such as"
-                " s3://bucket/prefix, where its data is. Every machine must reach it."
+                "not set. A lake needs it: a folder, or an object store's address such as"
+                " s3://bucket/prefix, for its data. Every machine must be able to reach it."
             )
         return place
 
@@ -377,12 +377,11 @@ class Settings(ChatSettings):
             return source
         if source is None:
             raise SettingError(
-                "not set. With ZIPCHAT_API=replay, write the DuckDB file of an earlier sync."
+                "not set. ZIPCHAT_API=replay needs the DuckDB file of an earlier sync."
             )
         if "database" in info.data and source.resolve() == Path(info.data["database"]).resolve():
             raise SettingError(
-                f"{source} is ZIPCHAT_DATABASE too. A replay is written to another file than it is"
-                " read from."
+                f"{source} is also ZIPCHAT_DATABASE. A replay must be written to another file."
             )
         return source
 
@@ -398,7 +397,7 @@ def like_setting(name: str, **options: Any) -> Any:
     """A field of another model, with the default and the description of this setting.
 
     Args:
-        options: of the field; they go before the setting's.
+        options: override those of the setting.
     """
     setting = Settings.model_fields[name]
     return Field(**{"default": setting.default, "description": setting.description, **options})
@@ -411,14 +410,14 @@ def load_settings() -> Settings:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """What is wrong with one setting, after the name of its variable."""
+    """The error about one setting, starting with the name of its variable."""
     field = Settings.model_fields[str(error["loc"][0])]
     text = explained(error, field)
     return text if text.startswith(str(field.alias)) else f"{field.alias}: {text}"
 
 
 def explained(error: ErrorDetails, field: FieldInfo) -> str:
-    """What is wrong with the value of a field."""
+    """The error about the value of a field."""
     problem = error.get("ctx", {}).get("error")
     if isinstance(problem, SettingError):
         return str(problem)

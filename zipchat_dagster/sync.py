@@ -27,7 +27,7 @@ from zipchat_dagster.client.answers import Json
 from zipchat_dagster.client.listing import MARGIN, Listing
 from zipchat_dagster.progress import Calendar, Progress, named
 from zipchat_dagster.warehouse import Warehouse, store
-from zipchat_dagster.warehouse.store import Failure, MessageWork
+from zipchat_dagster.warehouse.store import MessageWork
 
 T = TypeVar("T")
 Log = logging.Logger
@@ -51,7 +51,7 @@ class ListingResult:
         since, as_of: every conversation active in between was listed.
         conversations: how many were listed.
         missing: ids of those that the API no longer has.
-        states_read: how many were read one by one because the listing did not show their state.
+        states_read: how many were re-read one by one, because no listing shows their current state.
         requests_for_states: the requests that this took.
     """
 
@@ -98,12 +98,12 @@ def sync_conversations(
     Args:
         refresh: list from `since` on even if that is covered.
         most_states: the most requests to spend on re-reading open escalations and conversations in
-            manual mode, whose end no listing shows (0: none).
+            manual mode, since no listing shows when these end (0: none).
         relist_since: list from here on even if that is covered. An escalation is not activity, so
             one that no message follows is found only by listing again.
 
     Raises:
-        ListingUnsettledError: the list kept moving. Its rows are stored, but not as covered.
+        ListingUnsettledError: the list kept changing. Its rows are stored, but not as covered.
     """
     with warehouse.transaction() as transaction:
         coverage = store.listing_coverage(transaction, chat_id=client.chat_id)
@@ -112,34 +112,25 @@ def sync_conversations(
             if most_states
             else []
         )
-    starts: list[datetime | None] = [since]
+    list_since = since
     if coverage and coverage[0] <= since:
         # Never later than the end of what is covered, or the days in between would be lost.
         starts = [coverage[1] - MARGIN, since if refresh else None, relist_since]
-    # The first page costs a request whatever is on it.
-    starts += [s.last_message_at for s in due if s.listed_with <= ON_ONE_PAGE]
-    list_since = min(filter(None, starts))
+        list_since = min(filter(None, starts))
+    # The first page costs a request in any case.
+    on_the_page = [s.last_message_at for s in due if s.listed_with <= ON_ONE_PAGE]
+    list_since = min([list_since, *on_the_page])
     listing = _list(client, warehouse, since=list_since, log=log)
     assert listing.as_of is not None  # the iteration has ended
-    listed = {i for i in listing.seen if isinstance(i, int)}
-    missing = _settle_listing(
-        client,
-        warehouse,
-        listed,
-        since=list_since,
-        as_of=listing.as_of,
-        stated_total=listing.total,
-        log=log,
-    )
+    missing = _settle_listing(client, warehouse, listing, since=list_since, log=log)
     requests = client.requests
-    known = listed.union(missing)
-    unseen = [s.conversation_id for s in due if s.conversation_id not in known]
-    unseen = unseen[:most_states]
+    known = listing.seen.keys() | set(missing)
+    unseen = [s.conversation_id for s in due if s.conversation_id not in known][:most_states]
     missing += read_states(client, warehouse, unseen, log=log)
     return ListingResult(
         list_since,
         listing.as_of,
-        len(listed),
+        len(_ids(listing)),
         missing,
         states_read=len(unseen),
         requests_for_states=client.requests - requests,
@@ -154,13 +145,7 @@ def _list(client: ZipchatClient, warehouse: Warehouse, *, since: datetime, log: 
     with warehouse.small_transactions():
         for rows, times in _in_batches(listing):
             with warehouse.transaction() as transaction:
-                store.store_conversations(
-                    transaction,
-                    rows,
-                    times,
-                    chat_id=client.chat_id,
-                    timezone=warehouse.timezone,
-                )
+                store.store_conversations(transaction, rows, times, chat_id=client.chat_id)
             progress.report(len(listing.seen), total=listing.total)
     return listing
 
@@ -189,24 +174,28 @@ def _in_batches(listing: Listing) -> Iterator[tuple[list[Json], list[datetime]]]
         raise failure
 
 
+def _ids(listing: Listing) -> set[int]:
+    """The conversations that a listing has shown, without records that have no usable id."""
+    return {i for i in listing.seen if isinstance(i, int)}
+
+
 def _settle_listing(
     client: ZipchatClient,
     warehouse: Warehouse,
-    listed: set[int],
+    listing: Listing,
     *,
     since: datetime,
-    as_of: datetime,
-    stated_total: int | None,
     log: Log,
 ) -> list[int]:
-    """Look up the conversations that a finished listing should have shown but did not, and record
-    the listing as covered. Returns those that are gone.
+    """Look up the conversations that are absent from a finished listing but should be in it, and
+    record the listing as covered. Returns those that are gone.
 
     A conversation whose newest message was deleted is not gone: its activity is now before
     `since`. After a bulk deletion, the rest is left to the next run, which lists from the same
     time on.
     """
-    chat_id = client.chat_id
+    chat_id, as_of, listed = client.chat_id, listing.as_of, _ids(listing)
+    assert as_of is not None  # the iteration has ended
     with warehouse.transaction() as transaction:
         unlisted = store.unlisted(transaction, listed, chat_id=chat_id, since=since, as_of=as_of)
     asked = unlisted[:MOST_UNLISTED]
@@ -226,7 +215,7 @@ def _settle_listing(
             since=since,
             as_of=as_of,
             listed=len(listed),
-            stated_total=stated_total,
+            stated_total=listing.total,
         )
     return missing
 
@@ -254,7 +243,6 @@ def read_states(
                     [read.conversation for _, read in reads],
                     [read.observed_at for _, read in reads],
                     chat_id=chat_id,
-                    timezone=warehouse.timezone,
                     is_show=True,
                 )
             store.mark_not_found(transaction, gone, client.server_time(), chat_id=chat_id)
@@ -276,7 +264,7 @@ def sync_messages(
 ) -> MessageResult:
     """Store every message in [since, until) of the conversations that are stored.
 
-    A conversation that cannot be read stops nothing: it is recorded, and the next run tries again.
+    A conversation that cannot be read is recorded and skipped. The next run tries again.
 
     Args:
         days: the partitions of the window in order, as ISO dates.
@@ -292,7 +280,6 @@ def sync_messages(
             chat_id=client.chat_id,
             since=since,
             until=until,
-            timezone=warehouse.timezone,
             refresh=refresh,
             most_retried=most_retried,
         )
@@ -328,14 +315,9 @@ def _store_batch(
     gone = [item.conversation_id for item in not_found]
     at = client.server_time()
     with warehouse.transaction() as transaction:
-        result.messages += store.store_reads(
-            transaction, reads, chat_id=client.chat_id, timezone=warehouse.timezone
-        )
-        store.store_failures(
-            transaction,
-            [(item, Failure(str(error), at)) for item, error in failures],
-            chat_id=client.chat_id,
-        )
+        result.messages += store.store_reads(transaction, reads, chat_id=client.chat_id)
+        reasons = [(item, str(error)) for item, error in failures]
+        store.store_failures(transaction, reasons, at, chat_id=client.chat_id)
         store.mark_not_found(transaction, gone, at, chat_id=client.chat_id)
     result.conversations += len(reads)
     result.missing += gone
@@ -343,7 +325,7 @@ def _store_batch(
 
 
 class _Health:
-    """Tells broken conversations from an API that is down.
+    """Distinguishes broken conversations from an API that is down.
 
     After many failures in a row, and when nothing at all could be read, it reads a conversation
     that was readable before. If even that fails, the API is down.

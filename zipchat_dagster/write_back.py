@@ -1,7 +1,7 @@
 """Writing to Zipchat: take a conversation over, answer it, hand it back.
 
 Everything is checked before anything is written. Assigning may be repeated. **A message is never
-sent twice without being asked for**, which rests on four rules:
+sent twice unless somebody asks for it**, which rests on four rules:
 
 1. Each attempt is recorded in the warehouse before it is made (`warehouse/attempts.py`).
 2. After an unclear failure (a time-out, a 5xx), the message is not sent again. The conversation is
@@ -10,7 +10,7 @@ sent twice without being asked for**, which rests on four rules:
 3. Another execution of the same run never sends again after an unknown outcome. If the message has
    arrived since, it continues from there.
 4. Any other run refuses to send the same text to the same conversation for a day after an attempt
-   that succeeded or may have, unless it is told to (`send_again`).
+   that succeeded or may have, unless `send_again` is set.
 """
 
 import html
@@ -44,7 +44,7 @@ LOOK_BACK: Final = timedelta(minutes=10)  # how old a message may seem, since cl
 
 
 class WriteBackError(ZipchatError):
-    """Something was not written, or that is unknown. The message says which, and what to do."""
+    """Something was not written, or may not have been. The message says which, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Reply:
 
     @property
     def letters(self) -> str:
-        """What makes two texts the same."""
+        """The part of the text that must be equal for two texts to count as the same."""
         return _letters(self.text)
 
     def is_shown_by(self, message: Mapping[str, Any]) -> bool:
@@ -85,7 +85,7 @@ class Orders:
 
 @dataclass(frozen=True)
 class Step:
-    """Something left to do: what, and a call that does it and returns what was done."""
+    """Something left to do: a description, and a call that does it and returns what was done."""
 
     what: str
     carry_out: Callable[[], str]
@@ -114,7 +114,7 @@ class Writer:
         """
         read = self._checked_read()
         if self._was_sent(read):
-            in_place = [f"The message was sent before ({self.message_id}). It is not sent again."]
+            in_place = [f"The message was already sent{self._number()}. It is not sent again."]
             steps: list[Step] = []
         else:
             in_place, steps = self._plan_up_to_reply(read)
@@ -168,8 +168,8 @@ class Writer:
         except NotFoundError:
             raise WriteBackError(
                 f"User {user_id} cannot be assigned to conversations of chat"
-                f" {self._client.chat_id} or write in them. The table zipchat.users lists who can"
-                " (is_current)."
+                f" {self._client.chat_id} or write in them. For those who can, see the table"
+                " zipchat.users (is_current)."
             ) from None
 
     def _check_mode(self, conversation: Mapping[str, Any]) -> None:
@@ -189,8 +189,8 @@ class Writer:
         if heard_at is None or now - heard_at > META_WINDOW:
             when = "never" if heard_at is None else f"at {heard_at:%Y-%m-%d %H:%M:%S} UTC"
             raise WriteBackError(
-                f"The customer of {self._name} last wrote {when}. On {channel}, an answer can only"
-                " be sent within 24 hours."
+                f"The customer of {self._name} last wrote {when}. On {channel}, a reply can only be"
+                " sent within 24 hours of that."
             )
 
     def _was_sent(self, read: ConversationRead) -> bool:
@@ -227,7 +227,7 @@ class Writer:
                 f"{what} It is not sent again unless a new run is launched with send_again: true."
             )
 
-    # Assigning, which may be repeated
+    # Assigning (may be repeated)
 
     def _assign(self, user_id: int | None, done: str) -> str:
         for pause in PAUSES:
@@ -242,17 +242,19 @@ class Writer:
                 if _is_refusal(error):
                     raise
                 failure = error
-            with suppress(ZipchatError):  # if it cannot be read, it is assigned again
+            with suppress(ZipchatError):  # if it cannot be read, assign it again
                 now = self._client.server_time()
                 read = self._client.read_conversation(self._id, since=now)
                 if _is_with(read.conversation, user_id):
-                    return f"{done}. The answer was lost, but reading the conversation showed it."
+                    return (
+                        f"{done}. The response was lost, but reading the conversation confirmed it."
+                    )
         raise WriteBackError(
             f"{sentence(failure)} {len(PAUSES)} attempts failed. Re-executing this run is safe: it"
             " does only what is missing."
         )
 
-    # Sending, which may not
+    # Sending (may not be repeated)
 
     def _send(self, reply: Reply, read: ConversationRead) -> str:
         newest = max(map(_id_of, read.messages), default=0)
@@ -273,22 +275,25 @@ class Writer:
             message = self._client.send_message(
                 self._id, message=reply.text, sender_id=reply.sender_id
             )
-            self.message_id = _id_of(message)
+            self.message_id = _id_of(message) or None  # the answer may be about something else
         except CallError as error:
             why = sentence(error, hiding=reply.text)
             if _is_refusal(error):
                 self._attempts.settle("refused")
                 raise WriteBackError(f"The message was not sent. {why}") from None
             self._look_for_message(reply, newest, since=read.observed_at - LOOK_BACK, why=why)
-            how = f" The answer was lost, but reading the conversation showed the message. {why}"
+            how = f" The response was lost, but reading the conversation showed the message. {why}"
         self._attempts.settle("sent", message_id=self.message_id)
         return (
             f"A {len(reply.text)}-character message was sent to {self._name} as user"
-            f" {reply.sender_id} (message {self.message_id}).{how}"
+            f" {reply.sender_id}{self._number()}.{how}"
         )
 
+    def _number(self) -> str:
+        return f" (message {self.message_id})" if self.message_id else ""
+
     def _look_for_message(self, reply: Reply, newest: int, *, since: datetime, why: str) -> None:
-        """Return once the message is there, which may take a while.
+        """Wait until the message is there.
 
         Raises:
             WriteBackError: it did not appear, so the outcome is unknown.
@@ -327,15 +332,13 @@ class Writer:
 
 
 def store_conversation(client: ZipchatClient, tables: Warehouse, conversation_id: int) -> str:
-    """Read the conversation and store it with all its messages. Returns why not, or ""."""
+    """Read the conversation and store it with all its messages. Returns why that failed, or ""."""
     try:
         read = client.read_conversation(conversation_id)
-        # All of it was read, so its coverage is right whatever was stored before.
+        # All of it was read, so its coverage is right regardless of what was stored before.
         work = MessageWork(conversation_id, ask_from=None, first_day="")
         with tables.transaction() as transaction:
-            store.store_reads(
-                transaction, [(work, read)], chat_id=client.chat_id, timezone=tables.timezone
-            )
+            store.store_reads(transaction, [(work, read)], chat_id=client.chat_id)
     except (ZipchatError, WarehouseError) as error:
         return sentence(error)
     return ""

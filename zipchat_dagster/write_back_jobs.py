@@ -1,7 +1,7 @@
-"""The jobs that write to Zipchat. What they do and refuse is in `write_back.py`.
+"""The jobs that write to Zipchat. `write_back.py` has the rules.
 
-Each ends by reading the conversation and storing it, so the tables show at once what was done.
-Nothing repeats these jobs automatically: neither their op nor their run is retried.
+Each ends by reading and storing the conversation, so the tables show the result at once. These jobs
+are never repeated automatically: neither their op nor their run is retried.
 """
 
 import logging
@@ -27,7 +27,7 @@ from zipchat_dagster.write_back import (
 
 
 class ConversationConfig(dg.Config):
-    """Which conversation, and whether to write."""
+    """The conversation, and whether to write."""
 
     conversation_id: int = Field(description="The conversation: raw_conversations.conversation_id.")
     dry_run: bool = Field(
@@ -42,7 +42,7 @@ class ConversationConfig(dg.Config):
 
 
 class HandBackConfig(ConversationConfig):
-    """Which conversation."""
+    """The conversation."""
 
     @property
     def orders(self) -> Orders:
@@ -50,7 +50,7 @@ class HandBackConfig(ConversationConfig):
 
 
 class TakeOverConfig(ConversationConfig):
-    """Who takes it over."""
+    """The conversation, and who takes it over."""
 
     assignee_id: int = Field(
         description="The user who takes it over: users.user_id. They must be assignable."
@@ -62,10 +62,10 @@ class TakeOverConfig(ConversationConfig):
 
 
 class ReplyConfig(ConversationConfig):
-    """Who writes what."""
+    """The conversation, the sender and the text."""
 
     sender_id: int = Field(
-        description="The user in whose name it is sent: users.user_id. They must be assignable."
+        description="The user who sends it: users.user_id. They must be assignable."
     )
     message: str = Field(
         description="The text for the customer. Dagster keeps it in the run's config."
@@ -73,20 +73,20 @@ class ReplyConfig(ConversationConfig):
     send_again: bool = Field(
         default=False,
         description=(
-            "Send the message even if a run of the last day sent the same text to this"
+            "Send the message even if a run in the last day sent the same text to this"
             " conversation, or may have. Look at the conversation in Zipchat first."
         ),
     )
 
 
 class SendReplyConfig(ReplyConfig):
-    """Who writes what, and whether to take the conversation over."""
+    """The same, and whether to take the conversation over."""
 
     take_over: bool = Field(
         default=False,
         description=(
-            "Take the conversation over for the sender first. Otherwise, a person must have it"
-            " already."
+            "Take the conversation over for the sender first. Otherwise, a person must already have"
+            " it."
         ),
     )
 
@@ -101,7 +101,7 @@ class SendReplyConfig(ReplyConfig):
 
 
 class TakeOverReplyHandBackConfig(ReplyConfig):
-    """Who writes what."""
+    """The conversation, the sender and the text."""
 
     @property
     def orders(self) -> Orders:
@@ -115,7 +115,7 @@ class TakeOverReplyHandBackConfig(ReplyConfig):
 
 
 def _carry_out(context: dg.OpExecutionContext, config: ConversationConfig, lane: Lane) -> None:
-    """Check, write and store. Any failure ends the run with one description, without a retry."""
+    """Check, write and store. Any failure ends the run with one description and no retry."""
     orders = config.orders
     zipchat, tables = lane.zipchat(context), lane.warehouse(context)
     with zipchat.client(context) as client:
@@ -154,7 +154,7 @@ def _carry_out(context: dg.OpExecutionContext, config: ConversationConfig, lane:
 
 
 def _take(steps: list[Step], done: list[str], log: logging.Logger) -> ZipchatError | None:
-    """Take the steps in turn, adding to `done`. Returns the failure that stopped them, if any."""
+    """Carry out the steps in turn and add to `done`. Returns the failure that stopped them."""
     for step in steps:
         try:
             done.append(step.carry_out())
@@ -178,36 +178,34 @@ def _failure_text(failure: ZipchatError | None, done: list[str], unstored: str) 
 
 
 SENDING: Final = (
-    " The text of the message is in the run's config, which Dagster stores and shows to everybody"
-    " who can see its UI. It is in no log and no metadata. Re-executing a failed run never sends a"
-    " message again that may have been sent. A new run refuses to send the same text to the"
-    " conversation within a day, unless send_again is set."
+    " Dagster stores the text in the run's config and shows it to everyone who can see its UI. It"
+    " is not in logs or metadata. Re-executing a failed run never resends a message that may have"
+    " been sent. A new run refuses to send the same text to the conversation within a day, unless"
+    " send_again is set."
 )
-# The config and the description of each.
+# Name → config, description.
 WRITE_BACK_JOBS: Final[dict[str, tuple[type[ConversationConfig], str]]] = {
     "take_over_job": (
         TakeOverConfig,
-        "Take a conversation over from the AI: manual mode, assigned to a user.",
+        "Takes a conversation over from the AI: sets manual mode and assigns it to a user.",
     ),
     "hand_back_job": (
         HandBackConfig,
-        "Hand a conversation back to the AI, and unassign it.",
+        "Hands a conversation back to the AI and unassigns it.",
     ),
     "send_reply_job": (
         SendReplyConfig,
-        "Send a message to the customer of a conversation that a person has. With take_over, take"
+        "Sends a message to the customer of a conversation that a person has. With take_over, takes"
         f" it over first.{SENDING}",
     ),
     "take_over_reply_hand_back_job": (
         TakeOverReplyHandBackConfig,
-        "Take a conversation over, send its customer a message, and hand it back to the AI."
+        "Takes a conversation over, sends the customer a message, and hands it back to the AI."
         f"{SENDING}",
     ),
 }
-# Those whose runs have a text for a customer in their config.
-SENDING_JOBS: Final = [
-    name for name, (config, _) in WRITE_BACK_JOBS.items() if issubclass(config, ReplyConfig)
-]
+# The tag of runs with a text for a customer in their config, which `retention_job` deletes.
+HOLDS_TEXT: Final = {"zipchat_dagster/holds_text": "true"}
 
 
 def write_back_jobs(lane: Lane) -> list[dg.JobDefinition]:
@@ -221,7 +219,7 @@ def write_back_jobs(lane: Lane) -> list[dg.JobDefinition]:
 def _job(
     lane: Lane, name: str, config_type: type[ConversationConfig], description: str
 ) -> dg.JobDefinition:
-    # Never retried. In no pool, because somebody waits for it.
+    # Never retried. Not in a pool, because somebody is waiting for it.
     @dg.op(
         name=lane.step(name.removesuffix("_job")),
         description=description,
@@ -238,7 +236,11 @@ def _job(
     return op_job(
         op,
         name=lane.named(name),
-        # Overrides the instance's run retries: a failed write is for people to look at.
-        tags={"dagster/max_retries": "0", "dagster/priority": URGENT},
-        description=f"{description} dry_run checks everything and writes nothing.",
+        tags={
+            # Overrides the instance's run retries: a person has to look at a failed write.
+            "dagster/max_retries": "0",
+            "dagster/priority": URGENT,
+            **(HOLDS_TEXT if issubclass(config_type, ReplyConfig) else {}),
+        },
+        description=f"{description} With dry_run, it checks everything and writes nothing.",
     )

@@ -36,6 +36,7 @@ from zipchat_dagster_tests.test_ui import (
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated"),
     pytest.mark.filterwarnings("ignore:Parameter `execution_type`"),
+    pytest.mark.filterwarnings("ignore:Parameter `owners`"),
     pytest.mark.filterwarnings("ignore:Class `\\w*Code\\w*` is currently in beta"),
 ]
 FIRST, LAST = (f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in (3, 0))
@@ -76,6 +77,21 @@ def test_a_few_lines_give_assets_checks_jobs_and_schedules() -> None:
     partitions = graph.get(dg.AssetKey(["support", "raw_messages"])).partitions_def
     assert partitions is not None
     assert partitions.get_first_partition_key() == "2026-01-31"
+
+
+def test_it_has_the_jobs_about_the_database_unless_another_one_has_them(tmp_path: Path) -> None:
+    database = str(tmp_path / "warehouse.duckdb")
+    defs = built({"database": database, "retention_days": 30})
+    jobs = {"support_publish_job", "support_export_job", "support_maintain_job"}
+    jobs.add("support_retention_job")
+    assert {job.name for job in defs.resolve_all_job_defs()} >= jobs
+    assert defs.resolve_sensor_def("support_publish_sensor").job_name == "support_publish_job"
+    retention = defs.resolve_schedule_def("support_retention_schedule")
+    assert retention.default_status is dg.DefaultScheduleStatus.RUNNING
+    for name in jobs:
+        assert defs.resolve_job_def(name).execute_in_process().success
+    others = built({"database_jobs": False})
+    assert jobs.isdisjoint(job.name for job in others.resolve_all_job_defs())
 
 
 def test_every_field_about_the_assets_reaches_them() -> None:
@@ -129,7 +145,7 @@ def test_places_start_from_the_projects_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("attributes", "sentence"),
     [
-        ({"api_key": SECRET}, "write the environment variable that holds the key"),
+        ({"api_key": SECRET}, "name the environment variable that has the key"),
         ({"reserve": 5}, "reserve: 5 is not between 0 and 0.9."),
         ({"timezone": "Berlin"}, "timezone: “Berlin” is not a time zone's IANA name"),
         ({"name": "Help Desk"}, "“Help Desk” is not a name."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from zipchat_dagster import demo
 from zipchat_dagster.assets.escalation_metrics import escalation_metrics
 from zipchat_dagster.assets.facts import facts
 from zipchat_dagster.assets.leads import leads
@@ -210,5 +212,26 @@ def test_make_dev_prints_its_source_and_passes_options_to_dagster(tmp_path: Path
     settings = environment(tmp_path, url, ZIPCHAT_API="sandbox")
     answer = run(["python", "-m", "zipchat_dagster.demo", "dev", "--help"], settings)
     assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.startswith("The sandbox is used, with the database")
+    assert answer.stdout.startswith("Using the sandbox, with the database")
     assert "--port" in answer.stdout
+
+
+def test_make_dev_on_a_sandbox_leaves_no_materializations_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would count as those of your own chat as soon as there is a key."""
+    homes = []
+
+    def look(_: list[str], environment: dict[str, str]) -> int:
+        home = Path(environment["DAGSTER_HOME"])
+        assert (home / "dagster.yaml").read_text() == (PROJECT / "dagster.yaml").read_text()
+        homes.append(home)
+        return 0
+
+    for name in [name for name in os.environ if name.startswith("ZIPCHAT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("dotenv.dotenv_values", lambda _: {})
+    monkeypatch.setattr(demo, "DEV_DATABASE", tmp_path / "dev.duckdb")
+    monkeypatch.setattr(demo, "_run", look)
+    assert (demo.dev(), demo.dev()) == (0, 0)
+    assert len({*homes, PROJECT}) == 3

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -54,6 +58,20 @@ def all_imports(name: str) -> set[str]:
 def test_no_module_imports_itself_through_others() -> None:
     own = {name: found & MODULES.keys() for name, found in GRAPH.items()}
     TopologicalSorter(own).prepare()  # a CycleError names the modules
+
+
+def test_every_imported_package_is_named_as_a_dependency() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    required = project["dependencies"] + project["optional-dependencies"]["lake"]
+    named = {canonical(re.split("[=<>]", line)[0]) for line in required}
+    imported = {name.partition(".")[0] for found in GRAPH.values() for name in found}
+    foreign = imported - sys.stdlib_module_names - {PACKAGE.name}
+    distributions = packages_distributions()
+    assert {canonical(distributions[name][0]) for name in foreign} <= named
+
+
+def canonical(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 @pytest.mark.parametrize(

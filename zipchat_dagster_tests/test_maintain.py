@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from zipchat_dagster.database_jobs import maintain_job, publish_job
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import Lakes, Open, create_tables
@@ -19,7 +20,7 @@ COMPLETENESS = "select count(*) from zipchat.message_completeness"
 
 def maintain(resource: WarehouseResource, *, dry_run: bool) -> dict[str, Any]:
     """Run the job; returns its metadata."""
-    result = maintain_job.execute_in_process(
+    result = maintain_job(Lane()).execute_in_process(
         resources={"warehouse": resource},
         run_config={"ops": {"maintain": {"config": {"dry_run": dry_run}}}},
     )
@@ -114,7 +115,7 @@ def test_the_jobs_work_on_a_lake(lakes: Lakes, tmp_path: Path) -> None:
     assert "files_merged" not in dry
     assert done["files_merged"] > 0
     assert done["data_files_after"] < done["data_files_before"] == dry["data_files_before"]
-    assert publish_job.execute_in_process(resources={"warehouse": resource}).success
+    assert publish_job(Lane()).execute_in_process(resources={"warehouse": resource}).success
     lakes.drop(name)
 
 

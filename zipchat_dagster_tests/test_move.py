@@ -273,8 +273,8 @@ def test_names_that_lead_nowhere_are_refused(
     target = tmp_path / "target.duckdb"
     refused("", target, "FROM is missing")
     refused(tmp_path / "typo.duckdb", target, r"typo.duckdb does not exist")
-    refused(source, source, "into itself")
-    refused(lake, f"{lake} sslmode=prefer", "Both are lakes")
+    refused(source, source, "FROM and TO are both")
+    refused(lake, f"{lake} sslmode=prefer", "FROM and TO are both lakes")
     assert not target.exists()
     duckdb.connect(str(tmp_path / "empty.duckdb")).close()
     refused(tmp_path / "empty.duckdb", target, "holds no tables of zipchat_dagster")

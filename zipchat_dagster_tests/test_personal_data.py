@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 from zipchat_dagster.database_jobs import export_job, publish_job
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.resources import MetricSettings, WarehouseResource
 from zipchat_dagster.sandbox import Chat, Request, Sandbox, User, serve
 from zipchat_dagster.sandbox.chat import Lead
@@ -98,7 +99,7 @@ class Runs:
 
     def copy(self, mode: str) -> None:
         """Publish and export the tables."""
-        for job in (publish_job, export_job):
+        for job in (publish_job(Lane()), export_job(Lane())):
             jobs = dg.Definitions(jobs=[job], resources={"warehouse": self.warehouse(mode)})
             resolved = jobs.resolve_job_def(job.name)
             assert resolved.execute_in_process(instance=self.instance).success

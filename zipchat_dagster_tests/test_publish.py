@@ -10,7 +10,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from zipchat_dagster.database_jobs import database_sensors, publish_job
+from zipchat_dagster.database_jobs import build_database_jobs, publish_job
+from zipchat_dagster.lanes import AssetJob, Lane
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.engine import WarehouseError
@@ -18,6 +19,7 @@ from zipchat_dagster_tests.single import metadata_of
 from zipchat_dagster_tests.test_readers import add_user
 from zipchat_dagster_tests.test_sensors import LOCATION, ended_run, sensor_context
 
+PUBLISH_JOB = publish_job(Lane())
 COUNT = """
 import duckdb, sys
 print(*duckdb.connect(sys.argv[1], read_only=True).execute("from zipchat.users").fetchall())
@@ -26,10 +28,15 @@ print(*duckdb.connect(sys.argv[1], read_only=True).execute("from zipchat.users")
 
 def publish(path: Path, published: str = "") -> dg.ExecuteInProcessResult:
     resource = WarehouseResource(database=str(path), published_database=published)
-    job = dg.Definitions(jobs=[publish_job], resources={"warehouse": resource})
+    job = dg.Definitions(jobs=[PUBLISH_JOB], resources={"warehouse": resource})
     with dg.instance_for_test() as instance:
         resolved = job.resolve_job_def("publish_job")
         return resolved.execute_in_process(instance=instance, raise_on_error=False)
+
+
+def sensor_after(syncs: list[AssetJob]) -> dg.SensorDefinition:
+    jobs = build_database_jobs(Lane(), syncs, has_retention=False)
+    return next(sensor for sensor in jobs.sensors or [] if sensor.name == "publish_sensor")
 
 
 def test_a_published_copy_is_opened_by_its_name_alone(tmp_path: Path) -> None:
@@ -83,8 +90,9 @@ def test_a_copy_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
     add_user(tables)
     folder = tmp_path / "folder.duckdb"
     folder.mkdir()
-    with pytest.raises(WarehouseError, match=r"folder\.duckdb could not be written"):
-        tables.publish(folder)
+    for target in (folder, tables.path / "copy.duckdb"):
+        with pytest.raises(WarehouseError, match=rf"{target.name} could not be written"):
+            tables.publish(target)
     with pytest.raises(WarehouseError, match="is the database itself"):
         tables.publish(tables.path)
     assert not publish(tables.path, str(tables.path)).success
@@ -103,13 +111,13 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
 
     syncs = [nothing.to_job(name) for name in ("sync_job", "shop_de_sync_job")]
     other = nothing.to_job("other_job")
-    publish_sensor, _ = database_sensors(syncs)
+    publish_sensor = sensor_after(syncs)
     assert publish_sensor.default_status is dg.DefaultSensorStatus.STOPPED
     assert (publish_sensor.job_name, publish_sensor.minimum_interval_seconds) == (
         "publish_job",
         300,
     )
-    assert database_sensors(syncs[:1])[0].minimum_interval_seconds == 30
+    assert sensor_after(syncs[:1]).minimum_interval_seconds == 30
     with dg.instance_for_test() as instance:
 
         def requested() -> list[str | None]:
@@ -120,7 +128,7 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
         assert requested() == []
         runs = [sync.execute_in_process(instance=instance).run_id for sync in syncs]
         assert requested() == runs[-1:]
-        queued = instance.create_run_for_job(publish_job, status=dg.DagsterRunStatus.NOT_STARTED)
+        queued = instance.create_run_for_job(PUBLISH_JOB, status=dg.DagsterRunStatus.NOT_STARTED)
         assert requested() == []
         instance.report_run_canceled(queued)
         assert requested() == runs[-1:]
@@ -134,7 +142,7 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
 def test_runs_of_another_code_location_are_ignored() -> None:
     """It may have jobs of the same names."""
     sync = dg.define_asset_job("sync_job")
-    publish_sensor, _ = database_sensors([sync])
+    publish_sensor = sensor_after([sync])
     with dg.instance_for_test() as instance:
 
         def end(job: str, location: str) -> str:

@@ -14,6 +14,7 @@ from zipchat_dagster.resources import WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import Fault, Sandbox, generate, serve
 from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.engine import LastingError
 from zipchat_dagster.warehouse.privacy import Privacy
 from zipchat_dagster_tests.conftest import NOW
 from zipchat_dagster_tests.single import ASSETS, api_at
@@ -96,6 +97,18 @@ def test_a_step_of_a_terminated_run_is_not_retried(interrupt: type[BaseException
         dg.materialize([interrupted])
 
 
+def test_a_step_whose_database_no_later_try_can_use_is_not_retried() -> None:
+    @dg.asset(retry_policy=API_RETRIES)
+    def refused() -> None:
+        raise LastingError("notes.duckdb cannot be opened.")
+
+    result = dg.materialize([refused], raise_on_error=False)
+    assert [event.event_type_value for event in result.all_events].count("STEP_UP_FOR_RETRY") == 0
+    (failure,) = result.get_step_failure_events()
+    assert failure.step_failure_data.error is not None
+    assert "notes.duckdb cannot be opened." in failure.step_failure_data.error.message
+
+
 def test_all_steps_of_a_run_share_one_warehouse(tmp_path: Path) -> None:
     seen: list[Warehouse] = []
 
@@ -119,10 +132,10 @@ def test_all_steps_of_a_run_share_one_warehouse(tmp_path: Path) -> None:
 
 def test_a_database_with_the_schemas_name_is_refused(tmp_path: Path) -> None:
     refused = str(tmp_path / "zipchat.duckdb")
-    with pytest.raises(dg.Failure, match=r"^zipchat\.duckdb would give the database the name"):
+    with pytest.raises(dg.Failure, match=r"^zipchat\.duckdb would give the database the same name"):
         _ = WarehouseResource(database=refused).warehouse
     fine = str(tmp_path / "warehouse.duckdb")
-    with pytest.raises(dg.Failure, match="use another file name"):
+    with pytest.raises(dg.Failure, match="Use another file name"):
         _ = WarehouseResource(database=fine, published_database=refused).published
 
 

@@ -210,7 +210,9 @@ def test_a_failed_run_is_reported_once(hook: Hook, instance: dg.DagsterInstance)
     daemon = Daemon(failed_runs_sensor, hook, instance)
     daemon.run()
     assert daemon.tick() == []
-    failure = dg.Failure("Conversations that could not be read: 12. Try later.", {"named": [4, 5]})
+    failure = dg.Failure(
+        "Conversations that could not be read: 12. Try later.", {"examples": [4, 5]}
+    )
     run_id = daemon.run(error=failure)
     (report,) = daemon.tick()
     assert report["kind"] == "run_failed"
@@ -225,7 +227,7 @@ def test_a_failed_run_is_reported_once(hook: Hook, instance: dg.DagsterInstance)
             "step": "some_messages",
             "error_class": "Failure",
             "error": "Conversations that could not be read: 12.",
-            "metadata": {"named": [4, 5]},
+            "metadata": {"examples": [4, 5]},
         }
     ]
     assert report["text"] == (
@@ -415,8 +417,8 @@ def test_a_failing_check_is_reported_each_time_it_runs_and_once_when_it_passes_a
     run_id = daemon.check(
         description=f"Conversations that were skipped: 2 (7, 8). {E_MAIL}",
         metadata={
-            "offenders": 2,
-            "named": dg.MetadataValue.json([7, 8]),
+            "violations": 2,
+            "examples": dg.MetadataValue.json([7, 8]),
             "rows": dg.MetadataValue.json([{"offender": 7, "field": "Ada", "text": TEXT}]),
             "text": TEXT,
             "day": "2026-01-31",
@@ -428,8 +430,8 @@ def test_a_failing_check_is_reported_each_time_it_runs_and_once_when_it_passes_a
     assert report["severity"] == "ERROR"
     assert report["description"] == "Conversations that were skipped: 2 (7, 8). (e-mail)"
     assert report["metadata"] == {
-        "offenders": 2,
-        "named": [7, 8],
+        "violations": 2,
+        "examples": [7, 8],
         "rows": [{"offender": 7}],
         "day": "2026-01-31",
     }

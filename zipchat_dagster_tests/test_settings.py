@@ -27,8 +27,12 @@ MALFORMED = [
     ("ZIPCHAT_API", "Real", "“Real” is not one of real, sandbox and replay."),
     ("ZIPCHAT_CONCURRENCY", "500", "500 is not between 1 and 128."),
     ("ZIPCHAT_RESERVE", "5", "5 is not between 0 and 0.9."),
-    ("ZIPCHAT_DATABASE", "data/zipchat.duckdb", "use another file name, such as warehouse.duckdb"),
-    ("ZIPCHAT_PUBLISHED_DATABASE", "Zipchat.db", "the name of its schema, zipchat, so that DuckDB"),
+    ("ZIPCHAT_DATABASE", "data/zipchat.duckdb", "Use another file name, such as warehouse.duckdb"),
+    (
+        "ZIPCHAT_PUBLISHED_DATABASE",
+        "Zipchat.db",
+        "the same name as its schema, zipchat, and DuckDB",
+    ),
     ("ZIPCHAT_BUDGET_DATABASE", f"postgresql://u:{SECRET}@host/db", "it contains a password."),
     ("ZIPCHAT_START_DATE", "2026-13-01", "“2026-13-01” is not a day such as 2026-01-31."),
     ("ZIPCHAT_TIMEZONE", "Berlin", "“Berlin” is not a time zone's IANA name, such as Europe/"),
@@ -137,7 +141,7 @@ def test_a_replay_needs_a_source_other_than_its_target(tmp_path: Path) -> None:
     link.symlink_to(target)
     choice = {"ZIPCHAT_API": "replay", "ZIPCHAT_DATABASE": str(target)}
     (line,) = lines_of(choice | {"ZIPCHAT_REPLAY_DATABASE": str(link)})
-    assert line.startswith(f"ZIPCHAT_REPLAY_DATABASE: {link} is ZIPCHAT_DATABASE too.")
+    assert line.startswith(f"ZIPCHAT_REPLAY_DATABASE: {link} is also ZIPCHAT_DATABASE.")
     # It is only attached, under another name, so it may have the schema's.
     source = tmp_path / "zipchat.duckdb"
     found = Settings.from_environment(choice | {"ZIPCHAT_REPLAY_DATABASE": str(source)})
@@ -230,7 +234,7 @@ def test_a_database_under_the_former_default_name_is_not_forgotten(
     former.parent.mkdir()
     former.touch()
     (line,) = lines_of({})
-    assert line.startswith(f"ZIPCHAT_DATABASE: the default is {database} now, and {former} is")
+    assert line.startswith(f"ZIPCHAT_DATABASE: the default is {database} now, but {former} ")
     assert Settings.from_environment({"ZIPCHAT_API": "sandbox"}).database != database
     former.rename(database)
     assert Settings.from_environment({}).database == database

@@ -189,6 +189,34 @@ def test_a_conversation_that_failed_is_retried_by_a_run_of_today(project: Projec
     project.assert_tables_agree()
 
 
+@pytest.mark.parametrize("is_covered_today", [True, False])
+@pytest.mark.parametrize("has_news", [True, False])
+def test_a_run_of_today_makes_up_for_all_of_a_backfill_that_failed(
+    project: Project, *, is_covered_today: bool, has_news: bool
+) -> None:
+    today = midnight(NOW)
+    ids = {
+        found.id
+        for found in project.sandbox.chat.conversations.values()
+        if found.created_at < today <= found.last_message_at
+    }
+    assert ids
+    if is_covered_today:
+        project.sync(since=today)
+    for conversation_id in ids:
+        project.sandbox.add_fault(Fault("500", conversation_id=conversation_id, times=None))
+    _, result = project.sync()
+    assert set(result.failures) == ids
+    project.sandbox.clear_faults()
+    if has_news:
+        project.clock.sleep(60)
+        for conversation_id in ids:
+            project.sandbox.chat.add_message(conversation_id, at=project.sandbox.now())
+    project.sync(since=today, most_retried=len(ids))
+    assert project.rows(SKIPPED) == []
+    project.assert_tables_agree()
+
+
 def test_when_the_api_is_down_not_every_conversation_is_requested(tmp_path: Path) -> None:
     project = new_project(tmp_path, 150, most=5)
     project.sandbox.add_fault(Fault("503", endpoint="show", times=None))

@@ -15,7 +15,7 @@ import pytest
 
 from zipchat_dagster import write_back
 from zipchat_dagster.client import Clock as MachineClock
-from zipchat_dagster.client import UnprocessableError
+from zipchat_dagster.client import UnprocessableError, ZipchatClient
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Fault, Lead, Request, Sandbox, User, serve
 from zipchat_dagster.warehouse import Warehouse
@@ -361,10 +361,30 @@ def test_a_message_that_arrived_is_not_sent_again_because_its_answer_was_lost(
     desk.sandbox.add_fault(Fault(kind, endpoint="message"))
     run = desk.reply(number)
     assert run.success
-    assert "The answer was lost, but reading the conversation showed" in run.metadata["done"][0]
+    assert "The response was lost, but reading the conversation showed" in run.metadata["done"][0]
     assert desk.replies(number) == [TEXT]
     assert desk.requests() == (0, 1)
     assert desk.stored(number) == [(True, ANN, 1)]
+
+
+def test_an_answer_without_the_message_s_id_makes_up_none(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = desk.converse(taken_by=ANN)
+    send = ZipchatClient.send_message
+
+    def answer(client: ZipchatClient, conversation_id: int, **what: Any) -> dict[str, Any]:
+        send(client, conversation_id, **what)
+        return {"success": True}
+
+    monkeypatch.setattr(ZipchatClient, "send_message", answer)
+    run = desk.reply(number)
+    assert run.success
+    assert run.metadata["done"][0].endswith(f"as user {ANN}.")
+    again = desk.again(run)
+    assert again.success
+    assert again.metadata["done"][0] == "The message was sent before. It is not sent again."
+    assert desk.replies(number) == [TEXT]
 
 
 def test_a_message_that_arrives_after_25_seconds_is_waited_for(desk: Desk) -> None:
@@ -398,7 +418,7 @@ def test_an_unknown_outcome_is_reported_as_such_and_nothing_sends_a_second_copy(
     desk.clock.sleep(300)
     again = desk.again(run)
     assert again.success
-    assert "The message was sent before" in again.metadata["done"][0]
+    assert "The message was already sent" in again.metadata["done"][0]
     assert "is not sent again" in desk.reply(number).failure
     assert desk.replies(number) == [TEXT]
     assert desk.requests()[1] == 1

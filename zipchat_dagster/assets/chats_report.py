@@ -1,4 +1,4 @@
-"""`chats_report`: a page that shows where to look among several chats, as one HTML file."""
+"""`chats_report`: an overview of several chats, as one HTML file."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,12 +16,13 @@ from zipchat_dagster.resources import MetricSettings, WarehouseResource, Zipchat
 class ChatsReportConfig(dg.Config):
     """The range of the page, and where it goes."""
 
-    days: int = Field(default=7, ge=1, description="Length of the range, and of the one before it.")
+    days: int = Field(default=7, ge=1, description="Days in the range, and in the one before it.")
     path: str | None = Field(
         default=None,
         description=(
-            "Where to write it. Its links lead to files beside it. Default: beside the database, as"
-            " data/warehouse_report.html beside data/warehouse.duckdb."
+            "Where to write the page. It links to the chats' reports in the same folder. Default:"
+            " next to the database, for example data/warehouse_report.html for"
+            " data/warehouse.duckdb."
         ),
     )
 
@@ -42,9 +43,9 @@ def chats_report(
     def chats_report(
         context: dg.AssetExecutionContext, config: ChatsReportConfig, warehouse: WarehouseResource
     ) -> dg.MaterializeResult:
-        """One HTML file that needs no network: per chat who waits now, escalations and their rate,
-        response times, what the AI did alone and when it was synced, against the days before. Each
-        chat leads to its own report.
+        """One HTML file, which needs no network: for each chat, who is waiting now, escalations and
+        their rate, response times, what the AI did alone and when it was synced, compared with the
+        days before. Each chat links to its own report.
 
         Cost: no request.
         """
@@ -65,12 +66,12 @@ def chats_report(
         data = read_chats(tables, listed, days=config.days, now=datetime.now(UTC))
         path = Path(config.path or tables.path.with_name(f"{tables.path.stem}_report.html"))
         replace_file(path, chats_page(data))
-        context.log.info(f"The report of {len(listed)} chats is in {path}.")
+        context.log.info(f"The report of {len(listed)} chats was written to {path}.")
         return dg.MaterializeResult(
             metadata={
                 "report": dg.MetadataValue.path(str(path)),
-                "first": data["first"],
-                "last": data["last"],
+                "first_day": data["first"],
+                "last_day": data["last"],
                 **headline(data),
             }
         )

@@ -15,13 +15,14 @@ from zipchat_dagster.copies import replace_copies
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse, schema_tables, summaries
+from zipchat_dagster.warehouse.engine import LastingError
 from zipchat_dagster.warehouse.rewriting import rewrite_personal_data
 from zipchat_dagster.warehouse.tables import sql_version
 
 API_POOL = "zipchat_api"  # see dagster.yaml
 DATABASE_POOL = "zipchat_duckdb"
 # Priorities in the queue of runs. Backfills have none and come last.
-URGENT = "20"  # someone is waiting
+URGENT = "20"  # somebody is waiting
 LIVE = "10"
 AssetDecorator: TypeAlias = Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]
 RAW = "zipchat_raw"
@@ -42,18 +43,21 @@ SHOWN: Final[dict[str, Any]] = {
 
 
 class _RetryPolicy(dg.RetryPolicy):
-    """Not for a run that is terminated. Dagster also retries a step that it has just interrupted,
-    so the run would go on some minutes later."""
+    """Does not retry in a run that was terminated. Dagster would retry the step that it has just
+    interrupted, and the run would go on some minutes later. Nor does it retry what only a person
+    can fix."""
 
     def calculate_delay(self, attempt_num: int) -> Any:
         error = sys.exc_info()[1]
         if isinstance(error, (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)):
             raise error
+        if isinstance(error, LastingError):
+            raise dg.Failure(description=str(error), allow_retries=False) from None
         return super().calculate_delay(attempt_num)
 
 
-# For an API that is down for minutes: the client's own retries of a call end after seconds. What a
-# retry cannot fix is not retried (resources.py).
+# For an API that is down for minutes, since the client retries a call for seconds only. Errors that
+# a retry cannot fix are not retried (resources.py).
 API_RETRIES = _RetryPolicy(
     max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
@@ -69,23 +73,23 @@ class SyncConfig(dg.Config):
 
 
 def day_of(text: str | None, name: str) -> date | None:
-    """A day in a run's config, where it is called `name`; None if it is left out."""
+    """The day in the field `name` of a run's config; None if it is empty."""
     try:
         return date.fromisoformat(text.strip()) if text and text.strip() else None
     except ValueError:
         raise dg.Failure(
-            f"{name}: “{text}” is not a date. Write one such as 2026-01-31.", allow_retries=False
+            f"{name}: “{text}” is not a date such as 2026-01-31.", allow_retries=False
         ) from None
 
 
 def asset(**attributes: Any) -> AssetDecorator:
-    """`dg.asset`, whose type is unknown where its arguments come from a dict."""
+    """`dg.asset`, typed for arguments that come from a dict."""
     decorator: AssetDecorator = dg.asset(**attributes)
     return decorator
 
 
 def of_table(lane: Lane, name: str, *sql: str, group: str = METRICS) -> dict[str, Any]:
-    """The attributes of an asset that is a table; `sql`: the statements that write it."""
+    """The attributes of an asset that is a table, written by the statements `sql`."""
     return {
         "key": lane.key(name),
         "kinds": {"api", "duckdb"} if group == RAW else {"duckdb", "sql"},
@@ -145,8 +149,8 @@ def preview(warehouse: Warehouse, table: str, *, chat_id: int) -> dict[str, dg.M
 
 
 def rewritten(context: dg.AssetExecutionContext, lane: Lane) -> dict[str, dg.MetadataValue[Any]]:
-    """Metadata of a materialization: how many rows of each table were rewritten, which happens
-    before the step stores anything, once after ZIPCHAT_PII became stricter."""
+    """Rewrite personal data if ZIPCHAT_PII has become stricter, before the step stores anything.
+    Returns metadata of the materialization: how many rows of each table were rewritten."""
     resource = lane.warehouse_resource(context)
     rows = rewrite_personal_data(
         lane.warehouse(context), context.log, lambda: replace_copies(resource)

@@ -17,16 +17,17 @@ DESCRIPTIONS: Final = {
     "escalation_metrics": """Metrics of the partition's day, for all conversations, each channel
 and each agent.
 
-An escalation counts on the day it happened, no matter when it was answered or resolved. So a
-late answer or resolution changes a past day: every run also computes the days that changed
-records touch, and stores those whose numbers differ. The facts are brought up to date first.
+An escalation counts on the day it happened, no matter when it was answered or resolved. A late
+answer or resolution therefore changes a past day. Every run also recomputes the days that changed
+records touch, and stores those with different numbers. The facts are brought up to date first.
 
 Cost: no request.""",
-    "activity_by_hour": """What happened in each hour of the partition's day, for all conversations
-and each channel: arrivals, messages, active agents, escalations, and how many were open at its end.
+    "activity_by_hour": """Activity in each hour of the partition's day, for all conversations and
+each channel: new conversations, messages, active agents, escalations, and escalations open at the
+end of the hour.
 
-It is computed and stored together with `escalation_metrics`, for the same days, so its hours add
-up to that table's days.
+Computed and stored together with `escalation_metrics`, for the same days, so the hours add up to
+that table's days.
 
 Cost: no request.""",
 }
@@ -41,8 +42,8 @@ def escalation_metrics(lane: Lane) -> dg.AssetsDefinition:
             dg.AssetSpec(
                 **of_table(lane, table, "facts_*", "metrics", "metrics_*"),
                 description=description,
-                # Not the facts: an asset without partitions in between would split a backfill into
-                # runs.
+                # Not the facts: an unpartitioned asset in between would split a backfill into
+                # several runs.
                 deps=[lane.key(name) for name in ("users", "raw_conversations", "raw_messages")],
             )
             for table, description in DESCRIPTIONS.items()
@@ -54,8 +55,8 @@ def escalation_metrics(lane: Lane) -> dg.AssetsDefinition:
     def escalation_metrics(
         context: dg.AssetExecutionContext, config: DerivedConfig
     ) -> Iterator[dg.MaterializeResult]:
-        """Computes both tables, whichever of them are selected, for the days of the run and for
-        older days that have changed."""
+        """Computes both tables, whichever is selected, for the days of the run and for older days
+        that have changed."""
         yield from _materialize(context, config, lane)
 
     return escalation_metrics
@@ -78,7 +79,7 @@ def _materialize(
     )
     restated = sorted(set(written) - set(days))
     for day in restated:
-        context.log.info(f"The metrics of {day} changed and were stored again.")
+        context.log.info(f"The metrics of {day} changed and were updated.")
     for table in sorted(key.path[-1] for key in context.selected_asset_keys):
         key = lane.key(table)
         found = _partition_metadata(tables, table, sorted(written), chat_id=chat_id)
@@ -105,4 +106,7 @@ def _partition_metadata(
     if table != "escalation_metrics":
         return found
     figures = summaries.key_figures(tables, days, chat_id=chat_id)
-    return {day: {**found[day], **figures[day]} for day in days}
+    return {
+        day: found[day] | {name: round(value, 4) for name, value in figures[day].items()}
+        for day in days
+    }

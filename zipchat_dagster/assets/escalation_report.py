@@ -1,4 +1,4 @@
-"""`escalation_report`: a page that answers a support lead's questions, as one HTML file."""
+"""`escalation_report`: a page for support leads, as one HTML file."""
 
 import base64
 from datetime import UTC, date, datetime, timedelta
@@ -17,16 +17,15 @@ from zipchat_dagster.warehouse.file import OWNER_ONLY
 
 
 class ReportConfig(dg.Config):
-    """The days in the page, among which its reader chooses. Default: of the last 90 days, those
-    that have metrics."""
+    """The days that the page contains. Default: those of the last 90 days that have metrics."""
 
     first: str | None = Field(default=None, description="First day, such as 2026-01-01.")
     last: str | None = Field(default=None, description="Last day, inclusive.")
     path: str | None = Field(
         default=None,
         description=(
-            "Where to write it. Default: beside the database, as data/warehouse_report.html beside"
-            " data/warehouse.duckdb."
+            "Where to write the page. Default: next to the database, for example"
+            " data/warehouse_report.html for data/warehouse.duckdb."
         ),
     )
 
@@ -45,10 +44,10 @@ def escalation_report(lane: Lane) -> dg.AssetsDefinition:
     def escalation_report(
         context: dg.AssetExecutionContext, config: ReportConfig
     ) -> dg.MaterializeResult:
-        """One HTML file that needs no network: who waits now, volume and escalation rate, response
-        and resolution times, hours of the week, backlog, AI beside people, channels and agents, for
-        ranges, channels and agents chosen in the page. Each figure lists its conversations. A
-        banner says so if the data is not from Zipchat.
+        """One HTML file for support leads, which needs no network: who is waiting now, volume and
+        escalation rate, response and resolution times, hours of the week, backlog, the AI compared
+        with people, channels and agents. The range, channel and agent are chosen in the page, and
+        each figure lists its conversations. A banner warns if the data is not from Zipchat.
 
         Cost: no request.
         """
@@ -88,25 +87,27 @@ def write_report(
         former=path,
     )
     replace_file(path, report.html)
-    context.log.info(f"The report of {first} to {last} is in {path}.")
+    context.log.info(f"The report of {first} to {last} was written to {path}.")
     image = base64.b64encode(report.png).decode()
     return dg.MaterializeResult(
         metadata={
-            # Not a link: browsers open no file from the page of a server.
+            # Not a link: a browser does not open local files from a web page.
             "report": dg.MetadataValue.path(str(path)),
             "chart": dg.MetadataValue.md(
                 f"![escalations, first response and backlog by day](data:image/png;base64,{image})"
             ),
-            "first": str(first),
-            "last": str(last),
-            **{name: value for name, value in report.summary.items() if value is not None},
+            "first_day": str(first),
+            "last_day": str(last),
+            **{
+                name: round(value, 4) for name, value in report.summary.items() if value is not None
+            },
         }
     )
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write `text` to `path`, which keeps its mode, or else is for its owner only. Whoever reads
-    the path meanwhile gets the former file or the new one; of several writers, the last one wins.
+    """Replace `path` by a file with this text, which keeps the old one's mode and by default is
+    for its owner only. Readers see the old file or the new one; the last of several writers wins.
     """
     with NamedTemporaryFile(
         "w", encoding="utf-8", dir=path.parent, prefix=f"{path.name}.", delete=False
@@ -133,6 +134,6 @@ def _range(
         raise dg.Failure(
             f"The report's first day, {first}, is after its last, {last}.", allow_retries=False
         )
-    # Days that were asked for are shown in any case, with gaps.
+    # Days that the config names are always shown, with gaps.
     measured = measured_days(tables, chat_id=chat_id, first=first, last=last) or (first, last)
     return (first if config.first else measured[0]), (last if config.last else measured[1])

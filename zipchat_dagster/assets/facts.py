@@ -16,35 +16,33 @@ DESCRIPTIONS: Final = {
     "escalations": """\
 One row per conversation and escalation, with its resolution, agent and first human response.
 
-The API keeps only the last escalation of a conversation; this table keeps all that were seen.""",
+The API keeps only the last escalation of a conversation. This table keeps all that were seen.""",
     "customer_turns": """\
-One row per customer turn: what a customer wrote up to the next answer, and who answered when.
-
-So it shows how long customers wait for the AI and for people, each time they ask.""",
+One row per customer turn: the messages that a customer wrote before the next answer, and who
+answered when. It shows how long customers wait for the AI and for people, each time they ask.""",
     "sla_events": """\
-One row per first response, next response and resolution that an escalated customer waits for.
-
-It has the target, the moment of its breach, and the time that passed, around the clock and in
+One row per first response, next response and resolution that an escalated customer waits for,
+with its target, the moment of its breach, and the time that passed, both around the clock and in
 business hours.""",
     "conversation_facts": """\
 One row per conversation: its messages by author, turns and escalations, whether the AI handled it
 alone, and whether the customer came back.""",
 }
 _TOGETHER = """\
-The four tables of facts are derived together from `conversation_history` and `raw_messages`, for
-the conversations that changed since the last run.
+The four fact tables are derived together from `conversation_history` and `raw_messages`, for the
+conversations that have changed since the last run.
 
 Cost: no request."""
 
 
 class DerivedConfig(dg.Config):
-    """Run config of what is derived in steps."""
+    """Run config of tables that are derived incrementally."""
 
     from_scratch: bool = Field(
         default=False,
         description=(
-            "Derive everything again instead of what has changed, for example after rows were"
-            " edited or deleted by hand."
+            "Derive everything again, not only what has changed. Set it after editing or deleting"
+            " rows by hand."
         ),
     )
 
@@ -68,7 +66,7 @@ def facts(lane: Lane) -> dg.AssetsDefinition:
     def facts(
         context: dg.AssetExecutionContext, config: DerivedConfig
     ) -> Iterator[dg.MaterializeResult]:
-        """Derives all four tables, whichever of them are selected."""
+        """Derives all four tables, whichever is selected."""
         chat_id, tables = lane.zipchat(context).chat, lane.warehouse(context)
         counts = rebuild_facts(
             tables,

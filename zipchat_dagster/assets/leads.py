@@ -17,10 +17,10 @@ def leads(lane: Lane) -> dg.AssetsDefinition:
         deps=[lane.key("raw_conversations"), lane.key("raw_messages")],
     )
     def leads(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        """One row per lead: its newest known fields, how many conversations it had, and when.
+        """One row per lead: its newest known fields, and how many conversations it had and when.
 
-        First and last name, the shop's customer id and further attributes are only in the answers
-        that also bring messages.
+        First and last name, the shop's customer id and additional attributes are known once the
+        messages of one of its conversations have been read.
 
         Cost: no request.
         """

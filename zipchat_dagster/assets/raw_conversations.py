@@ -1,4 +1,4 @@
-"""`raw_conversations`: every conversation, each once, in its newest observed state."""
+"""`raw_conversations`: every conversation in its newest observed state."""
 
 from datetime import timedelta
 
@@ -30,17 +30,16 @@ class ConversationsConfig(SyncConfig):
         default=30,
         ge=0,
         description=(
-            "The most requests that a run of today may spend on re-reading open escalations and"
-            " conversations in manual mode. No listing shows that one was resolved."
+            "How many requests a run of today may spend on re-reading open escalations and"
+            " conversations in manual mode. Listings do not show when these are resolved."
         ),
     )
     relist_days: int = Field(
         default=0,
         ge=0,
         description=(
-            "List conversations active in this many days before the run again, even if they are"
-            " stored, to find escalations that no message followed. One request per 100"
-            " conversations."
+            "How many days before the run to list again, to find escalations that no newer"
+            " message follows. Costs one request per 100 conversations."
         ),
     )
 
@@ -65,14 +64,12 @@ def raw_conversations(lane: Lane) -> dg.AssetsDefinition:
         """Conversations **created** on the partition's day, each once, in its newest observed
         state.
 
-        A run lists everything active since the start of its first day and stores all of it,
-        including what was created before. Afterwards the table holds every conversation created in
-        the range and every one active since its start. What an earlier run has listed is not listed
-        again.
+        A run lists everything active since the start of its first day and stores all of it, older
+        conversations included. Whatever an earlier run has listed is not listed again.
 
         A run of today also re-reads open escalations and conversations in manual mode, because a
-        resolution or a hand-back changes nothing that the list can be filtered by: young ones every
-        time, older ones less often.
+        resolution or a hand-back changes nothing that the list can be filtered by. It re-reads
+        recent ones every time and older ones less often.
 
         Cost: about 1.2 requests per 100 conversations active since then; one if nothing changed.
         """
@@ -106,8 +103,8 @@ def _materialize(
             metadata={
                 "conversations_listed": result.conversations,
                 "conversations_missing": len(result.missing),
-                "states_read": result.states_read,
-                "requests_for_states": result.requests_for_states,
+                "conversations_reread": result.states_read,
+                "requests_for_rereading": result.requests_for_states,
                 "listed_since": result.since.isoformat(),
                 "complete_as_of": result.as_of.isoformat(),
                 "days_in_run": len(window_days(context)),

@@ -1,4 +1,4 @@
-"""`raw_messages`: every message, each once."""
+"""`raw_messages`: every message."""
 
 import time
 
@@ -21,8 +21,8 @@ from zipchat_dagster.partitions import is_live
 from zipchat_dagster.sync import sync_messages
 from zipchat_dagster.warehouse import summaries
 
-LONG_RUN = 60.0  # seconds, after which finished days are reported before the run's end
-MOST_RETRIED = 30  # conversations of other days, which failed before, that a run of today retries
+LONG_RUN = 60.0  # seconds, after which days are reported as soon as they are finished
+MOST_RETRIED = 30  # failed conversations of other days that a run of today retries
 
 
 def raw_messages(lane: Lane) -> dg.AssetsDefinition:
@@ -37,16 +37,14 @@ def raw_messages(lane: Lane) -> dg.AssetsDefinition:
     def raw_messages(context: dg.AssetExecutionContext, config: SyncConfig) -> dg.MaterializeResult:
         """Messages **created** on the partition's day.
 
-        Reads the messages of each stored conversation that can have some in the range and whose
-        stored messages do not reach its newest one. They are committed in batches of about 1,000
-        rows or a second, whichever is first, so a killed run loses at most a batch, and a long one
-        reports its days as they are done.
+        A run reads each conversation that can have messages in the range and whose newest message
+        is not stored yet. It commits batches of about 4,000 rows or one second, whichever comes
+        first, so a killed run loses at most one batch. A long run reports its days as they finish.
 
-        A conversation that cannot be read stops nothing: `conversations_failed` counts it, the
-        check `no_conversation_was_skipped` names it, and the next run of today tries again.
+        A conversation that cannot be read does not stop the run. `conversations_failed` counts it,
+        the check `no_conversation_was_skipped` names it, and the next run of today tries again.
 
-        Cost: one request per conversation with new messages (more where it has over 200 new
-        ones).
+        Cost: one request per conversation with new messages, or more if it has over 200 of them.
         """
         return _materialize(context, config, lane)
 
@@ -63,7 +61,7 @@ def _materialize(
     began_at = time.monotonic()
 
     def on_day(day: str) -> None:
-        # The run's own event comes at its end; a long run that dies has reported its days.
+        # The run's own event comes at its end, so a long run that dies would have reported nothing.
         if len(days) > 1 and time.monotonic() - began_at > LONG_RUN:
             context.log.info(f"All messages of {day} are stored.")
             counts = summaries.partition_counts(

@@ -15,8 +15,8 @@ def users(lane: Lane) -> dg.AssetsDefinition:
 
     @asset(**of_table(lane, "users", "merge_users", "retire_users", group=RAW), **api_step(lane))
     def users(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        """The users who can be assigned to this chat's conversations: one row each, kept with
-        `is_current = false` when the API no longer shows them.
+        """The users who can be assigned to this chat's conversations. Users that the API no longer
+        shows stay, with `is_current = false`.
 
         Cost: one request per 100 users.
         """
@@ -39,7 +39,7 @@ def users(lane: Lane) -> dg.AssetsDefinition:
 
 
 def _store_chats(context: dg.AssetExecutionContext, lane: Lane) -> None:
-    """Bring the table `chats` up to date, even if the API then refuses the key."""
+    """Update the table `chats`. This comes first, so it also works if the API refuses the key."""
     chat_id = lane.zipchat(context).chat
     with lane.warehouse(context).transaction() as transaction:
         removed = store.store_chats(
@@ -51,5 +51,5 @@ def _store_chats(context: dg.AssetExecutionContext, lane: Lane) -> None:
     for removed_id, name in removed:
         context.log.warning(
             f"{name} (chat {removed_id}) is no longer in ZIPCHAT_CHATS. Its rows stay in the"
-            " tables, and nothing syncs them."
+            " tables but are no longer synced."
         )

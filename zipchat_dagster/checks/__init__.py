@@ -5,9 +5,9 @@ are wrong or missing; `WARN` means that someone should look. Findings are named 
 customer's words or name. `content` checks what is stored, `fields` the shape of what the API sends,
 `recency` what Dagster ran and when, and `activity` calls the API.
 
-Only `raw_messages.keys_are_unique` blocks: a record stored twice would be counted twice, and the
-tables it holds back (facts, leads, metrics) are derived, so the next run catches up. Nothing
-blocks the raw tables: data that does not arrive cannot be checked.
+Only `raw_messages.keys_are_unique` blocks: a duplicate would be counted twice, and the tables that
+it blocks (facts, leads, metrics) are derived, so the next run catches up. Nothing blocks the raw
+tables: data that does not arrive cannot be checked.
 """
 
 import dagster as dg
@@ -85,8 +85,8 @@ RULES: dict[str, list[Rule]] = {
 
 
 def build_checks(lane: Lane) -> list[dg.AssetChecksDefinition]:
-    """All checks of one chat. What blocks is a step of its own: the derived tables wait for that,
-    and for no other check."""
+    """All checks of one chat. Blocking checks are a step of their own, so the derived tables wait
+    for no other check."""
     steps = [
         (table, f"{table}_{kind}", [rule for rule in rules if rule.is_blocking == is_blocking])
         for table, rules in RULES.items()

@@ -1,4 +1,4 @@
-"""The check that calls the API: is its newest activity stored?"""
+"""The check that calls the API, to see whether its newest activity is stored."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -26,9 +26,9 @@ def newest_activity_is_stored(lane: Lane) -> dg.AssetChecksDefinition:
         pool=lane.own(API_POOL),
         required_resource_keys={lane.zipchat_key, lane.warehouse_key},
         description=(
-            "No activity that the API shows has waited for more than 2 hours to be stored. Costs"
-            " one request. If it fails, either no sync runs or the syncs miss something:"
-            " materialize raw_conversations for today, with `refresh` if the failure persists."
+            "All activity that the API shows was stored within 2 hours. Costs one request. If it"
+            " fails, either no sync runs or the syncs miss something. Materialize raw_conversations"
+            " for today, with `refresh` if it still fails."
         ),
     )
     def newest_activity_is_stored(
@@ -42,13 +42,12 @@ def newest_activity_is_stored(lane: Lane) -> dg.AssetChecksDefinition:
         since = newest_at or listed_since
         try:
             with zipchat.client(context) as client:
-                listing = client.list_conversations(since=since)
-                rows, observed_at = next(iter(listing))
+                page = client.get_conversations_page(since=since)
                 verdict = judge(
-                    rows,
+                    page.rows,
                     newest_at=since,
-                    observed_at=observed_at,
-                    total=listing.total,
+                    observed_at=page.observed_at,
+                    total=page.total,
                     is_dropped=lambda row: bool(suppressed.found_in(row)),
                 )
         except dg.Failure as failure:
@@ -96,7 +95,7 @@ def judge(
         "lag_seconds": seconds,
         "newer_conversations": len(newer),
         "is_whole": is_whole,
-        "named": dg.MetadataValue.json(list(newer)[:NAMED_AT_MOST]),
+        "examples": dg.MetadataValue.json(list(newer)[:NAMED_AT_MOST]),
     }
     if newest_at is not None:
         metadata["newest_stored_at"] = dg.MetadataValue.timestamp(newest_at.astimezone(UTC))

@@ -23,7 +23,7 @@ from zipchat_dagster.warehouse.rewriting import personal_values
 from zipchat_dagster.warehouse.store import PRIVACY
 
 MOST_GONE: Final = 0.05  # share of the conversations read within a day that may be gone
-FEW_GONE: Final = 5  # this many may be gone anyway: in a small chat, one is a large share
+FEW_GONE: Final = 5  # this many may always be gone: in a small chat, one is a large share
 MOST_NULLS: Final = 0.3  # by how much a column's share of NULLs may grow
 NULL_DAYS: Final = 14  # days that the newest one is compared with
 LEAST_ROWS: Final = 20  # rows that a share needs, on the day and on the days before
@@ -48,10 +48,10 @@ def _no_key_twice(*others: str) -> Callable[[Evidence], Verdict]:
 
 
 _ABOUT_KEYS = (
-    "No key is stored twice (a key is the table's grain, see its metadata). If it fails,"
-    " something other than this project wrote to the table, or two databases were merged: keep one"
-    " row of each key named. Derived tables (facts, leads, metrics) are repaired by"
-    " materializing them, with `from_scratch` where there is such a setting."
+    "No key is stored twice (a key is the table's grain; see its metadata). If it fails,"
+    " something other than this project wrote to the table, or two databases were merged. Keep one"
+    " row of each key named. To repair derived tables (facts, leads, metrics), materialize them,"
+    " with `from_scratch` if they have that setting."
 )
 
 KEYS_ARE_UNIQUE = Rule("keys_are_unique", ERROR, _ABOUT_KEYS, _no_key_twice())
@@ -59,8 +59,8 @@ KEYS_ARE_UNIQUE = Rule("keys_are_unique", ERROR, _ABOUT_KEYS, _no_key_twice())
 MESSAGE_KEYS_ARE_UNIQUE = Rule(
     "keys_are_unique",
     ERROR,
-    f"{_ABOUT_KEYS} Checks raw_conversations too, and holds back what is derived from both, since a"
-    " record stored twice would be counted twice.",
+    f"{_ABOUT_KEYS} This check also covers raw_conversations, and blocks the tables derived from"
+    " both, which would count a duplicate twice.",
     _no_key_twice("raw_conversations"),
     is_blocking=True,
 )
@@ -77,8 +77,8 @@ def every_record_has_an_id(kind: str) -> Rule:
         "every_record_has_an_id",
         ERROR,
         f"Every {kind} came with an id that is a 64-bit whole number. If it fails, look at"
-        " payload in zipchat.rejected_records, report it to Zipchat, and delete the rows there"
-        " once the matter is settled.",
+        " payload in zipchat.rejected_records and report it to Zipchat. Delete the rows there once"
+        " that is settled.",
         judge,
     )
 
@@ -88,15 +88,17 @@ EVERY_MESSAGE_HAS_ITS_CONVERSATION = Rule(
     ERROR,
     "The conversation of every stored message is stored too. If it fails, materialize"
     " raw_conversations from the day on which the named conversations began.",
-    no_rows_of("check_orphans", what="Conversations not stored, although messages of theirs are"),
+    no_rows_of(
+        "check_orphans", what="Conversations not stored, although some of their messages are"
+    ),
 )
 
 NO_CONVERSATION_WAS_SKIPPED = Rule(
     "no_conversation_was_skipped",
     ERROR,
-    "The last attempt to read each conversation's messages succeeded. If it fails, the cause beside"
-    " each id shows whether the API, the network or the conversation itself is at fault. The next"
-    " run of today tries again.",
+    "The last attempt to read each conversation's messages succeeded. If it fails, the reason"
+    " next to each id shows whether the API, the network or the conversation itself is at fault."
+    " The next run of today tries again.",
     no_rows_of("check_skipped", what="Conversations that could not be read"),
 )
 
@@ -105,7 +107,7 @@ MESSAGE_COUNTS_ARE_AS_THE_API_STATED = Rule(
     WARN,
     "At least as many messages of each conversation are stored as the API stated. If it fails,"
     " materialize raw_messages for the conversations' days with `refresh` in the run config. If the"
-    " counts still differ, the API's total counts something else than the messages it shows.",
+    " counts still differ, the API's total counts something other than the messages it shows.",
     no_rows_of("check_message_counts", what="Conversations with fewer messages than stated"),
 )
 
@@ -113,7 +115,7 @@ LISTING_COUNT_IS_AS_THE_API_STATED = Rule(
     "counts_are_as_the_api_stated",
     WARN,
     "The last listing showed as many conversations as the API stated. If it fails, the list was"
-    " read twice and showed the same ones, so the total may count something else. If it keeps"
+    " read twice with the same result, so the total may count something else. If it keeps"
     " failing, materialize raw_conversations with `refresh` and compare with Zipchat's own count.",
     no_rows_of("check_listing_counts", what="Listings with fewer conversations than stated"),
 )
@@ -125,8 +127,8 @@ TIMES_ARE_IN_ORDER = Rule(
     "times_are_in_order",
     WARN,
     "No conversation's newest message is older than the conversation. If it fails, the API sent"
-    " these times: compare payload with the conversation in Zipchat (share_url). Which days read"
-    " its messages depends on both times.",
+    " these times. Compare payload with the conversation in Zipchat (share_url). Both times decide"
+    " which days' runs read the messages.",
     _in_order,
 )
 
@@ -134,8 +136,8 @@ ESCALATION_TIMES_ARE_IN_ORDER = Rule(
     "times_are_in_order",
     ERROR,
     "No escalation was resolved or answered before it happened. If it fails, durations are negative"
-    " and the metrics of those days are wrong: materialize escalations with `from_scratch`, and if"
-    " the failure persists, report the ids as a defect of this project.",
+    " and the metrics of those days are wrong. Materialize escalations with `from_scratch`. If it"
+    " still fails, report the ids as a bug in this project.",
     _in_order,
 )
 
@@ -143,7 +145,7 @@ TURN_TIMES_ARE_IN_ORDER = Rule(
     "times_are_in_order",
     ERROR,
     "No turn was answered before it was asked. If it fails, materialize customer_turns with"
-    " `from_scratch`, and if the failure persists, report the ids as a defect of this project.",
+    " `from_scratch`. If it still fails, report the ids as a bug in this project.",
     _in_order,
 )
 
@@ -152,15 +154,15 @@ EVERY_ESCALATION_HAS_ITS_EVENTS = Rule(
     ERROR,
     "Every escalation has a first response and a resolution in sla_events, and every event there"
     " has its escalation. If it fails, materialize sla_events with `from_scratch`.",
-    no_rows_of("check_events", what="Escalations without the events that they should have"),
+    no_rows_of("check_events", what="Escalations and events without their counterpart"),
 )
 
 EVERY_CONVERSATION_HAS_ITS_FACTS = Rule(
     "every_conversation_has_its_facts",
     ERROR,
-    "Every stored conversation has a row, and its turns, customer messages and escalations are as"
-    " many as in customer_turns and escalations. What was stored since the last run is left out. If"
-    " it fails, materialize conversation_facts with `from_scratch`.",
+    "Every stored conversation has a row, and its counts of turns, customer messages and"
+    " escalations match customer_turns and escalations. Records stored since the last run are"
+    " left out. If it fails, materialize conversation_facts with `from_scratch`.",
     no_rows_of(
         "check_facts",
         what="Conversations whose facts are missing or disagree with their turns or escalations",
@@ -172,8 +174,8 @@ EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY = Rule(
     "every_row_is_in_the_partition_of_its_day",
     ERROR,
     "partition_date is the row's day in ZIPCHAT_TIMEZONE. If it fails after a change of that"
-    " setting, the next run corrects it. A row without a day has no readable time, and no day's"
-    " metrics count it: see every_value_has_its_type.",
+    " setting, the next run corrects it. A row without a day has no readable time and is"
+    " missing from the metrics: see every_value_has_its_type.",
     no_rows_of("check_days", "table", "timezone", what="Rows outside the partition of their day"),
 )
 
@@ -181,9 +183,10 @@ EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY = Rule(
 HOURS_ADD_UP_TO_THEIR_DAY = Rule(
     "hours_add_up_to_their_day",
     ERROR,
-    "The hours of a day add up to its row in escalation_metrics, and what is open at the end of its"
-    " last hour is its backlog. Both are stored together. If it fails, something other than this"
-    " project wrote to one of them: materialize both with `from_scratch`.",
+    "The hours of a day add up to its row in escalation_metrics, and the escalations open at the"
+    " end of its last hour are its backlog. Both tables are stored together. If it fails,"
+    " something other than this project wrote to one of them. Materialize both with"
+    " `from_scratch`.",
     no_rows_of("check_hours", what="Days or channels that differ from escalation_metrics"),
 )
 
@@ -194,11 +197,11 @@ def _not_vanishing(evidence: Evidence) -> Verdict:
     share = gone / asked if asked else 0.0
     return Verdict(
         passed=gone <= FEW_GONE or share <= MOST_GONE,
-        description=f"Gone, of the conversations read in the last day: {gone:,} of {asked:,}.",
+        description=f"Conversations read in the last day that were gone: {gone:,} of {asked:,}.",
         metadata={
-            "offenders": gone,
-            "named": dg.MetadataValue.json(row["ids"]),
-            "share": share,
+            "violations": gone,
+            "examples": dg.MetadataValue.json(row["ids"]),
+            "share": round(share, 4),
             "conversations_missing": row["missing_ever"],
         },
     )
@@ -208,9 +211,9 @@ CONVERSATIONS_DO_NOT_VANISH_IN_MASSES = Rule(
     "conversations_do_not_vanish_in_masses",
     WARN,
     f"Of the conversations read within a day, at most {MOST_GONE:.0%} (or {FEW_GONE}) were no"
-    " longer there. If it fails, someone deleted many, or the API's answers are wrong. Their rows"
-    " are kept. Materialize raw_conversations with `refresh`: conversations that are back are"
-    " marked as such.",
+    " longer there. If it fails, somebody deleted many, or the API's responses are wrong. Their"
+    " rows are kept. Materialize raw_conversations with `refresh`: conversations that are back lose"
+    " their mark.",
     _not_vanishing,
 )
 
@@ -222,7 +225,7 @@ def _nulls(evidence: Evidence) -> Verdict:
         passed=not jumped,
         description=_described(jumped),
         metadata={
-            "offenders": len(jumped),
+            "violations": len(jumped),
             "shares_of_nulls": dg.MetadataValue.json(rows),
         },
     )
@@ -249,7 +252,7 @@ NULLS_ARE_AS_RARE_AS_BEFORE = Rule(
     f"On the newest day with {LEAST_ROWS} rows, the share of NULLs in each watched column is at"
     f" most {MOST_NULLS * 100:.0f} percentage points above that of the {NULL_DAYS} days before. If"
     " it fails, look at the payloads of that day: the API may have renamed or dropped a field, or"
-    " a setting of the chat changed.",
+    " a setting of the chat may have changed.",
     _nulls,
 )
 
@@ -280,18 +283,18 @@ def personal_data_is_stored_as_set(*others: str) -> Rule:
         found = ", ".join(f"{what} {count:,}" for what, count in wrong.items())
         return Verdict(
             passed=not wrong,
-            description=f"Values in another form: {found}."
+            description=f"Values not stored as set: {found}."
             if wrong
-            else "All values are in the form that is set.",
-            metadata={"offenders": wrong.total(), "values": dg.MetadataValue.json(rows)},
+            else "All values are stored as set.",
+            metadata={"violations": wrong.total(), "values": dg.MetadataValue.json(rows)},
         )
 
     return Rule(
         "personal_data_is_stored_as_set",
         WARN,
         "Names, addresses and texts are stored in the form that ZIPCHAT_PII says: as received,"
-        " hashed with ZIPCHAT_PII_KEY, or not at all. If it fails with values that are too plain,"
-        " the next run rewrites them. If they are hashed although they should be kept, or with a"
-        " former key, so that they do not join, materialize the raw tables with `refresh`.",
+        " hashed with ZIPCHAT_PII_KEY, or not at all. If it fails because of plain values, the"
+        " next run rewrites them. If values are hashed that should be kept, or are hashed with a"
+        " former key and do not join, materialize the raw tables with `refresh`.",
         judge,
     )

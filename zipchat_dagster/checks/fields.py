@@ -1,7 +1,7 @@
 """Checks of the shape of what the API sends: its fields and their types.
 
-What is known are the fields that are documented or were seen in integrations (docs/api.md). A field
-that is neither known nor in older records is new; the payload keeps it either way.
+A field is known if it is documented or was seen in integrations (docs/api.md). A field that is
+neither known nor in older records is new. The payload keeps it either way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ENOUGH_RECORDS: Final = 20  # recent records it takes for a missing field to mea
 NEARLY_ALL: Final = 0.95  # share of earlier records from which a field counts as always present
 LONGEST_NAME: Final = 60  # characters of a field's name that are shown
 
-# By kind of record: the fields it may have, and those of them that it may lack. All others are
+# By kind of record: the fields it may have, and those of them that it may lack. The others are
 # always there, perhaps null.
 KNOWN: Final[Mapping[str, Collection[str]]] = {
     "conversation": FIELDS["conversation"],
@@ -39,7 +39,7 @@ OPTIONAL: Final[Mapping[str, Collection[str]]] = {
 
 @dataclass(frozen=True)
 class Seen:
-    """How many records of a kind have a field; with an empty name, how many there are at all."""
+    """How many records of a kind have a field. With an empty name, how many records there are."""
 
     kind: str
     field: str
@@ -91,7 +91,7 @@ def _judge_fields(evidence: Evidence) -> Verdict:
         f"{what}: {_named(names)}"
         for what, names in (
             ("new", found.new),
-            ("documented and absent", found.absent),
+            ("documented but absent", found.absent),
             ("gone", found.gone),
         )
         if names
@@ -102,7 +102,7 @@ def _judge_fields(evidence: Evidence) -> Verdict:
         if changes
         else "Recent records have the known fields.",
         metadata={
-            "offenders": len(found.new) + len(found.absent) + len(found.gone),
+            "violations": len(found.new) + len(found.absent) + len(found.gone),
             "new_fields": _json(found.new),
             "absent_fields": _json(found.absent),
             "gone_fields": _json(found.gone),
@@ -115,9 +115,9 @@ FIELDS_ARE_THE_KNOWN_ONES = Rule(
     "fields_are_the_known_ones",
     WARN,
     "Records read in the last two days have the fields that are documented or that earlier records"
-    " had. If it fails because of a new field, nothing is lost, since payload holds it: give it a"
-    " column if you need one, and add it to FIELDS in warehouse/privacy.py. A field that is absent"
-    " leaves its column NULL: find out whether the API renamed it.",
+    " had. If it fails because of a new field, nothing is lost, since payload has it: give it a"
+    " column if you need one, and add it to FIELDS in warehouse/privacy.py. An absent field leaves"
+    " its column NULL: find out whether the API renamed it.",
     _judge_fields,
 )
 
@@ -127,12 +127,12 @@ def _judge_types(evidence: Evidence) -> Verdict:
     wrong = [f"{row['field']} ({row['records']:,})" for row in rows]
     return Verdict(
         passed=not rows,
-        description=f"Values of a wrong type, by field: {', '.join(wrong)}."
+        description=f"Values of the wrong type, by field: {', '.join(wrong)}."
         if rows
         else "Every value fits its column.",
         metadata={
-            "offenders": sum(row["records"] for row in rows),
-            "named": dg.MetadataValue.json(rows),
+            "violations": sum(row["records"] for row in rows),
+            "examples": dg.MetadataValue.json(rows),
         },
     )
 
@@ -141,8 +141,8 @@ EVERY_VALUE_HAS_ITS_TYPE = Rule(
     "every_value_has_its_type",
     WARN,
     "The API sent every value in the documented type. A value of another type becomes NULL, or"
-    " text in a text column. If it fails, look at the payload of the ids named, which holds the"
-    " value. If the API has changed for good, adapt sql/type_conversations.sql or"
+    " text in a text column. If it fails, look at the payload of the ids named, which has the"
+    " original value. If the API has changed for good, adapt sql/type_conversations.sql or"
     " sql/merge_messages.sql.",
     _judge_types,
 )

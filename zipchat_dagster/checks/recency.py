@@ -1,8 +1,8 @@
 """Checks of what ran and when, by partition.
 
 A `FreshnessPolicy` looks at the newest materialization of any partition, so a backfill of an old
-day turns it green. These checks look at the days themselves. They must run even when no sync does,
-so a job of their own runs them too.
+day turns it green. These checks look at the days themselves. They must also run when no sync does,
+so they have a job of their own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SETTLED: Final = timedelta(hours=3)  # after its end a day counts as closed
 def today_is_up_to_date(history: History) -> Verdict:
     """Whether today (or yesterday, early in the day) was materialized recently."""
     today, yesterday = history.today, history.today - timedelta(days=1)
-    # In the first hours of a day it is enough that yesterday was up to date until then.
+    # In the first hours of a day, it is enough if yesterday was up to date until then.
     is_early = history.local.hour < PROMISED / timedelta(hours=1)
     counted = {day: at for day, at in history.newest.items() if day == today or is_early}
     newest = max(history.newest.values(), default=None)
@@ -60,9 +60,9 @@ TODAY_IS_UP_TO_DATE = Rule(
     "today_is_up_to_date",
     WARN,
     "Today's partition was materialized within the last 3 hours (until 03:00, yesterday's counts"
-    " too). After 26 hours the failure is an ERROR. A backfill of older days does not make it pass."
-    " If it fails, check that hourly_schedule is on and `dagster-daemon` is running, and why the"
-    " last runs failed. The next run of today brings everything that was missed.",
+    " too). After 26 hours, the failure is an ERROR. A backfill of older days does not make it"
+    " pass. If it fails, check that hourly_schedule is on and `dagster-daemon` is running, and"
+    " why the last runs failed. The next run of today reads everything that was missed.",
     lambda evidence: today_is_up_to_date(evidence.history),
 )
 
@@ -75,7 +75,7 @@ def every_day_was_materialized(history: History) -> Verdict:
         description=f"Days that were never materialized: {len(missing):,}"
         + (f" ({_ranges(missing)})." if missing else "."),
         metadata={
-            "offenders": len(missing),
+            "violations": len(missing),
             "missing": dg.MetadataValue.json(ranges(missing)[:NAMED_AT_MOST]),
             "days_materialized": len(history.days),
         },
@@ -109,9 +109,8 @@ def _ranges(days: Iterable[date]) -> str:
 EVERY_DAY_WAS_MATERIALIZED = Rule(
     "every_day_was_materialized",
     WARN,
-    "Every day was materialized, from the first one that ever was to yesterday. If it fails,"
-    " backfill the ranges named, on the asset's page or with `dagster job launch` and a partition"
-    " range.",
+    "Every day from the first materialized one to yesterday was materialized. If it fails, backfill"
+    " the ranges named, with *Materialize all* on the asset graph or from the command line.",
     lambda evidence: every_day_was_materialized(evidence.history),
 )
 
@@ -119,7 +118,7 @@ EVERY_DAY_WAS_MATERIALIZED = Rule(
 def _judge_closed_days(evidence: Evidence) -> Verdict:
     history = evidence.history
     if not history.days:
-        return Verdict(True, "No day has been materialized yet.", {"offenders": 0})
+        return Verdict(True, "No day has been materialized yet.", {"violations": 0})
     closed = history.midnight((history.local - SETTLED).date())
     rows = evidence.rows(
         "check_closed_days",
@@ -134,8 +133,8 @@ def _judge_closed_days(evidence: Evidence) -> Verdict:
 CLOSED_DAYS_ARE_COMPLETE = Rule(
     "closed_days_are_complete",
     WARN,
-    "For days that ended over 3 hours ago, the last messages of every conversation have been read."
-    " If it fails, those days were materialized before they ended and not after: materialize"
+    "The last messages of every conversation have been read, for all days that ended over 3 hours"
+    " ago. If it fails, those days were materialized before they ended and not after: materialize"
     " raw_messages for the days named.",
     _judge_closed_days,
 )

@@ -12,14 +12,14 @@ from zipchat_dagster.checks.history import History, history_of
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.warehouse import Transaction, Warehouse
 
-NAMED_AT_MOST: Final = 20  # offenders that a result names; the count says how many there are
+NAMED_AT_MOST: Final = 20  # offenders that a result names; it counts all of them
 WARN: Final = dg.AssetCheckSeverity.WARN
 ERROR: Final = dg.AssetCheckSeverity.ERROR
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a rule may look at. The database is open meanwhile, so rules do not call the API.
+    """What a rule may look at. The database stays open for it, so rules must not call the API.
 
     Attributes:
         table: the asset's table.
@@ -48,7 +48,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule found, with a `severity` of its own if that depends on the finding."""
+    """What a rule found. `severity` overrides that of the rule, if it depends on the finding."""
 
     passed: bool
     description: str
@@ -70,7 +70,7 @@ class Rule:
 def checks_of(
     lane: Lane, table: str, rules: Sequence[Rule], *, name: str
 ) -> dg.AssetChecksDefinition:
-    """The rules of one asset as one step, so that the database is opened once."""
+    """The rules of one asset as one step, which opens the database only once."""
     asset = lane.key(table)
 
     @dg.multi_asset_check(
@@ -129,15 +129,15 @@ def looking_at(tables: Warehouse) -> Iterator[Transaction]:
     if not tables.path.exists():
         with tables.transaction():
             pass  # all tables exist from the first transaction on
-    with tables.connection(read_only=True) as connection:
-        yield Transaction(connection, tables.privacy)
+    with tables.reading() as transaction:
+        yield transaction
 
 
 def no_rows_of(sql: str, *bound: str, what: str) -> Callable[[Evidence], Verdict]:
     """A rule that passes when `sql/<sql>.sql` finds no rows; see `offenders` for its columns.
 
     Args:
-        bound: attributes of the evidence to bind, besides $chat_id and $most.
+        bound: attributes of the evidence to bind as parameters, besides $chat_id and $most.
         what: what the offenders are, such as “Messages without a conversation”.
     """
 
@@ -149,17 +149,17 @@ def no_rows_of(sql: str, *bound: str, what: str) -> Callable[[Evidence], Verdict
 
 
 def offenders(rows: Sequence[dict[str, Any]], *, what: str) -> Verdict:
-    """Failed if there are rows. Their columns: `offender` (an id), `offenders` (how many there are
-    in total), and whatever else helps with each."""
+    """The verdict on rows that should not exist. Their columns: `offender` (an id), `offenders`
+    (how many there are in total), and whatever else helps to fix them."""
     count = rows[0]["offenders"] if rows else 0
     named = [{name: row[name] for name in row if name != "offenders"} for row in rows]
     shown = ", ".join(str(row["offender"]) for row in named)
     more = f" and {count - len(named):,} more" if count > len(named) else ""
     return Verdict(
         passed=not rows,
-        # A form that fits every number.
+        # This form suits singular and plural.
         description=f"{what}: {count:,}" + (f" ({shown}{more})." if rows else "."),
-        metadata={"offenders": count, "named": dg.MetadataValue.json(named)},
+        metadata={"violations": count, "examples": dg.MetadataValue.json(named)},
     )
 
 

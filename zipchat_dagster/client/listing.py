@@ -217,7 +217,7 @@ class Listing:
                 return reading.began_at
             began_at = reading.began_at
         raise _unsettled(
-            f"More than {self._page_size} {self._what} a round were active while the list was read,"
+            f"More {self._what} than fit on one page were active while the list was read,"
             f" {MAX_ROUNDS} rounds in a row."
         )
 
@@ -247,6 +247,7 @@ class _Pass:
         self._tail: list[Any] = []  # the activities of the last proven rows
         self._places = 0
         self._may_be_all = False  # the first page, although it may have been cut as well
+        self._total_is_wrong = False  # the first page is too short for it, and not cut
         self._read = 0  # rank of the last proven row
 
     def __iter__(self) -> Iterator[Rows]:
@@ -258,19 +259,7 @@ class _Pass:
             page = self.fetch(number, size)
             yield page.rows, page.observed_at
             if number == 1:
-                has_more = self._has_more(page, len(page.rows))
-                # The page is too short for that: its total may be wrong.
-                is_doubtful = has_more and page.total is not None and not self._may_be_cut(page)
-                if is_doubtful:
-                    has_more = False
-                    if self._looks_beyond:
-                        beyond = self.fetch(2, size)
-                        yield beyond.rows, beyond.observed_at
-                        has_more = bool(beyond.rows)
-                size = self._begin(page, has_more=has_more)
-                if is_doubtful and not has_more:
-                    self._settle(page, 0, size)
-                    return
+                size = yield from self._begin(page)
             elif self._repeats_the_first(page, number, size):
                 return
             self._check_that_it_ends()
@@ -321,15 +310,23 @@ class _Pass:
         is_tied = self._listing._activity_field and self._edges.issuperset(self._tail)
         return min(max(wanted, TIED_OVERLAP if is_tied else 0), self._size // 4)
 
-    def _begin(self, page: Page, *, has_more: bool) -> int:
+    def _begin(self, page: Page) -> Generator[Rows, None, int]:
         """Start from the top. Returns the size of the pages, as far as the first one shows it."""
         self._settled.clear()
         self._edges.clear()
-        shown = len(page.rows)
+        shown, requested = len(page.rows), self._size
+        has_more = self._has_more(page, shown)
+        if has_more and page.is_last is None and shown < requested and not self._may_be_cut(page):
+            self._total_is_wrong = True
+            if self._looks_beyond:
+                beyond = self.fetch(2, requested)
+                yield beyond.rows, beyond.observed_at
+                self._total_is_wrong = not beyond.rows
+            has_more = not self._total_is_wrong
         states_all = page.is_last or page.total == shown
-        self._may_be_all = shown < self._size and not has_more
+        self._may_be_all = shown < requested and not has_more
         if (has_more and shown) or (self._may_be_cut(page) and not states_all):
-            self._size = min(self._size, shown)
+            self._size = min(requested, shown)
         return self._size
 
     def _may_be_cut(self, page: Page) -> bool:
@@ -338,6 +335,8 @@ class _Pass:
 
     def _has_more(self, page: Page, reached: int) -> bool:
         """Whether the answer states that the list goes on after so many rows."""
+        if self._total_is_wrong:
+            return False
         expected = self._listing._habits.expected(page.total, self._since)
         return page.is_last is False or (expected or 0) > reached
 
@@ -360,8 +359,8 @@ class _Pass:
     def _check_that_it_ends(self) -> None:
         if self.pages > MOST_PAGES + 4 * len(self._listing.seen) // self._size:
             raise _unsettled(
-                f"The list of {self._listing._what} grew as fast as it was read, for"
-                f" {self.pages} pages."
+                f"The list of {self._listing._what} did not end within {self.pages} pages: it grew"
+                " as fast as it was read, or rows of one second change places."
             )
 
     def _is_joined(self, rows: list[Json]) -> bool:

@@ -81,7 +81,7 @@ def check_base_url(value: str) -> str:
         raise SettingError(f"{shown(text)} is not an address. Write one such as {BASE_URL}.")
     if url.userinfo:
         raise SettingError(f"it contains a user name or a password. Write one such as {BASE_URL}.")
-    if url.scheme == "http" and not _is_loopback(url.host):
+    if url.scheme == "http" and not is_loopback(url.host):
         raise SettingError(
             f"{shown(text)} would send the key unencrypted. Write https://; plain HTTP is accepted"
             " for this machine only."
@@ -131,7 +131,7 @@ def proxy_for(base_url: str) -> httpx.Proxy | None:
         SettingError: the proxy's address is malformed. It is not shown: it may hold a password.
     """
     url = httpx.URL(base_url)
-    if _is_loopback(url.host) or proxy_bypass(url.host):
+    if is_loopback(url.host) or proxy_bypass(url.host):
         return None
     proxies = getproxies()
     named = proxies.get(url.scheme) or proxies.get("all")
@@ -152,7 +152,8 @@ def shown(text: str) -> str:
     return f"“{printable(text)}”"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address means this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

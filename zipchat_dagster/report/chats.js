@@ -5,7 +5,7 @@ const STALE = 3 * 3600; // seconds since the last sync; they run every hour
 const NOTHING = { escalations: 0, p50: null, due: 0, in_time: 0, started: 0, escalated: 0, automated: 0, pending: 0 };
 const rowOf = (rows, chat) => rows.find((row) => row.chat === chat) ?? NOTHING;
 
-// Label, how to word its value, whether more is better (1) or worse (-1), and the value.
+// Label, formatter, whether more is better (1) or worse (-1), and the value.
 const FIGURES = [
   ["Escalations", count, 0, (f) => f.escalations],
   ["Escalation rate", percent, -1, (f) => ratio(f.escalated, f.started)],

@@ -56,39 +56,36 @@ def read_chats(
         `report_chats_range.sql` for this range and the one before. Times are in seconds since 1970.
     """
     zone = ZoneInfo(warehouse.timezone)
-    today = now.astimezone(zone).date()
+    local_now = now.astimezone(zone)
     listed = {"listed": pd.DataFrame([asdict(chat) for chat in chats])}
     listed["listed"]["target_seconds"] = listed["listed"]["target_seconds"].astype("float64")
+    length = timedelta(days=days)
     with warehouse.transaction() as transaction:
-        ((newest,),) = transaction.execute("report_chats_last", listed, today=today)
-        last = newest or today
-        first = last - timedelta(days=days - 1)
-        length = _midnight(last + timedelta(days=1), zone) - _midnight(first, zone)
-        ranges = {
-            "now_range": (first, last, now, 23),
-            # As it stood then: one range before now, and up to the same hour.
-            "before_range": (
-                first - timedelta(days=days),
-                first - timedelta(days=1),
-                now - length,
-                now.astimezone(zone).hour if last == today else 23,
-            ),
-        }
-        tables = {
-            name: transaction.query(
+        ((newest,),) = transaction.execute("report_chats_last", listed, today=local_now.date())
+        last = newest or local_now.date()
+        first = last - length + timedelta(days=1)
+
+        def figures(first: date, *, by: datetime, hour: int) -> pd.DataFrame:
+            return transaction.query(
                 "report_chats_range",
                 listed,
-                first=since,
-                last=until,
+                first=first,
+                last=first + length - timedelta(days=1),
                 by=by,
                 hour=hour,
                 timezone=warehouse.timezone,
             )
-            for name, (since, until, by, hour) in ranges.items()
+
+        # As it stood then, and up to the same hour: the moments are those of the chats' own pages.
+        then = now - (_midnight(last + timedelta(days=1), zone) - _midnight(first, zone))
+        hour = local_now.hour if last == local_now.date() else 23
+        tables = {
+            "now_range": figures(first, by=now, hour=23),
+            "before_range": figures(first - length, by=then, hour=hour),
+            "chats": transaction.query(
+                "report_chats", listed, first=first - length, last=last, now=now
+            ),
         }
-        tables["chats"] = transaction.query(
-            "report_chats", listed, first=first - timedelta(days=days), last=last, now=now
-        )
     return {
         **clock(warehouse, now),
         "first": str(first),

@@ -96,13 +96,13 @@ const outcomes = {
   other: (row) => !(row.automated || row.pending || row.escalated || row.human),
 };
 
-// A tile: id, label, how to word its value, whether more is better (1) or worse (-1), the value of `figures`,
+// A tile: id, label, formatter, whether more is better (1) or worse (-1), the value of `figures`,
 // the rows behind it, and for their list a title and what it is sorted by.
 const TILES = [
-  ["started", "Conversations begun", count, 0, (f) => f.starts.started, begun(() => true)],
+  ["started", "Conversations started", count, 0, (f) => f.starts.started, begun(() => true)],
   ["escalations", "Escalations", count, 0, (f) => f.rows.length, (f) => f.rows],
   ["rate", "Escalation rate", percent, -1, (f) => ratio(f.starts.escalated, f.starts.started),
-    begun((row) => row.escalated), "Begun in the range and escalated"],
+    begun((row) => row.escalated), "Started in the range and escalated"],
   ["p50", "First response, median", duration, -1, (f) => f.p50, (f) => f.answered, "Answered", "response"],
   ["p90", "First response, p90", duration, -1, (f) => f.p90, (f) => f.answered, "Answered", "response"],
   ["target", "Within target", percent, 1, (f) => f.inTime, (f) => f.late, "Missed the target"],
@@ -117,7 +117,7 @@ const AI_TILES = [
   ["automated", "Automated", percent, 1, (f) => ratio(f.starts.automated, f.starts.started - f.starts.pending),
     begun(outcomes.automated)],
   ["pending", "Pending", count, 0, (f) => f.starts.pending, begun(outcomes.pending)],
-  ["repeated", "Came back in 7 days", percent, -1, (f) => ratio(f.starts.repeated, f.starts.known),
+  ["repeated", "Came back within 7 days", percent, -1, (f) => ratio(f.starts.repeated, f.starts.known),
     begun((row) => row.repeated)],
   ["answer", "AI answer, median", duration, -1, (f) => quantile(f.starts.answers, 0.5),
     begun((row) => row.answer !== null), "Answered by the AI", "answer"],
@@ -191,7 +191,7 @@ function drawWaiting() {
   const isLate = (row) => row.breach_at !== null && row.breach_at <= data.now;
   const hasTarget = rows.some((row) => row.breach_at !== null);
   byId("waiting-lead").textContent = rows.length
-    ? `${plural(rows.length, "customer")}, the longest for ${duration(waited(rows[0]))}.` +
+    ? `${plural(rows.length, "customer")}; the longest has waited ${duration(waited(rows[0]))}.` +
       (hasTarget ? ` ${count(rows.filter(isLate).length)} past the target.` : "")
     : "Nobody is waiting.";
   const due = (row) => {
@@ -204,7 +204,7 @@ function drawWaiting() {
     ["Waiting", (row) => duration(waited(row)), true],
     ...(hasTarget ? [["Target", due, true]] : []),
     ["Since", moment, true],
-    ["For", (row) => (row.is_next ? "a further answer" : "the first answer"), true],
+    ["For", (row) => (row.is_next ? "a later answer" : "the first answer"), true],
     ["Channel", (row) => row.channel, true],
     ["Agent", (row) => nameOf(row.agent), true],
   ];
@@ -217,7 +217,7 @@ function before() {
   const length = chosen.last - chosen.first + 1;
   const first = chosen.first - length;
   if (first < FIRST || !isComputed(first, chosen.last)) return null;
-  // As it stood then: one range before now, by the calendar.
+  // As it was then: one range before now, by the calendar.
   const by = data.now - (dayRow(chosen.last).ends_at - dayRow(chosen.first - 1).ends_at);
   const hour = chosen.last === today ? Math.floor(((data.now + data.shift) % DAY) / 3600) : 23;
   return figures(first, chosen.first - 1, by, hour);
@@ -234,7 +234,7 @@ function drawTiles(place, tiles, now, then) {
     return element("button.tile", { type: "button", id: `tile-${id}`, disabled: value === null, onclick },
       element("span.label", {}, label),
       element("span.value", { "data-value": value ?? "" }, as(value)),
-      good === null ? element("span.change", {}, "whenever escalated") : then && change(as, good, value, of(then)));
+      good === null ? element("span.change", {}, "from any day") : then && change(as, good, value, of(then)));
   }));
 }
 
@@ -265,7 +265,7 @@ async function embed(id, chart, values) {
   const description = byId(id).querySelector("h3").textContent;
   const data = { name: "values", values };
   const spec = { config: charts.config, width: "container", height: 190, data, ...charts[id], description };
-  // Else the bar of a single day would be as wide as the chart.
+  // Otherwise the bar of a single day would be as wide as the chart.
   if (spec.mark.type === "bar") spec.mark.width = { expr: "min(60, 0.75 * bandwidth('x'))" };
   // `ast`: expressions are interpreted, since the page allows no eval. A chart may be empty: no warnings.
   const options = { actions: false, renderer: "svg", ast: true, mode: "vega-lite", logLevel: 1 };
@@ -280,7 +280,7 @@ async function embed(id, chart, values) {
 const titleOf = (id, value) => `${byId(id).querySelector("h3").textContent}, ${value.title ?? value.label}`;
 
 // Columns of the numbers under a chart.
-const text = (name, show) => [name, show, true];
+const text = (name, field = "label") => [name, (value) => value[field], true];
 const drawn = (name, show = (value) => count(value.count)) => [name, show, false, true];
 
 function drawCharts(now) {
@@ -290,19 +290,18 @@ function drawCharts(now) {
   }
   const byDay = Map.groupBy(now.rows, (row) => row.day);
   const of = (value) => byDay.get(value.number) ?? [];
-  const name = (value) => value.label;
   draw("escalations", days.map((day) => ({ ...day, count: of(day).length })),
-    [text("Day", name), drawn("Escalations")], of);
-  drawResponses(days, of, name);
+    [text("Day"), drawn("Escalations")], of);
+  drawResponses(days, of);
   drawDistribution(now);
   const openOn = (value) => openAt(endOf(value.number));
   draw("backlog", days.map((day) => ({ ...day, count: openOn(day).length })),
-    [text("End of", name), drawn("Open")], openOn);
-  drawStarts(days, now, name);
+    [text("End of"), drawn("Open")], openOn);
+  drawStarts(days, now);
   drawHours(now);
 }
 
-function drawResponses(days, of, name) {
+function drawResponses(days, of) {
   const answered = (value) => of(value).filter((row) => row.response !== null);
   const values = days.flatMap((day) => {
     const responses = answered(day).map((row) => row.response);
@@ -312,7 +311,7 @@ function drawResponses(days, of, name) {
     });
   });
   draw("response", values.filter((value) => value.seconds !== null),
-    [text("Day", name), text("Part", (value) => value.part), drawn("Answered in", (value) => value.shown)], answered);
+    [text("Day"), text("Part", "part"), drawn("Answered in", (value) => value.shown)], answered);
 }
 
 const BUCKETS = [
@@ -330,11 +329,11 @@ function drawDistribution(now) {
   const rows = Map.groupBy(now.rows, bucketOf);
   const list = (value) => rows.get(value.label) ?? [];
   draw("distribution", buckets.map((value) => ({ ...value, count: list(value).length })),
-    [text("Answered within", (value) => value.label), drawn("Escalations")], list);
+    [text("Answered within"), drawn("Escalations")], list);
 }
 
 /** What is counted by the day on which conversations began. */
-function drawStarts(days, now, name) {
+function drawStarts(days, now) {
   const rows = Map.groupBy(now.startRows, (row) => row.day);
   const starts = days.map((day) => {
     const { answers, ...totals } = measureStarts(rows.get(day.number) ?? []);
@@ -346,7 +345,7 @@ function drawStarts(days, now, name) {
     return { ...day, share, shown: percent(share) };
   });
   draw("rate", rates,
-    [text("Day", name), ["Begun", (value) => count(value.started)], drawn("Escalated", (value) => count(value.escalated)),
+    [text("Day"), ["Started", (value) => count(value.started)], drawn("Escalated", (value) => count(value.escalated)),
       ["Rate", (value) => value.shown]],
     (value) => list(value, (row) => row.escalated));
   const split = starts.flatMap((day) => {
@@ -355,7 +354,7 @@ function drawStarts(days, now, name) {
     return parts.map(([outcome, count], place) => ({ ...day, outcome, count, place, title: `${day.label}, ${outcome}` }));
   });
   draw("ai", split.filter((value) => value.count),
-    [text("Day", name), text("Outcome", (value) => value.outcome), drawn("Conversations")],
+    [text("Day"), text("Outcome", "outcome"), drawn("Conversations")],
     (value) => list(value, outcomes[value.outcome]));
 }
 
@@ -383,7 +382,7 @@ function drawHours(now) {
   };
   byId("hours").querySelector(".segments").replaceChildren(...Object.entries(HOURS).map(([name, label]) =>
     element("button", { type: "button", "aria-pressed": String(name === shown), onclick: show(name) }, label)));
-  const columns = [text("Day", (value) => value.weekday), text("Hour", (value) => value.label), drawn(HOURS[shown])];
+  const columns = [text("Day", "weekday"), text("Hour"), drawn(HOURS[shown])];
   draw("hours", values, columns, lists[shown]);
 }
 
@@ -398,7 +397,7 @@ function drawTables(now) {
     ["Escalations", (row) => opens(count(row.rows.length), row.rows, `Escalations, ${show(row)}`)],
     ["Median", (row) => duration(row.p50)],
     ["p90", (row) => duration(row.p90)],
-    ...(data.target === null ? [] : [["In target", inTarget(show)]]),
+    ...(data.target === null ? [] : [["Within target", inTarget(show)]]),
     ["Resolved", (row) => opens(count(row.resolved.length), row.resolved, `Resolved, ${show(row)}`)],
     ["Open", (row) => opens(count(row.open.length), row.open, `Open now, ${show(row)}`)],
   ];
@@ -410,7 +409,7 @@ function drawTables(now) {
   };
   const starts = group(now.startRows, "channel");
   const [channel, ...others] = columns("Channel", (row) => row.value);
-  const started = ["Begun", (row) => count(sum(starts.get(row.value) ?? [], "started"))];
+  const started = ["Started", (row) => count(sum(starts.get(row.value) ?? [], "started"))];
   byId("by-channel").replaceChildren(table([channel, started, ...others], lines("channel", starts.keys())));
   byId("by-agent").replaceChildren(table(columns("Agent", (row) => nameOf(row.value)), lines("agent", [])));
 }
@@ -442,9 +441,9 @@ function redraw() {
   byId("range-note").textContent = [
     then
       ? `Compared with the ${range} before.`
-      : `No comparison: this file does not hold all of the ${range} before.`,
-    missing ? `${missing} of ${plural(days, "day")} not computed yet, left out of the charts.` : "",
-    chosen.agents.size ? "Escalation rate and AI figures are for all agents." : "",
+      : `No comparison: this file does not contain all of the ${range} before.`,
+    missing ? `${missing} of ${plural(days, "day")} not computed yet and left out of the charts.` : "",
+    chosen.agents.size ? "The escalation rate and AI figures cover all agents." : "",
   ].join(" ");
   byId("from").value = isoOf(first);
   byId("to").value = isoOf(last);
@@ -486,7 +485,7 @@ function choice(id, noun, options, picked) {
   title();
 }
 
-// What is chosen stays in the address, for a bookmark.
+// The choice stays in the address, so that it can be bookmarked.
 function remember() {
   const query = new URLSearchParams();
   if (chosen.last === LAST) query.set("days", LAST - chosen.first + 1);
@@ -517,15 +516,15 @@ function begin() {
   ];
   byId("about").textContent = words.join(" · ");
   byId("distribution-lead").textContent = data.target === null ? "" : `The target is ${duration(data.target)}.`;
-  byId("bounds").textContent = `This file covers ${data.first} to ${data.last}. The newest ${count(data.listed)}` +
-    " escalations have links, and as many conversations can be listed; figures cover all.";
+  byId("bounds").textContent = `This file covers ${data.first} to ${data.last}. Figures cover everything; lists` +
+    ` and links cover only the newest ${count(data.listed)} escalations and conversations.`;
   byId("ranges").replaceChildren(...RANGES.map(([days, label]) =>
     element("button", { type: "button", value: days, onclick: () => choose(startOf(days), LAST) }, label)));
   for (const id of ["from", "to"]) {
     Object.assign(byId(id), { min: data.first, max: data.last });
     byId(id).onchange = () => {
       const [first, last] = [dayOf(byId("from").value), dayOf(byId("to").value)];
-      // Whichever is changed takes the other one along.
+      // Changing one beyond the other moves both.
       if (first && last) choose(id === "to" ? Math.min(first, last) : first, id === "from" ? Math.max(first, last) : last);
     };
   }

@@ -1,5 +1,5 @@
 "use strict";
-// What both pages share: their data, words and elements. Text from the data only ever becomes text nodes, never HTML.
+// Shared by both pages: data, words and elements. Text from the data only ever becomes text nodes, never HTML.
 
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);

@@ -7,17 +7,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from threading import Event
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from zipchat_dagster.sandbox.api import DEFAULT_KEY, Sandbox
 from zipchat_dagster.sandbox.faults import Fault
 from zipchat_dagster.sandbox.invent import generate
-from zipchat_dagster.sandbox.options import GROUPS, OPTIONS, options_of
+from zipchat_dagster.sandbox.options import GROUPS, OPTIONS
 from zipchat_dagster.sandbox.server import HOST, serve
 
 CANNOT_SERVE = 2
@@ -28,29 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     sandbox = _sandbox(options)
     try:
-        with _stop_signals() as stop, serve(sandbox, port=options.port) as base_url:
+        with serve(sandbox, port=options.port) as base_url:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
             print(_note(sandbox, base_url), flush=True)
-            stop.wait()
+            Event().wait()
+    except KeyboardInterrupt:
+        return 0
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         print(f"Cannot serve on {HOST}:{options.port}: {reason}.", file=sys.stderr)
-        return CANNOT_SERVE
-    return 0
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Event]:
-    """An event that SIGTERM and SIGINT set, so that the server can stop cleanly."""
-    stop = Event()
-    former = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+    return CANNOT_SERVE
 
 
 def _sandbox(options: argparse.Namespace) -> Sandbox:
@@ -58,7 +44,7 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
         seed=options.seed,
         conversations=options.conversations,
         days=options.days,
-        now=datetime.fromtimestamp(datetime.now(UTC).timestamp() + options.clock_offset, UTC),
+        now=datetime.now(UTC) + timedelta(seconds=options.clock_offset),
         chat_id=options.chat_id,
         max_messages=options.max_messages,
     )
@@ -82,6 +68,7 @@ Key:      {sandbox.key}
   export ZIPCHAT_BASE_URL={base_url}
   export ZIPCHAT_CHAT_ID={sandbox.chat.chat_id}
   export ZIPCHAT_API_KEY={sandbox.key}
+  export ZIPCHAT_DATABASE=data/sandbox_server.duckdb  # keeps invented data out of your own
 
 Stop it with Ctrl-C."""
 
@@ -119,10 +106,11 @@ def _parser() -> argparse.ArgumentParser:
 
     for group in GROUPS:
         add = parser.add_argument_group(group.__doc__).add_argument
-        for option in options_of(group):
-            text = option.text + ("; 0: no limit" if option.name == "limit" else "")
-            flag = f"--{option.name.replace('_', '-')}"
-            add(flag, default=option.default, help=text, **_parsing(option.kind))
+        for name, hint in get_type_hints(group, include_extras=True).items():
+            kind, *_, text = get_args(hint)
+            text += "; 0: no limit" if name == "limit" else ""
+            flag = f"--{name.replace('_', '-')}"
+            add(flag, default=getattr(group, name), help=text, **_parsing(kind))
     fault = 'a fault as JSON, such as {"kind": "403", "after": 100, "times": null}; repeatable'
     parser.add_argument("--fault", type=_fault, action="append", default=[], help=fault)
     return parser

@@ -14,17 +14,18 @@ from email.utils import formatdate
 from operator import attrgetter
 from random import Random
 from threading import RLock
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 import httpx
 
 from zipchat_dagster.sandbox.chat import META_CHANNELS, Chat, Conversation, messages_since
 from zipchat_dagster.sandbox.faults import ERRORS, Fault, FaultKind
 from zipchat_dagster.sandbox.limit import RateLimit
-from zipchat_dagster.sandbox.options import OPTIONS, Options
+from zipchat_dagster.sandbox.options import CHECKED, OPTIONS, Options
 from zipchat_dagster.sandbox.records import Records, with_string_ids
 from zipchat_dagster.sandbox.routing import ENDPOINTS, WRITES, Json, Refusal, Request, parse
 
+T = TypeVar("T")
 DEFAULT_KEY = "zc-sandbox"
 Drop = Literal["timeout", "disconnect", "reset", "closed"]
 _META_WINDOW = timedelta(hours=24)
@@ -33,8 +34,8 @@ _HTML = b"<html><body><h1>Back in a moment</h1></body></html>"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to send after `latency` seconds; with `drop`, never, by closing the connection, only
-    half of it, or as the last answer on its connection."""
+    """What to send after `latency` seconds. With `drop`, nothing is ever sent ("timeout"), or the
+    connection is closed instead ("disconnect"), halfway ("reset") or afterwards ("closed")."""
 
     status: int
     headers: dict[str, str]
@@ -72,7 +73,7 @@ class Sandbox(Options):
     """The API of one chat. Thread-safe. See `options.py` for the options.
 
     Args:
-        chat: the data. Hold `lock` while you change it and requests may arrive.
+        chat: the data. If requests may arrive while you change it, hold `lock`.
         key: the API key to accept.
         faults: what goes wrong, the first match first.
         alter: gets each request and the JSON of its successful answer, and returns what to send
@@ -98,7 +99,7 @@ class Sandbox(Options):
     lock: RLock = field(default_factory=RLock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.check()
+        self.set()
         self._random = Random(self.seed)
         self._rate_limit = RateLimit(self, self.server_time)
         self._data_requests = 0
@@ -229,17 +230,10 @@ class Sandbox(Options):
 
     def set(self, **options: Any) -> None:
         """Change options: all of them, or none if one is unknown or has a value that it cannot have
-        (ValueError, or TypeError)."""
-        if unknown := options.keys() - {"key", *OPTIONS}:
-            raise ValueError(f"there is no option {min(unknown)!r}")
+        (ValueError)."""
         with self.lock:
-            former = {name: getattr(self, name) for name in options}
-            vars(self).update(options)
-            try:
-                self.check()
-            except Exception:
-                vars(self).update(former)
-                raise
+            given = {name: getattr(self, name) for name in OPTIONS} | options
+            vars(self).update(vars(CHECKED.validate_python(given)))
 
     def spend(self, requests: int) -> None:
         """Another program with the same key sends this many requests now."""
@@ -350,7 +344,6 @@ class Sandbox(Options):
         return 201, self._send(request, conversation)
 
     def _list(self, request: Request) -> Json:
-        page, per_page = self._page(request, "page", "per_page", default=50, maximum=100)
         found = self._ordered()
         since = request.time("last_message_at_since")
         if since is not None:
@@ -363,9 +356,8 @@ class Sandbox(Options):
             found = sorted(found, key=lambda c: (c.last_message_at, self._random.random()))
         if self.order == "desc":
             found = found[::-1]
-        rows = found[(page - 1) * per_page : page * per_page]
-        payload = {"conversations": [self._records.conversation(c) for c in rows]}
-        return payload | self._pages(page, per_page, len(found), len(self.chat.conversations))
+        rows, pages = self._page(request, found, len(self.chat.conversations), largest=100)
+        return {"conversations": [self._records.conversation(c) for c in rows]} | pages
 
     def _ordered(self) -> list[Conversation]:
         """All conversations, ascending by (last_message_at, id) or id; sorted once a change."""
@@ -378,27 +370,22 @@ class Sandbox(Options):
         return self._sorted
 
     def _show(self, request: Request, conversation: Conversation) -> Json:
-        page, per_page = self._page(
-            request, "message_page", "message_per_page", default=100, maximum=200
-        )
         found = conversation.messages
         since = request.time("message_created_at_since")
         if since is not None:
             found = messages_since(found, since)
         if self.message_order == "desc":
             found = found[::-1]
-        rows = found[(page - 1) * per_page : page * per_page]
+        stored = len(conversation.messages)
+        rows, pages = self._page(request, found, stored, largest=200, prefix="message_")
         payload = self._records.conversation(conversation, details=True)
         payload["messages"] = [self._records.message(message) for message in rows]
-        pages = self._pages(page, per_page, len(found), len(conversation.messages))
         return self._wrapped("conversation", payload) | pages
 
     def _list_users(self, request: Request) -> Json:
-        page, per_page = self._page(request, "page", "per_page", default=50, maximum=100)
         users = list(self.chat.users.values())
-        rows = users[(page - 1) * per_page : page * per_page]
-        payload = {"users": [self._records.user(user) for user in rows]}
-        return payload | self._pages(page, per_page, len(users), len(users))
+        rows, pages = self._page(request, users, len(users), largest=100)
+        return {"users": [self._records.user(user) for user in rows]} | pages
 
     def _assign(self, request: Request, conversation: Conversation) -> Json:
         body = request.json()
@@ -449,26 +436,31 @@ class Sandbox(Options):
     # Pages
 
     def _page(
-        self, request: Request, page_name: str, per_page_name: str, *, default: int, maximum: int
-    ) -> tuple[int, int]:
-        page = request.count(page_name, 1)
-        per_page = request.count(per_page_name, default)
-        if per_page > maximum and self.per_page_over_max == "refuse":
-            raise Refusal(422, f"{per_page_name} must be at most {maximum}")
-        return page, min(per_page, maximum, self.largest_page or maximum)
+        self, request: Request, found: list[T], stored: int, *, largest: int, prefix: str = ""
+    ) -> tuple[list[T], Json]:
+        """The rows of the page that is asked for, and what it says about the other pages.
 
-    def _pages(self, page: int, per_page: int, matching: int, all_records: int) -> Json:
-        pages = math.ceil(matching / per_page)
-        total = max(0, (all_records if self.totals_ignore_since else matching) + self.total_error)
+        Args:
+            found: all rows that the request filters for, of `stored` ones.
+            largest: the documented maximum of rows; half of it is the default.
+        """
+        page = request.count(f"{prefix}page", 1)
+        per_page = min(
+            request.count(f"{prefix}per_page", largest // 2), largest, self.largest_page or largest
+        )
+        rows = found[(page - 1) * per_page : page * per_page]
+        pages = math.ceil(len(found) / per_page)
+        counted = stored if self.totals_ignore_since else len(found)
+        total = max(0, counted + self.total_error)
         match self.pagination:
             case "meta":
                 meta = {"current_page": page, "per_page": per_page}
-                return {"meta": {**meta, "total_pages": pages, "total_count": total}}
+                return rows, {"meta": {**meta, "total_pages": pages, "total_count": total}}
             case "pagination":
                 following = page + 1 if page < pages else None
                 pagination = {"page": page, "per_page": per_page, "total": total}
-                return {"pagination": {**pagination, "next_page": following}}
-        return {}
+                return rows, {"pagination": {**pagination, "next_page": following}}
+        return rows, {}
 
     def _wrapped(self, name: str, payload: Json) -> Json:
         return {name: payload} if self.wrap else payload

@@ -189,7 +189,7 @@ class Chat:
         return added
 
     def escalate(self, conversation_id: int, *, at: datetime) -> Escalation:
-        """Escalate without moving `last_message_at`. An earlier one that is open is never resolved.
+        """Escalate without moving `last_message_at`. An earlier one that is open stays unresolved.
 
         Raises ValueError unless `at` is later than the previous escalation and its resolution.
         """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
-from zipchat_dagster.sandbox.routing import ENDPOINTS, WRITES, Request
+from pydantic.dataclasses import dataclass
+
+from zipchat_dagster.sandbox.routing import WRITES, Endpoint, Request
 
 FaultKind = Literal[
     "403",
@@ -43,21 +44,17 @@ class Fault:
             in half, "reset" breaks the connection in the middle of it, and "closed" closes it after
             a whole answer without notice. "lost_write" carries out a write and then closes the
             connection.
-        endpoint: list, show, users, user, assignment or message.
         after: so many matching requests are answered normally first.
+
+    Raises:
+        ValueError: there is no such kind or endpoint.
     """
 
     kind: FaultKind
-    endpoint: str | None = None
+    endpoint: Endpoint | None = None
     conversation_id: int | None = None
     times: int | None = 1
     after: int = 0
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(FaultKind):
-            raise ValueError(f"kind must be one of {get_args(FaultKind)}, not {self.kind!r}")
-        if self.endpoint not in (None, *ENDPOINTS):
-            raise ValueError(f"endpoint must be one of {ENDPOINTS}, not {self.endpoint!r}")
 
     def strikes(self, request: Request) -> bool:
         """Whether this request fails. Counts it if it matches."""

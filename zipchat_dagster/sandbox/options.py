@@ -1,15 +1,16 @@
 """Every option of the sandbox, in three groups.
 
-`Sandbox` takes them as keywords, and the command line as flags of the same names: it is made from
-the annotations, and the classes' docstrings are its headings. Tests may change options at any time,
-as the control call `/_sandbox/set` does over HTTP.
+`Sandbox` takes them as keywords. The command line's flags are made from the annotations, and its
+headings are the classes' docstrings. Tests may change options at any time, as the control call
+`/_sandbox/set` does over HTTP.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, fields
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from zipchat_dagster.sandbox.chat import LIFELIKE, ChangeKind
 from zipchat_dagster.sandbox.faults import FaultKind
@@ -30,10 +31,6 @@ class AnswerOptions:
     )
     pagination: Annotated[Pagination, "what a page says about the other pages"] = "none"
     largest_page: Annotated[int | None, "most records on a page, whatever size is asked for"] = None
-    per_page_over_max: Annotated[
-        Literal["clamp", "refuse"],
-        "a page size above the documented maximum is cut to it, or answered with 422",
-    ] = "clamp"
     total_error: Annotated[int, "added to every stated total"] = 0
     totals_ignore_since: Annotated[bool, "totals count all records, not only those asked for"] = (
         False
@@ -56,7 +53,7 @@ class LimitOptions:
     """the rate limit"""
 
     limit: Annotated[int | None, "requests per window"] = 120
-    window: Annotated[float, "seconds per window"] = 60
+    window: Annotated[float, Field(gt=0), "seconds per window"] = 60
     window_alignment: Annotated[
         Literal["clock", "first_request"],
         "windows start at multiples of their length, or with the first request",
@@ -85,45 +82,19 @@ class TroubleOptions:
         "truncated",
     )
     mutate_every: Annotated[int, "a change to the chat before every n-th request; 0: none"] = 0
-    mutate_kinds: Annotated[tuple[ChangeKind, ...], "which changes; some are likelier"] = LIFELIKE
+    mutate_kinds: Annotated[
+        tuple[ChangeKind, ...], Field(min_length=1), "which changes; some are likelier"
+    ] = LIFELIKE
     clock_offset: Annotated[float, "seconds that the server's clock is ahead"] = 0.0
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option, read from the annotations above."""
-
-    name: str
-    kind: Any  # its type
-    default: Any
-    text: str
-
-
-def options_of(group: type) -> Iterator[Option]:
-    for name, hint in get_type_hints(group, include_extras=True).items():
-        kind, text = get_args(hint)
-        yield Option(name, kind, getattr(group, name), text)
-
-
-GROUPS: Final[tuple[type, ...]] = (LimitOptions, AnswerOptions, TroubleOptions)
-OPTIONS: Final = {option.name: option for group in GROUPS for option in options_of(group)}
 
 
 @dataclass(kw_only=True)
 class Options(LimitOptions, AnswerOptions, TroubleOptions):
     """All options."""
 
-    def check(self) -> None:
-        """Raises ValueError if an option has a value that it cannot have."""
-        for option in OPTIONS.values():
-            kind, value = option.kind, getattr(self, option.name)
-            is_list = get_origin(kind) is tuple
-            if is_list:
-                kind = get_args(kind)[0]
-            allowed = get_args(kind) if get_origin(kind) is Literal else None
-            if allowed and not set(value if is_list else [value]) <= set(allowed):
-                raise ValueError(f"{option.name} must be one of {allowed}")
-        if not self.mutate_kinds:
-            raise ValueError("mutate_kinds must name one; mutate_every = 0 ends changes")
-        if self.window <= 0:
-            raise ValueError("window must be more than 0 seconds")
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+
+GROUPS: Final[tuple[type, ...]] = (LimitOptions, AnswerOptions, TroubleOptions)
+OPTIONS: Final = tuple(option.name for option in fields(Options))
+CHECKED: Final = TypeAdapter(Options)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl
 
 BASE_PATH = "/api/integrations/backend_api/v1"
@@ -15,8 +15,11 @@ BASE_PATH = "/api/integrations/backend_api/v1"
 # JSON objects of any shape; the API's own names are their documentation.
 Json = dict[str, Any]
 
+Endpoint = Literal["list", "show", "users", "user", "assignment", "message"]
+ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
+WRITES = frozenset({"assignment", "message"})
 # Endpoint, method and path below the chat, as documented.
-_ENDPOINTS = (
+_ROUTES: tuple[tuple[Endpoint, str, re.Pattern[str]], ...] = (
     ("list", "GET", re.compile(r"/conversations")),
     ("show", "GET", re.compile(r"/conversations/([0-9]{1,18})")),
     ("users", "GET", re.compile(r"/users")),
@@ -24,8 +27,6 @@ _ENDPOINTS = (
     ("assignment", "PATCH", re.compile(r"/conversations/([0-9]{1,18})/assignment")),
     ("message", "POST", re.compile(r"/conversations/([0-9]{1,18})/messages")),
 )
-ENDPOINTS = tuple(name for name, _, _ in _ENDPOINTS)
-WRITES = frozenset({"assignment", "message"})
 _CHAT_PATH = re.compile(re.escape(BASE_PATH) + r"/chats/([^/]+)(/.*)")
 
 
@@ -48,7 +49,7 @@ class Request:
     headers: dict[str, str]
     body: bytes
     chat_id: str | None = None
-    endpoint: str | None = None
+    endpoint: Endpoint | None = None
     id: int | None = None
 
     @property
@@ -91,7 +92,7 @@ def parse(method: str, path: str, query: str, headers: Mapping[str, str], body: 
     lowered = {name.lower(): value for name, value in headers.items()}
     if chat_path := _CHAT_PATH.fullmatch(path):
         chat_id, rest = chat_path.groups()
-        for endpoint, endpoint_method, pattern in _ENDPOINTS:
+        for endpoint, endpoint_method, pattern in _ROUTES:
             if method == endpoint_method and (match := pattern.fullmatch(rest)):
                 record_id = int(match[1]) if pattern.groups else None
                 return Request(method, path, decoded, lowered, body, chat_id, endpoint, record_id)

@@ -19,12 +19,13 @@ import struct
 from asyncio import CancelledError, LimitOverrunError
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from http import HTTPStatus
 from threading import Event, Thread
 from typing import Any, Final, get_args
 
 from zipchat_dagster.sandbox.api import Answer, Sandbox
-from zipchat_dagster.sandbox.chat import ChangeKind, Conversation, Escalation, Lead, Message
+from zipchat_dagster.sandbox.chat import ChangeKind, Lead
 from zipchat_dagster.sandbox.faults import Fault
 from zipchat_dagster.sandbox.routing import BASE_PATH, Json
 
@@ -119,7 +120,7 @@ async def _answer_one(
 
 def _control(sandbox: Sandbox, name: str, body: bytes) -> Answer:
     try:
-        arguments = json.loads(body or b"{}")
+        arguments = dict(json.loads(body or b"{}"))
         status, result = 200, _called(sandbox, name, arguments)
     except (KeyError, TypeError, ValueError) as error:
         status, result = 422, {"error": f"{type(error).__name__}: {error}"}
@@ -127,7 +128,9 @@ def _control(sandbox: Sandbox, name: str, body: bytes) -> Answer:
 
 
 def _json(status: int, body: Any) -> Answer:
-    return Answer(status, {"Content-Type": "application/json"}, json.dumps(body).encode())
+    return Answer(
+        status, {"Content-Type": "application/json"}, json.dumps(body, default=str).encode()
+    )
 
 
 def _called(sandbox: Sandbox, name: str, arguments: Json) -> Any:
@@ -140,10 +143,5 @@ def _called(sandbox: Sandbox, name: str, arguments: Json) -> Any:
     if arguments.get("lead") is not None:
         arguments["lead"] = Lead(**arguments["lead"])
     with sandbox.lock:
-        result = getattr(sandbox.chat, name)(**arguments, at=sandbox.now())
-    match result:
-        case Message() | Conversation():
-            return {"id": result.id, "created_at": result.created_at.isoformat()}
-        case Escalation():
-            return {"escalated_at": result.escalated_at.isoformat()}
-    return None
+        record = getattr(sandbox.chat, name)(**arguments, at=sandbox.now())
+    return None if record is None else asdict(record)

@@ -79,16 +79,15 @@ def rebuild_facts(
             with warehouse.transaction() as transaction:
                 taken = _count(transaction.execute("take_changed", **most))
                 if taken:
-                    _derive(transaction, timezone=warehouse.timezone, now=now, rules=rules)
+                    _derive(transaction, now=now, rules=rules)
                 if taken < CONVERSATIONS_AT_ONCE:
                     (counts,) = transaction.execute("count_facts", chat_id=chat_id)
                     return dict(zip(FACTS, counts, strict=True))
 
 
-def _derive(transaction: Transaction, *, timezone: str, now: datetime, rules: Rules) -> None:
+def _derive(transaction: Transaction, *, now: datetime, rules: Rules) -> None:
     """Replace the facts about the conversations of the temporary table `changed`."""
-    zone = {"timezone": timezone}
-    transaction.execute("facts_spans", **zone)
+    transaction.execute("facts_spans")
     transaction.execute("facts_messages")
     transaction.execute("facts_turns")
     ((begin,),) = transaction.execute("facts_begin")
@@ -97,16 +96,15 @@ def _derive(transaction: Transaction, *, timezone: str, now: datetime, rules: Ru
     transaction.execute(
         "facts_sla_events",
         hours,
-        **zone,
         now=now,
         response_target_seconds=rules.response_target_seconds,
         next_response_target_seconds=rules.next_response_target_seconds,
         resolution_target_seconds=rules.resolution_target_seconds,
     )
     transaction.execute("facts_escalations", now=now)
-    transaction.execute("facts_customer_turns", **zone, now=now)
+    transaction.execute("facts_customer_turns", now=now)
     transaction.execute("facts_conversations", now=now, quiet_hours=rules.quiet_hours)
-    transaction.execute("add_stale_days", **zone)
+    transaction.execute("add_stale_days")
     transaction.execute("replace_facts")
 
 
@@ -149,9 +147,7 @@ def rebuild_metrics(
         for some in _pieces(sorted({*days, *stale}), DAYS_AT_ONCE):
             with warehouse.transaction() as transaction:
                 transaction.execute("metrics_days", {"wanted": _days(some)}, chat_id=chat_id)
-                _compute(
-                    transaction, chat_id=chat_id, timezone=warehouse.timezone, now=now, rules=rules
-                )
+                _compute(transaction, chat_id=chat_id, now=now, rules=rules)
                 asked = {"asked": _days(days)}
                 transaction.execute("metrics_restated", asked, chat_id=chat_id, now=now)
                 transaction.execute("replace_metrics")
@@ -160,9 +156,7 @@ def rebuild_metrics(
     return written
 
 
-def _compute(
-    transaction: Transaction, *, chat_id: int, timezone: str, now: datetime, rules: Rules
-) -> None:
+def _compute(transaction: Transaction, *, chat_id: int, now: datetime, rules: Rules) -> None:
     """Fill the temporary tables `computed` and `computed_hours` for the days of `days`."""
     target = {"target_seconds": rules.response_target_seconds}
     transaction.execute("metrics_messages", chat_id=chat_id)
@@ -170,7 +164,7 @@ def _compute(
     transaction.execute("metrics_backlog", chat_id=chat_id, now=now)
     transaction.execute("metrics_computed")
     transaction.execute("metrics", chat_id=chat_id, **target)
-    transaction.execute("metrics_hours", chat_id=chat_id, now=now, timezone=timezone)
+    transaction.execute("metrics_hours", chat_id=chat_id, now=now)
 
 
 def _is_new(transaction: Transaction, name: str, settings: str) -> bool:

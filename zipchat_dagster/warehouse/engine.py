@@ -28,6 +28,10 @@ class WarehouseError(Exception):
     """The database cannot be used. The message names it and says what to do."""
 
 
+class LastingError(WarehouseError):
+    """The same, until somebody does something about it: trying again later is no use."""
+
+
 class ConflictError(Exception):
     """A commit of somebody who takes no turns came first, so ours was rolled back."""
 
@@ -118,6 +122,11 @@ def in_memory(temporary: str, **options: str) -> duckdb.DuckDBPyConnection:
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set enable_progress_bar = false")  # a run's output is not a terminal
     return connection
+
+
+def first_line(error: object) -> str:
+    """What an error says, without a full stop or the statement that DuckDB quotes after it."""
+    return str(error).strip().splitlines()[0].rstrip(".")
 
 
 def quoted(text: str) -> str:

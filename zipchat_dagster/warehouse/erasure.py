@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -94,7 +93,7 @@ class Erasure:
         traces: what must not be found any more.
         deleted: how many there were of each table.
         notes: the file that keeps the traces until nothing is left of them, so that a run after one
-            that failed or was killed can search for them.
+            that failed or was killed can search for them. Each subject has its own.
         is_known: whether the traces are complete. They are not if an earlier run deleted rows, and
             its notes are not here, such as on another machine.
     """
@@ -229,7 +228,8 @@ def erase(
         suppress(transaction, person.hashes, chat_id=chat_id, erasure_id=erasure_id, now=now)
         deleted = Counter(json.loads(earlier or "{}"))
         deleted.update(delete_rows(transaction, person.traces, chat_id=chat_id))
-        notes = warehouse.path.with_name(f".{warehouse.path.stem}.erasing.{erasure_id}")
+        name = f".{warehouse.path.stem}.erasing.{chat_id}.{subject_hash[-16:]}"
+        notes = warehouse.path.with_name(name)
         erasure = Erasure(
             erasure_id,
             chat_id,
@@ -242,10 +242,17 @@ def erase(
         _settle(transaction, erasure, "not verified yet", finished_at=None)
         transaction.needs_scrub()
         # Before the rows are gone; and if they stay, it does no harm.
-        notes.parent.mkdir(parents=True, exist_ok=True)
-        notes.touch(OWNER_ONLY)
-        notes.write_text(json.dumps(asdict(erasure.traces)), "utf-8")
+        _write(notes, erasure.traces)
     return erasure
+
+
+def _write(notes: Path, traces: Traces) -> None:
+    """As a whole or not at all."""
+    unfinished = notes.with_name(f"{notes.name}.unfinished")
+    notes.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.touch(OWNER_ONLY)
+    unfinished.write_text(json.dumps(asdict(traces)), "utf-8")
+    unfinished.replace(notes)
 
 
 def _noted(notes: Path, traces: Traces) -> Traces:
@@ -263,23 +270,17 @@ def left_in_tables(warehouse: Warehouse, erasure: Erasure) -> tuple[list[str], l
     found = []
     for table in searched_tables():
         # One at a time, so that others get at a file in between.
-        with _reading(warehouse) as transaction:
+        with warehouse.reading(purpose="erase_lead_job") as transaction:
             found.append(surviving_rows(transaction, table, traces, **own))
     places = [place for place in found if place]
-    with _reading(warehouse) as transaction:
+    with warehouse.reading(purpose="erase_lead_job") as transaction:
         if back := let_in(transaction, **own, days=ALL_DAYS):
             places.append(f"zipchat.raw_conversations ({len(back):,} rows of suppressed people)")
-    with _reading(warehouse) as transaction:
+    with warehouse.reading(purpose="erase_lead_job") as transaction:
         elsewhere = _mentions(transaction, traces, "chat_id <> $chat_id", **own)
     shared = {word for _, _, word in elsewhere}
     words = [word for word in traces.words if word not in shared]
     return places, sorted({chat_id for chat_id, _, _ in elsewhere}), replace(traces, words=words)
-
-
-@contextmanager
-def _reading(warehouse: Warehouse) -> Iterator[Transaction]:
-    with warehouse.connection(read_only=True, purpose="erase_lead_job") as connection:
-        yield Transaction(connection, warehouse.privacy)
 
 
 def recognizer(
@@ -295,8 +296,8 @@ def recognizer(
         hashes = _hasher(transaction)
         listed = transaction.execute("suppressions", chat_id=chat_id)
     known = {value_hash for _, value_hash in of_person}
-    erasures = {erasure_id for value_hash, _, erasure_id in listed if value_hash in known}
-    known |= {value_hash for value_hash, _, erasure_id in listed if erasure_id in erasures}
+    erasures = {erasure_id for value_hash, erasure_id in listed if value_hash in known}
+    known |= {value_hash for value_hash, erasure_id in listed if erasure_id in erasures}
 
     def names_the_person(config: Mapping[str, Any]) -> bool:
         return any(hashes(kind, config.get(kind)) in known for kind in get_args(Kind))
@@ -323,8 +324,9 @@ def lift(warehouse: Warehouse, subject: Subject, *, chat_id: int) -> int:
     """
     with warehouse.transaction() as transaction:
         value_hash = _hasher(transaction)(*subject.given)
-        lifted = pd.DataFrame({"value_hash": pd.Series([value_hash], dtype="str")})
-        ((count,),) = transaction.execute("lift_suppressions", {"lifted": lifted}, chat_id=chat_id)
+        ((count,),) = transaction.execute(
+            "lift_suppressions", chat_id=chat_id, value_hash=value_hash
+        )
     return int(count)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
-from zipchat_dagster.warehouse.engine import WarehouseError, quoted
+from zipchat_dagster.warehouse.engine import WarehouseError, first_line, quoted
+from zipchat_dagster.warehouse.file import ROW_GROUP_SIZE
 from zipchat_dagster.warehouse.lock import InUseError, locked
 from zipchat_dagster.warehouse.tables import schema_tables
 from zipchat_dagster.warehouse.warehouse import Warehouse
@@ -44,7 +46,7 @@ def export_tables(
         with locked(folder, "export_job"):
             return _replace(warehouse, folder, keep_former=keep_former)
     except (OSError, duckdb.IOException) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        reason = error.strerror if isinstance(error, OSError) else first_line(error)
         raise WarehouseError(
             f"{folder} could not be written ({reason}). The former files are unchanged."
         ) from None
@@ -53,8 +55,8 @@ def export_tables(
 
 
 def _replace(warehouse: Warehouse, folder: Path, *, keep_former: bool) -> dict[str, int]:
-    former = {path for path in folder.parent.glob(f"{folder.name}.*") if path.is_dir()}
-    shown = folder.resolve()
+    former = {p for p in folder.parent.glob(f"{glob.escape(folder.name)}.*") if p.is_dir()}
+    shown = {folder.parent / folder.readlink()} if folder.is_symlink() else set()
     fresh = folder.with_name(f"{folder.name}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
     try:
         fresh.mkdir(mode=0o700)  # there are personal data in it
@@ -65,7 +67,7 @@ def _replace(warehouse: Warehouse, folder: Path, *, keep_former: bool) -> dict[s
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    for path in former - {shown} if keep_former else former:
+    for path in former - shown if keep_former else former:
         shutil.rmtree(path)
     return rows
 
@@ -79,7 +81,8 @@ def _write(warehouse: Warehouse, fresh: Path) -> dict[str, int]:
         for table in schema_tables():
             file = quoted(str(fresh / f"{table}.parquet"))
             ((rows[table],),) = connection.execute(
-                f"copy zipchat.{table} to {file} (format parquet, compression zstd)"
+                f"copy zipchat.{table} to {file}"
+                f" (format parquet, compression zstd, row_group_size {ROW_GROUP_SIZE})"
             ).fetchall()
     for path in fresh.glob("copy.duckdb*"):
         path.unlink()

@@ -7,17 +7,25 @@ error. Nothing that calls the API may run inside one.
 
 from __future__ import annotations
 
+import errno
+import glob
 import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
-from zipchat_dagster.warehouse.engine import WarehouseError, in_memory, quoted
+from zipchat_dagster.warehouse.engine import (
+    LastingError,
+    WarehouseError,
+    first_line,
+    in_memory,
+    quoted,
+)
 from zipchat_dagster.warehouse.lock import InUseError, locked
 from zipchat_dagster.warehouse.search import files_with
 
@@ -32,6 +40,13 @@ LOG_LIMIT: Final = "1MB"
 WORTH_COMPACTING: Final = 0.2
 # What DuckDB raises if the file cannot be read or written. There are no conflicts within a file.
 UNUSABLE: Final = (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException)
+# What its messages contain if another program has the file open, and if it is no database of ours.
+HELD: Final = ("Could not set lock", "used by another process")
+REFUSED: Final = ("not a valid DuckDB database", "Is a directory", "Permission denied")
+PLACE: Final = (
+    "Set ZIPCHAT_DATABASE to a DuckDB file, or to one that does not exist yet, in a folder in which"
+    " this user may write."
+)
 # A program that takes no turns, such as somebody's notebook, may have the file open for a moment.
 HELD_TIMEOUT = 120.0  # seconds
 LOOK_FOR_LOCK: Final = 0.2  # seconds between two tries
@@ -134,19 +149,19 @@ class File:
     def places_with(self, words: Sequence[str]) -> list[str]:
         """The names of the file, of its log, and of what is beside it, if a word is there."""
         with self._locked("search"):
-            paths = self.path.parent.glob(f"{self.path.name}*")
+            paths = self.path.parent.glob(f"{glob.escape(self.path.name)}*")
             return [str(path) for path in files_with(words, paths)]
 
     def publish(self, target: Path) -> int:
         """Copy the file. A program that has the previous copy open keeps reading that one."""
         if target.resolve() == self.path.resolve():
             raise WarehouseError(f"{target} is the database itself; a copy needs another place.")
-        target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(f"{target.name}.unfinished")
         with self._locked("publish_job"):
             with self._attached(read_only=False) as connection:
                 connection.execute("checkpoint warehouse")  # nothing is left in <file>.wal
             try:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 unfinished.unlink(missing_ok=True)  # left by a killed run
                 mode = (target if target.exists() else self.path).stat().st_mode
                 unfinished.touch(OWNER_ONLY)
@@ -165,12 +180,19 @@ class File:
 
     @contextmanager
     def _locked(self, purpose: str) -> Iterator[None]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with locked(self.path, purpose):
-                yield
-        except InUseError as error:
-            raise WarehouseError(str(error)) from None
+        with ExitStack() as stack:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(self.path, purpose))
+            except InUseError as error:
+                raise WarehouseError(str(error)) from None
+            except OSError as error:
+                kind = WarehouseError if error.errno == errno.ENOSPC else LastingError
+                raise kind(
+                    f"{self.path}: its folder cannot be written to"
+                    f" ({error.strerror or type(error).__name__}). {PLACE}"
+                ) from None
+            yield
 
     @contextmanager
     def _attached(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -192,12 +214,7 @@ class File:
             self._duckdb.close()
             self._duckdb = self._start()
             if isinstance(error, UNUSABLE):
-                raise WarehouseError(
-                    f"{self.path} cannot be read or written ({_reason(error)}). Everything"
-                    " committed before is kept. If the disk is full, make room and run again. If"
-                    " the file is damaged, put a backup in its place, or a new file: move it away"
-                    " and run a backfill."
-                ) from None
+                raise self._unusable(error) from None
             raise
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, name: str, options: str) -> None:
@@ -210,22 +227,38 @@ class File:
                 connection.execute(attach)
                 break
             except duckdb.IOException as error:
-                if "Could not set lock" in str(error) and time.monotonic() < until:
+                is_held = any(words in str(error) for words in HELD)
+                if is_held and time.monotonic() < until:
                     time.sleep(LOOK_FOR_LOCK)
                     continue
-                raise WarehouseError(
-                    f"{self.path} cannot be opened ({_reason(error)}). If another program has"
-                    " it open (a notebook, the duckdb command), close it there."
-                ) from None
+                # On a full disk, DuckDB leaves a file that it cannot open any more.
+                if is_new and not is_held:
+                    with suppress(OSError):
+                        self.path.unlink(missing_ok=True)
+                raise self._unopened(error, is_held=is_held) from None
         if is_new:
             self.path.chmod(OWNER_ONLY)
 
+    def _unopened(self, error: duckdb.Error, *, is_held: bool) -> WarehouseError:
+        problem = f"{self.path} cannot be opened ({first_line(error)})."
+        if is_held:
+            return WarehouseError(
+                f"{problem} If another program has it open (a notebook, the duckdb command),"
+                " close it there."
+            )
+        if any(words in str(error) for words in REFUSED):
+            return LastingError(f"{problem} {PLACE}")
+        return self._unusable(error)
+
+    def _unusable(self, error: duckdb.Error) -> WarehouseError:
+        return WarehouseError(
+            f"{self.path} cannot be read or written ({first_line(error)}). Everything committed"
+            " before is kept. If the disk is full, make room and run again. If the file is"
+            " damaged, put a backup in its place, or a new file: move it away and run a backfill."
+        )
+
     def _start(self) -> duckdb.DuckDBPyConnection:
         return in_memory(f"{self.path}.tmp", checkpoint_threshold=LOG_LIMIT)
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0].strip().rstrip(".")
 
 
 def _copy_tables(connection: duckdb.DuckDBPyConnection, fresh: Path) -> None:

@@ -26,11 +26,12 @@ from zipchat_dagster.warehouse.engine import (
     MOTHERDUCK,
     ConflictError,
     WarehouseError,
+    first_line,
     has_password,
     in_memory,
     quoted,
 )
-from zipchat_dagster.warehouse.lock import LOCK_TIMEOUT, program
+from zipchat_dagster.warehouse.lock import LOCK_TIMEOUT, InUseError, program
 from zipchat_dagster.warehouse.search import has_row
 from zipchat_dagster.warehouse.tables import sql
 
@@ -137,7 +138,9 @@ class _Shared:
         raise NotImplementedError
 
     def _attached(self) -> duckdb.DuckDBPyConnection:
-        connection = in_memory(str(_temporary()))
+        # DuckDB creates the folder if something does not fit into memory.
+        temporary = Path(tempfile.gettempdir()) / f"zipchat_dagster_{uuid4().hex}"
+        connection = in_memory(str(temporary))
         connection.execute(f"use {self._attach(connection, 'warehouse')}")
         return connection
 
@@ -150,7 +153,7 @@ class _Shared:
     def _problem(self, error: duckdb.Error) -> str | None:
         """What to tell a person, if the error is about the database and not about a statement."""
         if isinstance(error, duckdb.IOException):
-            return f"{self._database} cannot be used ({_first_line(error)})."
+            return f"{self._database} cannot be used ({first_line(error)})."
         return None
 
 
@@ -244,7 +247,7 @@ class Lake(_Shared):
                 # A plain vacuum would leave the bytes of deleted rows on their pages.
                 for rewritten in (tables, "pg_catalog.pg_statistic"):
                     self._ask(f"vacuum (full, analyze) {rewritten}")
-        except _InUseError:
+        except InUseError:
             raise WarehouseError(
                 f"{self._database}: somebody has read the catalog for {LOCK_TIMEOUT:.0f} s, so it"
                 " still holds what was deleted. Run this again."
@@ -299,7 +302,7 @@ class Lake(_Shared):
                     return self._wait(name)
             self._postgres = self._connected()
             self._wait(name)
-        except _InUseError:
+        except InUseError:
             raise WarehouseError(
                 f"{self._database} has been written to for {LOCK_TIMEOUT:.0f} s by"
                 f" {self._holder()}, which must end first."
@@ -330,7 +333,7 @@ class Lake(_Shared):
                 cursor.execute(statement, parameters)
                 return cursor.fetchall() if cursor.description else []
         except LockNotAvailable:
-            raise _InUseError from None
+            raise InUseError from None
         except psycopg2.Error as error:
             self._postgres.close()
             self._postgres = None
@@ -440,10 +443,6 @@ class MotherDuck(_Shared):
         return f'"{self._name}"'
 
 
-class _InUseError(Exception):
-    """Another writer's turn lasted too long."""
-
-
 def _load(connection: duckdb.DuckDBPyConnection, *extensions: str) -> None:
     """Load DuckDB's extensions: each from its Python package if that is installed for this DuckDB,
     which writes nothing to the home folder, else from DuckDB's site."""
@@ -459,14 +458,9 @@ def _load(connection: duckdb.DuckDBPyConnection, *extensions: str) -> None:
                 connection.execute(f"load {name}")
         except duckdb.Error as error:
             raise WarehouseError(
-                f"DuckDB's extension {name} cannot be loaded ({_first_line(error)})."
+                f"DuckDB's extension {name} cannot be loaded ({first_line(error)})."
                 " A lake needs: pip install 'zipchat-dagster[lake]'"
             ) from None
-
-
-def _temporary() -> Path:
-    """A folder for what does not fit into memory; DuckDB creates it if it is needed."""
-    return Path(tempfile.gettempdir()) / f"zipchat_dagster_{uuid4().hex}"
 
 
 def _reason(text: str) -> str:
@@ -475,9 +469,5 @@ def _reason(text: str) -> str:
         r"(connection to server|server closed|terminating|FATAL|could not).*", text
     ):
         return found[0].strip()
-    line = _first_line(text)
+    line = first_line(text)
     return "a query of the catalog failed" if re.search("query|COPY", line) else line
-
-
-def _first_line(error: object) -> str:
-    return str(error).strip().splitlines()[0]

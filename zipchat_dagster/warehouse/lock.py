@@ -93,7 +93,7 @@ def _ticket(path: Path) -> Iterator[Path]:
     lock = FileLock(ticket)
     try:
         with suppress(OSError):
-            lock.acquire(poll_interval=LOOK)
+            lock.acquire(timeout=TELL_AFTER, poll_interval=LOOK)
         yield ticket
     finally:
         with suppress(OSError):

@@ -14,7 +14,7 @@ from typing import Final
 
 import duckdb
 
-from zipchat_dagster.warehouse.engine import WarehouseError
+from zipchat_dagster.warehouse.engine import LastingError
 from zipchat_dagster.warehouse.tables import SQL, sql
 
 MIGRATIONS: Final = tuple(sorted(f"migrations/{p.stem}" for p in SQL.glob("migrations/*.sql")))
@@ -26,11 +26,11 @@ def prepare_schema(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the tables, or migrate those of an older version, in the open transaction.
 
     Raises:
-        WarehouseError: a newer version of this package wrote the database. Nothing was changed.
+        LastingError: a newer version of this package wrote the database. Nothing was changed.
     """
     found = stored_version(connection)
     if found is not None and found > VERSION:
-        raise WarehouseError(
+        raise LastingError(
             f"The database was written by a newer version of zipchat_dagster (its schema is number"
             f" {found}, and this one knows up to {VERSION}): update the package on this machine."
         )

@@ -127,7 +127,7 @@ class _Move:
         for piece in sorted(wanted.keys() | found.keys(), key=str):
             if wanted.get(piece) != found.get(piece):
                 with self._transaction():
-                    self._replace(table, _condition(table, piece), is_empty=piece not in found)
+                    self._replace(table, _condition(table, piece))
         self._report(f"{table:24} {sum(rows for rows, _ in wanted.values()):12,} rows")
 
     def _verify(self, table: str) -> None:
@@ -149,10 +149,9 @@ class _Move:
         )
         return {piece: (rows, content) for piece, rows, content in self._rows(query)}
 
-    def _replace(self, table: str, piece: str, *, is_empty: bool = False) -> None:
-        names = {"table": table, "piece": piece}
-        if not is_empty:
-            self._rows(sql("move_clear").format(**names))
+    def _replace(self, table: str, condition: str) -> None:
+        names = {"table": table, "condition": condition}
+        self._rows(sql("delete_rows").format(**names))
         self._rows(sql("move_copy").format(**names, columns=_columns(table), catalog=self._source))
 
     def _setting(self, name: str) -> str | None:

@@ -87,7 +87,7 @@ def delete_rows(transaction: Transaction, traces: Traces, *, chat_id: int) -> di
     there were in each place."""
     transaction.execute("person_stale_days", traces.frames, chat_id=chat_id)
     transaction.execute("person_others_changed", traces.frames, chat_id=chat_id)
-    return _for_each_place(transaction, "person_rows_delete", traces, chat_id=chat_id)
+    return _for_each_place(transaction, "delete_rows", traces, chat_id=chat_id)
 
 
 def _for_each_place(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from os import SEEK_END
 from pathlib import Path
 
 import duckdb
@@ -34,14 +36,13 @@ def files_with(words: Sequence[str], paths: Iterable[Path]) -> list[Path]:
 
 
 def has_bytes(words: Sequence[str], file: Path) -> bool:
-    """Whether the file contains one of the words."""
-    if not file.stat().st_size:
-        return False  # it cannot be mapped
-    with (
-        file.open("rb") as opened,
-        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        return any(content.find(word.encode()) >= 0 for word in words)
+    """Whether the file contains one of the words. One that is removed meanwhile, as locks are, does
+    not."""
+    with suppress(FileNotFoundError), file.open("rb") as opened:
+        if opened.seek(0, SEEK_END):  # an empty file cannot be mapped
+            with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return any(content.find(word.encode()) >= 0 for word in words)
+    return False
 
 
 def pattern_of(words: Sequence[str]) -> str:

@@ -79,25 +79,16 @@ class DueState:
     listed_with: int
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a conversation's messages could not be read. Holds no customer data."""
-
-    reason: str
-    at: datetime
-
-
 def store_conversations(
     transaction: Transaction,
     rows: Sequence[Record],
     observed_at: Sequence[datetime],
     *,
     chat_id: int,
-    timezone: str,
     is_show: bool = False,
-) -> None:
+) -> list[bool]:
     """Store observations of conversations, with the history of their state, except for those of
-    people who were erased.
+    people who were erased. Returns for each record whether it was stored.
 
     An older observation never replaces a newer one.
 
@@ -106,32 +97,18 @@ def store_conversations(
         is_show: whether they come from the show endpoint, whose lead has more fields.
     """
     kept = admitted(transaction, rows, observed_at, chat_id=chat_id)
-    _store_conversations(
-        transaction,
-        list(compress(rows, kept)),
-        list(compress(observed_at, kept)),
-        chat_id=chat_id,
-        timezone=timezone,
-        is_show=is_show,
+    if not any(kept):
+        return kept
+    batch = _batch(
+        transaction, "conversation", list(compress(rows, kept)), list(compress(observed_at, kept))
     )
-
-
-def _store_conversations(
-    transaction: Transaction,
-    rows: Sequence[Record],
-    observed_at: Sequence[datetime],
-    *,
-    chat_id: int,
-    timezone: str,
-    is_show: bool,
-) -> None:
-    batch = _batch(transaction, "conversation", rows, observed_at)
     batch["is_show"] = is_show
     _reject(transaction, batch, kind="conversation", chat_id=chat_id)
-    transaction.execute("type_conversations", {"batch": batch}, chat_id=chat_id, timezone=timezone)
+    transaction.execute("type_conversations", {"batch": batch}, chat_id=chat_id)
     transaction.execute("add_conversation_history")
     transaction.execute("merge_conversations")
     transaction.execute("add_changed", table="observed", chat_id=chat_id)
+    return kept
 
 
 def store_reads(
@@ -139,27 +116,17 @@ def store_reads(
     reads: Sequence[tuple[MessageWork, ConversationRead]],
     *,
     chat_id: int,
-    timezone: str,
 ) -> int:
     """Store conversations with their messages, and note what is covered, except for those of people
     who were erased. Returns how many messages there were."""
-    kept = admitted(
+    kept = store_conversations(
         transaction,
         [read.conversation for _, read in reads],
         [read.observed_at for _, read in reads],
         chat_id=chat_id,
-    )
-    reads = list(compress(reads, kept))
-    if not reads:
-        return 0
-    _store_conversations(
-        transaction,
-        [read.conversation for _, read in reads],
-        [read.observed_at for _, read in reads],
-        chat_id=chat_id,
-        timezone=timezone,
         is_show=True,
     )
+    reads = list(compress(reads, kept))
     messages = [
         (message, work.conversation_id, read.observed_at)
         for work, read in reads
@@ -170,7 +137,7 @@ def store_reads(
         batch = _batch(transaction, "message", records, observed)
         batch["conversation_id"] = pd.Series(conversation_ids, dtype="int64")
         _reject(transaction, batch, kind="message", chat_id=chat_id)
-        transaction.execute("merge_messages", {"batch": batch}, chat_id=chat_id, timezone=timezone)
+        transaction.execute("merge_messages", {"batch": batch}, chat_id=chat_id)
     covered = [
         (
             work,
@@ -187,20 +154,22 @@ def store_reads(
 
 
 def store_failures(
-    transaction: Transaction, failures: Sequence[tuple[MessageWork, Failure]], *, chat_id: int
+    transaction: Transaction,
+    failures: Sequence[tuple[MessageWork, str]],
+    at: datetime,
+    *,
+    chat_id: int,
 ) -> None:
-    """Note conversations whose messages could not be read. Nothing of them becomes covered."""
+    """Note conversations whose messages could not be read, and why, without customers' data.
+    Nothing of them becomes covered."""
     kept = admitted(
         transaction,
         [{"id": work.conversation_id} for work, _ in failures],
-        [failure.at for _, failure in failures],
+        [at] * len(failures),
         chat_id=chat_id,
     )
-    covered = [
-        (work, failure.at, None, None, failure.reason) for work, failure in compress(failures, kept)
-    ]
-    if covered:
-        _record_coverage(transaction, covered, chat_id=chat_id)
+    covered = [(work, at, None, None, reason) for work, reason in compress(failures, kept)]
+    _record_coverage(transaction, covered, chat_id=chat_id)
 
 
 def store_users(
@@ -279,7 +248,7 @@ def mark_not_found(
     if conversation_ids:
         gone = {"gone": ids(conversation_ids).assign(observed_at=at)}
         transaction.execute("mark_not_found", gone, chat_id=chat_id, at=at)
-        transaction.execute("add_missing_history", gone, chat_id=chat_id)
+        transaction.execute("add_missing_history", gone, chat_id=chat_id, at=at)
         transaction.execute("add_changed", gone, table="gone", chat_id=chat_id)
 
 
@@ -289,7 +258,6 @@ def message_work(
     chat_id: int,
     since: datetime,
     until: datetime,
-    timezone: str,
     refresh: bool = False,
     most_retried: int = 0,
 ) -> list[MessageWork]:
@@ -304,7 +272,6 @@ def message_work(
         chat_id=chat_id,
         since=since,
         until=until,
-        timezone=timezone,
         refresh=refresh,
         most_retried=most_retried,
     )
@@ -395,6 +362,8 @@ def _record_coverage(
 ) -> None:
     """Note what was read and when, the newest activity and the number of messages that the API
     stated, and why it failed if it did."""
+    if not rows:
+        return
     work, observed_at, newest, stated_messages, failure = zip(*rows, strict=True)
     covered = pd.DataFrame(
         {

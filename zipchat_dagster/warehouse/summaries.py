@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from zipchat_dagster.warehouse.tables import sql
 from zipchat_dagster.warehouse.warehouse import Warehouse
 
 # The columns of a preview, none of them personal. The first one orders the rows, newest first.
@@ -97,9 +96,9 @@ def key_figures(
 def preview(warehouse: Warehouse, table: str, *, chat_id: int) -> list[dict[str, str]]:
     """The chat's newest five rows of a table as text, without personal data; times are in UTC."""
     columns = PREVIEWED[table]
-    query = sql("preview").format(table=table, columns=", ".join(columns), newest=columns[0])
-    with warehouse.connection(read_only=True) as connection:
-        frame = connection.execute(query, {"chat_id": chat_id}).df()
+    names = {"table": table, "columns": ", ".join(columns), "newest": columns[0]}
+    with warehouse.reading() as transaction:
+        frame = transaction.query("preview", None, names, chat_id=chat_id)
     text = frame.astype(object).where(frame.notna(), "").astype(str)
     return [{str(name): value for name, value in row.items()} for row in text.to_dict("records")]
 

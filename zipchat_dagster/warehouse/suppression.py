@@ -67,8 +67,7 @@ class Suppressions:
     """The list of one chat, as it is now. Recognizes nobody without the key."""
 
     def __init__(self, transaction: Transaction, *, chat_id: int) -> None:
-        rows = transaction.execute("suppressions", chat_id=chat_id)
-        self.erasures = {value_hash: erasure_id for value_hash, _, erasure_id in rows}
+        self.erasures = dict(transaction.execute("suppressions", chat_id=chat_id))
         can_recognize = self.erasures and transaction.privacy.has_key
         self.hashes = Hasher(transaction.privacy) if can_recognize else None
 
@@ -113,8 +112,10 @@ def admitted(
         found = listed.found_in(record)
         is_admitted.append(not found)
         hits += [(value_hash, at) for value_hash in found]
-        name = listed.hashes("conversation_id", record.get("id")) if listed.hashes else None
-        if found and name and name not in listed.erasures:
+        if not found or listed.hashes is None:
+            continue
+        name = listed.hashes("conversation_id", record.get("id"))
+        if name and name not in listed.erasures:
             erasure_id = listed.erasures[name] = listed.erasures[found[0]]
             new: list[tuple[Kind, str]] = [("conversation_id", name)]
             suppress(transaction, new, chat_id=chat_id, erasure_id=erasure_id, now=at)

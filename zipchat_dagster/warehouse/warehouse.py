@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -29,6 +29,8 @@ from zipchat_dagster.warehouse.migrations import prepare_schema
 from zipchat_dagster.warehouse.privacy import KEEP, Privacy
 from zipchat_dagster.warehouse.tables import sql
 
+T = TypeVar("T")
+
 REPEATS: Final = 5  # of a transaction that others' commits came before
 SCRUB_DUE: Final = "scrub_due"  # the setting that `Transaction.needs_scrub` stores
 
@@ -40,10 +42,13 @@ class Transaction:
         privacy: what may be stored of people.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, privacy: Privacy = KEEP) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, *, privacy: Privacy, timezone: str
+    ) -> None:
         self.privacy = privacy
         self._connection = connection
-        self._done: list[tuple[Any, ...]] = []
+        self._timezone = timezone
+        self._done: list[tuple[Callable[[], Any], Any]] = []
 
     def execute(
         self,
@@ -54,10 +59,8 @@ class Transaction:
         **parameters: Any,
     ) -> list[tuple[Any, ...]]:
         """Run `sql/<name>.sql` with bound parameters, with frames that it reads as tables, and with
-        names of tables and columns in place of `{…}`."""
-        rows = self._run(name, frames, names, parameters).fetchall()
-        self._done.append((name, frames, names, parameters, rows))
-        return rows
+        names of tables and columns in place of `{…}`. `$timezone` is the warehouse's."""
+        return self._answer(lambda: self._run(name, frames, names, parameters).fetchall())
 
     def query(
         self,
@@ -68,9 +71,7 @@ class Transaction:
         **parameters: Any,
     ) -> pd.DataFrame:
         """Like `execute`, but returns a frame. Times are in UTC."""
-        frame = self._run(name, frames, names, parameters).df()
-        self._done.append((name, frames, names, parameters, frame))
-        return frame
+        return self._answer(lambda: self._run(name, frames, names, parameters).df())
 
     def needs_scrub(self) -> None:
         """Note that this transaction deletes or overwrites something personal, which is still in
@@ -80,15 +81,17 @@ class Transaction:
     def repeat(self) -> bool:
         """Run the same statements again. False if one of them answers otherwise than before: what
         the caller did after it may then be wrong."""
-        for name, frames, names, parameters, answer in self._done:
-            found = self._run(name, frames, names, parameters)
-            if isinstance(answer, pd.DataFrame):
-                is_same = answer.equals(found.df())
-            else:
-                is_same = answer == found.fetchall()
+        for run, answer in self._done:
+            again = run()
+            is_same = answer.equals(again) if isinstance(answer, pd.DataFrame) else answer == again
             if not is_same:
                 return False
         return True
+
+    def _answer(self, run: Callable[[], T]) -> T:
+        answer = run()
+        self._done.append((run, answer))
+        return answer
 
     def _run(
         self,
@@ -100,7 +103,10 @@ class Transaction:
         for table, frame in (frames or {}).items():
             self._connection.register(table, frame)
         statement = sql(name).format(**names) if names else sql(name)
-        return self._connection.execute(statement, dict(parameters))
+        bound = dict(parameters)
+        if "$timezone" in statement:
+            bound["timezone"] = self._timezone
+        return self._connection.execute(statement, bound)
 
 
 class Warehouse:
@@ -149,9 +155,20 @@ class Warehouse:
             if not self._is_ready:
                 self._prepare(connection)
             connection.execute("begin transaction")
-            transaction = Transaction(connection, self.privacy)
+            transaction = self._transaction(connection)
             yield transaction  # on an error, leaving the connection rolls back
-            self._commit(connection, transaction)
+            self._commit(connection, transaction.repeat)
+
+    @contextmanager
+    def reading(self, *, purpose: str = "") -> Iterator[Transaction]:
+        """A transaction that only reads, and leaves the tables as they are even if this is the
+        first one.
+
+        Args:
+            purpose: as for `connection`.
+        """
+        with self.connection(read_only=True, purpose=purpose) as connection:
+            yield self._transaction(connection)
 
     def connection(
         self, *, read_only: bool = False, purpose: str = ""
@@ -219,6 +236,9 @@ class Warehouse:
             pass  # creates the tables, if nothing was ever stored
         return self._engine.publish(target)
 
+    def _transaction(self, connection: duckdb.DuckDBPyConnection) -> Transaction:
+        return Transaction(connection, privacy=self.privacy, timezone=self.timezone)
+
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("begin transaction")
         prepare_schema(connection)
@@ -235,20 +255,16 @@ class Warehouse:
                 connection.execute(sql("redate").format(table=table), zone)
             setting = {"name": "timezone", "value": self.timezone}
             connection.execute(sql("store_setting"), setting)
-        self._commit(connection, None)
+        self._commit(connection, lambda: False)
         self._is_ready = True
 
-    def _commit(
-        self, connection: duckdb.DuckDBPyConnection, transaction: Transaction | None
-    ) -> None:
+    def _commit(self, connection: duckdb.DuckDBPyConnection, repeat: Callable[[], bool]) -> None:
         for _ in range(REPEATS):
             try:
                 return self._engine.commit(connection)
             except ConflictError:
-                if transaction is None:
-                    break
                 connection.execute("begin transaction")
-                if not transaction.repeat():
+                if not repeat():
                     break
         raise WarehouseError(
             "Another program changed the same tables meanwhile, so nothing of this transaction was"

@@ -74,7 +74,7 @@ def test_the_report_is_named_after_its_database_and_has_the_days_with_metrics(
     found = metadata(synced, real)
     path = synced.warehouse.path
     assert found["report"] == str(path.with_name(f"{path.stem}_report.html"))
-    assert (found["first"], found["last"]) == (day(21), day(1))
+    assert (found["first_day"], found["last_day"]) == (day(21), day(1))
     page = data(found["report"])
     assert (page["first"], page["last"]) == (day(21), day(1))
     assert (page["source"], page["target"], page["quietHours"]) == ("", 2400, 72)

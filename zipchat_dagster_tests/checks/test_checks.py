@@ -74,7 +74,7 @@ def test_each_break_fails_its_own_checks_and_no_others(built: Built, broken: str
         name: verdict.severity.value for name, verdict in found.items() if verdict.severity
     }
     assert severities == expected
-    assert all(verdict.metadata["offenders"] >= 1 for verdict in found.values())
+    assert all(verdict.metadata["violations"] >= 1 for verdict in found.values())
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_each_break_fails_its_own_checks_and_no_others(built: Built, broken: str
     ids=["hash", "drop"],
 )
 def test_all_checks_pass_whatever_is_stored_of_people(built: Built, privacy: Privacy) -> None:
-    looser = {name: one.metadata["offenders"] for name, one in failing(built, privacy).items()}
+    looser = {name: one.metadata["violations"] for name, one in failing(built, privacy).items()}
     assert {name.partition(".")[2] for name in looser} == {"personal_data_is_stored_as_set"}
     assert len(looser) == 4
     assert min(looser.values()) > 0
@@ -155,7 +155,7 @@ def test_every_check_says_what_to_do_when_it_fails() -> None:
 
 
 def named_in(verdict: Verdict) -> Any:
-    return verdict.metadata["named"].value
+    return verdict.metadata["examples"].value
 
 
 def test_offenders_are_named_by_id(built: Built) -> None:
@@ -164,7 +164,7 @@ def test_offenders_are_named_by_id(built: Built) -> None:
         f"select conversation_id, stated_messages from zipchat.message_coverage where {FIRST}",
     )
     verdict = failing(built)["raw_messages.counts_are_as_the_api_stated"]
-    assert verdict.metadata["offenders"] == 1
+    assert verdict.metadata["violations"] == 1
     assert named_in(verdict) == [{"offender": conversation_id, "stated": stated, "stored": 0}]
     assert verdict.description.endswith(f"than stated: 1 ({conversation_id}).")
 
@@ -175,7 +175,7 @@ def test_at_most_twenty_are_named_and_all_are_counted(built: Built) -> None:
         "select conversation_id from zipchat.message_coverage order by 1",
     )
     verdict = failing(built)["raw_messages.no_conversation_was_skipped"]
-    assert verdict.metadata["offenders"] == len(ids)
+    assert verdict.metadata["violations"] == len(ids)
     assert named_in(verdict) == [{"offender": i, "cause": "no answer"} for (i,) in ids[:20]]
     assert verdict.description.endswith(f"and {len(ids) - 20} more).")
 
@@ -324,7 +324,7 @@ def test_an_unreadable_conversation_is_named_and_stops_no_metrics(
     assert outcome.result.success
     assert metadata_of(outcome.result, "raw_messages")["conversations_failed"] == 1
     assert outcome.failed["raw_messages.no_conversation_was_skipped"] == "ERROR"
-    named = outcome.metadata("raw_messages.no_conversation_was_skipped")["named"]
+    named = outcome.metadata("raw_messages.no_conversation_was_skipped")["examples"]
     assert [row["offender"] for row in named] == [bad]
     assert "list" in named[0]["cause"]
 

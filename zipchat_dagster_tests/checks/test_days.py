@@ -110,7 +110,7 @@ def test_days_that_were_never_materialized_are_named_by_range(days: Days) -> Non
     days.materialized("2026-03-11", at="2026-03-11 08:00")
     verdict = every_day_was_materialized(days.history(at="2026-03-11 09:00"))
     assert not verdict.passed
-    assert verdict.metadata["offenders"] == 5
+    assert verdict.metadata["violations"] == 5
     missing = ["2026-03-03 to 2026-03-04", "2026-03-07 to 2026-03-08", "2026-03-10"]
     assert verdict.metadata["missing"].value == missing
     assert verdict.description.endswith(f": 5 ({', '.join(missing)}).")

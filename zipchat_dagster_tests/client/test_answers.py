@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zipchat_dagster.client import ZipchatClient, ZipchatError
-from zipchat_dagster.client.answers import decoded
+from zipchat_dagster.client.answers import DEEPEST, Stated, decoded, stated
 from zipchat_dagster_tests.client.support import KEY, NOW, Script, a_client
 from zipchat_dagster_tests.conftest import effort
 
@@ -87,6 +87,24 @@ def test_any_bytes_are_strict_json_that_every_database_takes_or_are_refused(cont
         return
     again = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     assert decoded(again) == body
+
+
+def test_only_what_is_nested_too_deeply_becomes_its_text() -> None:
+    deep = "[" * 600 + "]" * 600
+    others = {"text": '[{"' * 600, "rows": [{}] * 600}
+    found = decoded(f'{{"deep": {deep}, {json.dumps(others)[1:]}'.encode())
+    levels = 1
+    value = found.pop("deep")
+    while isinstance(value, list):
+        (value,) = value
+        levels += 1
+    assert levels == DEEPEST - 1
+    assert value == deep[levels - 1 : 1 - levels]
+    assert found == others
+
+
+def test_metadata_about_something_else_hides_no_total() -> None:
+    assert stated({"metadata": {"version": 2}, "meta": {"total": 3}}) == Stated(total=3)
 
 
 @settings(max_examples=effort(40, 500), deadline=None)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from zipchat_dagster.client import ListingUnsettledError, PageLoopError
+from zipchat_dagster.client import ListingUnsettledError, PageLoopError, requests_to_list
 from zipchat_dagster.client.listing import (
     LEAST_PAGE,
     MAX_PASSES,
@@ -180,6 +180,8 @@ def test_a_list_at_rest_costs_about_a_quarter_more_than_its_pages(
     if count < LEAST_PAGE or (count < 100 and options["pagination"] != "none"):
         assert api.requests == 1
     assert api.requests <= math.ceil(1.25 * pages) + 1
+    if options["pagination"] != "none":
+        assert api.requests == requests_to_list(count, largest=100)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -205,8 +207,9 @@ def test_a_plain_page_loop_loses_rows_under_the_same_changes(order: str) -> None
     assert not api.there_all_along - ids_of(api.client.list_conversations())
 
 
-def test_a_deletion_and_a_jump_that_cancel_out_hide_nothing() -> None:
-    api = Api(a_chat(500))
+@pytest.mark.parametrize("options", [{}, {"pagination": "none", "largest_page": 50}])
+def test_a_deletion_and_a_jump_that_cancel_out_hide_nothing(options: dict[str, Any]) -> None:
+    api = Api(a_chat(500), **options)
     ranked = sorted(api.chat.conversations.values(), key=lambda c: c.last_message_at)
     lowest, highest = ranked[0].id, ranked[-1].id
 
@@ -262,7 +265,7 @@ def test_hundreds_of_conversations_active_in_the_same_second_are_all_found(
         order=order,
         pagination=pagination,
         most=most,
-        pace=10.0,
+        pace=10.0 if most else 0.0,
         is_felt=False,
     )
     assert not api.there_all_along - ids_of(api.client.list_conversations())
@@ -528,6 +531,24 @@ def test_a_list_that_keeps_growing_under_us_raises_in_the_end() -> None:
 
     listing = Growing(rows(150)).listing()
     with pytest.raises(ListingUnsettledError, match="grew as fast as it was read"):
+        ids_of(listing)
+    assert listing.as_of is None
+
+
+@pytest.mark.parametrize("tied", [40, 70])
+def test_rows_of_one_second_that_change_places_are_named_as_a_cause(tied: int) -> None:
+    class Shuffling(ListServer):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            order = Random(self.requests)
+            self.rows.sort(key=lambda row: (row["last_message_at"], order.random()))
+            return super().handle_request(request)
+
+    listed = [
+        {"id": i, "last_message_at": f"{NOW - timedelta(minutes=i // tied):%Y-%m-%dT%H:%M:%SZ}"}
+        for i in range(450)
+    ]
+    listing = Shuffling(listed, largest=50).listing()
+    with pytest.raises(ListingUnsettledError, match="rows of one second change places"):
         ids_of(listing)
     assert listing.as_of is None
 

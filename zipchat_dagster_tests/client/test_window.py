@@ -96,6 +96,7 @@ def test_windows_of_other_lengths_last_a_second_or_two_longer(
             "window_alignment": st.sampled_from(ALIGNMENTS),
             "reset_format": st.sampled_from(["unix", "seconds"]),
             "reset_rounding": st.sampled_from(["exact", "ceil", "floor"]),
+            "retry_after": st.booleans(),
             "clock_offset": st.floats(-300, 300),
             "latency": st.sampled_from([0.0, 0.2, 1.5]),
         }

@@ -109,7 +109,7 @@ def test_a_row_shows_what_the_page_behind_it_shows(
         assert shown[label] == "".join(tile.locator(".value, .change").all_text_contents()), label
     assert shown["Open now"] == page.locator("#tile-open .value").text_content()
     number, longest, late = re.findall(
-        r"^(\d+) customers?, the longest for (.+?)\. (\d+) past the target\.$",
+        r"^(\d+) customers?; the longest has waited (.+?)\. (\d+) past the target\.$",
         page.locator("#waiting-lead").text_content() or "",
     )[0]
     assert shown["Waiting now"] == f"{number}longest {longest}{late} past the target"

@@ -48,13 +48,6 @@ def test_pages_have_the_documented_sizes() -> None:
         assert len(shown["messages"]) == size
 
 
-def test_per_page_over_the_maximum_can_be_refused() -> None:
-    api = Api(per_page_over_max="refuse")
-    refused = (422, "per_page must be at most 100")
-    assert api.refusal("GET", "/conversations?per_page=101") == refused
-    assert len(api.ids(per_page=100)) == 100
-
-
 @pytest.mark.parametrize("value", ["0", "two", "9" * 5000])
 def test_malformed_page_numbers_are_refused(value: str) -> None:
     api = Api()
@@ -238,11 +231,11 @@ def test_errors_can_have_another_key() -> None:
 
 
 def test_an_unknown_option_value_is_refused() -> None:
-    with pytest.raises(ValueError, match="order must be one of"):
+    with pytest.raises(ValueError, match=r"order\n  Input should be 'desc', 'asc' or 'id'"):
         Api(order="newest")
-    with pytest.raises(ValueError, match="window must be"):
+    with pytest.raises(ValueError, match=r"window\n  Input should be greater than 0"):
         Api(window=0)
-    with pytest.raises(ValueError, match="mutate_kinds must be one of"):
+    with pytest.raises(ValueError, match=r"mutate_kinds.1\n  Input should be"):
         Api(mutate_kinds=("assign", "fly"))
 
 

@@ -47,10 +47,10 @@ def test_each_kind_of_fault_strikes() -> None:
         with pytest.raises(httpx.ReadError):
             struck(kind)
     assert struck("closed").status_code == 200
-    with pytest.raises(ValueError, match="kind must be one of"):
+    with pytest.raises(ValueError, match=r"0\n  Input should be '403', "):
         Fault("503!")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="endpoint must be one of"):
-        Fault("503", endpoint="/users")
+    with pytest.raises(ValueError, match=r"endpoint\n  Input should be 'list', "):
+        Fault("503", endpoint="/users")  # type: ignore[arg-type]
 
 
 def test_a_key_can_be_revoked_in_the_middle() -> None:

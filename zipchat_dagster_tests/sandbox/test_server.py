@@ -14,7 +14,7 @@ import pytest
 
 from zipchat_dagster.sandbox import Chat, Fault, Request, Sandbox, generate, serve
 from zipchat_dagster.sandbox.__main__ import _parser, _sandbox, main
-from zipchat_dagster.sandbox.options import OPTIONS
+from zipchat_dagster.sandbox.options import OPTIONS, Options
 
 COMMAND = [sys.executable, "-m", "zipchat_dagster.sandbox"]
 
@@ -165,6 +165,16 @@ def test_impossible_control_calls_are_refused(
     assert {name: getattr(sandbox, name) for name in OPTIONS} == before
 
 
+@pytest.mark.parametrize("body", ["[1]", "5", '"fly"', "{"])
+def test_arguments_that_are_no_object_are_refused(
+    served: tuple[Sandbox, httpx.Client], body: str
+) -> None:
+    _, client = served
+    for name in ("escalate", "set", "add_fault"):
+        url = client.base_url.copy_with(path=f"/_sandbox/{name}")
+        assert client.post(url, content=body).status_code == 422
+
+
 def test_nonsense_ends_the_connection_and_nothing_else(
     served: tuple[Sandbox, httpx.Client],
 ) -> None:
@@ -216,7 +226,7 @@ def test_the_command_serves_until_terminated() -> None:
 
 def test_the_command_has_every_option() -> None:
     sandbox = _sandbox(_parser().parse_args(["--conversations", "1"]))
-    assert all(getattr(sandbox, option.name) == option.default for option in OPTIONS.values())
+    assert all(getattr(sandbox, name) == getattr(Options, name) for name in OPTIONS)
     flags = ["--limit", "0", "--no-wrap", "--clock-offset", "-3.5", "--fault-kinds", "slow", "500"]
     flags += ["--id-type", "str", "--largest-page", "50", "--fault", '{"kind": "403", "after": 9}']
     sandbox = _sandbox(_parser().parse_args(["--conversations", "1", *flags]))

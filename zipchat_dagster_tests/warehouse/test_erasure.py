@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -206,9 +207,10 @@ def test_a_sync_that_was_under_way_brings_nothing_back(story: Story) -> None:
         reads = [(item, client.read_conversation(item.conversation_id)) for item in work]
     erasure = erased(story, lead_id=11)
     with story.warehouse.transaction() as transaction:
-        assert store.store_reads(transaction, reads, chat_id=1, timezone="UTC") == 0
-        failures = [(item, store.Failure("time-out", story.now)) for item in work]
-        store.store_failures(transaction, failures, chat_id=1)
+        assert store.store_reads(transaction, reads, chat_id=1) == 0
+        failures = [(item, "time-out") for item in work]
+        store.store_failures(transaction, failures, story.now, chat_id=1)
+        store.mark_not_found(transaction, [1, 3], story.now, chat_id=1)
     assert left_in_tables(story.warehouse, erasure)[0] == []
 
 
@@ -315,12 +317,32 @@ def test_an_interrupted_erasure_goes_on(story: Story) -> None:
         "zipchat.raw_conversations (1 rows of suppressed people)"
     ]
     settle(story.warehouse, again, "done", finished_at=story.now)
+    assert not again.notes.exists()
     third = erase(story.warehouse, Subject(lead_id=11), chat_id=1, run_id="3", now=story.now)
     assert (third.id, third.is_known) == ("3", True)
-    assert not again.notes.exists()
     receipts = story.rows("select * exclude (begun_at) from zipchat.erasures order by erasure_id")
     assert [row[1] for row in receipts] == ["3", "run"]
     assert "nna" not in repr(receipts)
+
+
+def test_what_an_erasure_that_failed_has_noted_is_removed_by_the_next(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    def noted() -> list[Path]:
+        return sorted(story.warehouse.path.parent.glob(".*erasing*"))
+
+    before = noted()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(story.warehouse._engine, "commit", killed)
+        erase(story.warehouse, Subject(lead_id=11), chat_id=1, run_id="failed", now=story.now)
+    assert find(story, lead_id=11).traces.conversation_ids == [1, 3]
+    erasure = erased(story, lead_id=11)
+    assert erasure.is_known
+    settle(story.warehouse, erasure, "done", finished_at=story.now)
+    assert noted() == before
 
 
 @pytest.mark.file

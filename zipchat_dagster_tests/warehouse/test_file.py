@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ import pytest
 
 from zipchat_dagster.client.budget_stores import SqliteStore
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.engine import WarehouseError
+from zipchat_dagster.warehouse.engine import LastingError, WarehouseError
 from zipchat_dagster_tests.conftest import disk_full_at
 from zipchat_dagster_tests.processes import ready
 from zipchat_dagster_tests.warehouse.test_store import conversation, put, rows
@@ -123,15 +125,39 @@ def test_a_file_that_is_not_a_database_gives_one_clear_error_and_is_left_alone(
     warehouse: Warehouse, content: bytes
 ) -> None:
     warehouse.path.write_bytes(content)
-    with pytest.raises(WarehouseError, match=r"warehouse\.duckdb cannot be opened \(IO Error: "):
+    with pytest.raises(
+        LastingError,
+        match=r"warehouse\.duckdb cannot be opened \(IO Error: .*\)\. Set ZIPCHAT_DATABASE",
+    ):
         put(warehouse, conversation())
     assert warehouse.path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(errno.EROFS, LastingError), (errno.ENOSPC, WarehouseError)]
+)
+def test_a_folder_that_cannot_be_written_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, kind: type[WarehouseError]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("zipchat_dagster.warehouse.lock._acquire", refuse)
+    with pytest.raises(WarehouseError, match=re.escape(f"({os.strerror(error)}). Set")) as caught:
+        put(Warehouse(tmp_path / "warehouse.duckdb"), conversation())
+    assert type(caught.value) is kind
+
+
+def test_a_folder_that_is_a_file_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(LastingError, match=r"its folder cannot be written to \(File exists\)"):
+        put(Warehouse(tmp_path / "data" / "warehouse.duckdb"), conversation())
 
 
 def test_a_truncated_file_gives_one_clear_error(warehouse: Warehouse) -> None:
     put(warehouse, *(conversation(id=i, share_url="x" * 300) for i in range(3000)))
     os.truncate(warehouse.path, warehouse.path.stat().st_size // 2)
-    with pytest.raises(WarehouseError, match=r"warehouse\.duckdb cannot be .* \(IO Error: "):
+    with pytest.raises(WarehouseError, match=r"cannot be .* \(IO Error: .*If the file is damaged"):
         rows(Warehouse(warehouse.path), "select payload from zipchat.raw_conversations")
 
 
@@ -146,6 +172,17 @@ def test_a_full_disk_loses_nothing_that_was_committed(warehouse: Warehouse) -> N
     assert rows(warehouse, found) == [(1,)]
     put(warehouse, conversation(id=4000))
     assert rows(warehouse, found) == [(1,), (4000,)]
+
+
+@pytest.mark.parametrize("size", [0, 5000])
+def test_a_disk_that_is_full_from_the_start_leaves_no_broken_file(
+    warehouse: Warehouse, size: int
+) -> None:
+    message = r"File too large.* If the disk is full"
+    with disk_full_at(size), pytest.raises(WarehouseError, match=message):
+        put(warehouse, conversation())
+    put(warehouse, conversation(id=1))
+    assert rows(warehouse, "select conversation_id from zipchat.raw_conversations") == [(1,)]
 
 
 NOTEBOOK = (

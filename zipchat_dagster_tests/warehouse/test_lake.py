@@ -87,7 +87,7 @@ def test_writers_take_turns_so_that_a_new_key_is_stored_once(lakes: Lakes, name:
     first = lakes.open(name)
     second = threading.Thread(target=lambda: put(lakes.open(name), conversation()))
     with first.transaction() as transaction:
-        store.store_conversations(transaction, [conversation()], [T0], chat_id=CHAT, timezone="UTC")
+        store.store_conversations(transaction, [conversation()], [T0], chat_id=CHAT)
         second.start()
         while not lakes.run("select from pg_locks where locktype = 'advisory' and not granted"):
             assert second.is_alive()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.lock import InUseError, locked
 from zipchat_dagster_tests.conftest import create_tables
 from zipchat_dagster_tests.processes import HOLD, ready, run_together, start
 
@@ -81,3 +84,15 @@ def test_a_killed_waiter_blocks_nobody(tmp_path: Path) -> None:
             "zipchat.duckdb.lock",
             "zipchat.duckdb.lock.holder",
         ]
+
+
+def test_a_folder_that_takes_no_files_is_not_waited_for_endlessly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zipchat_dagster.warehouse.lock.LOCK_TIMEOUT", 0.0)
+    monkeypatch.setattr("zipchat_dagster.warehouse.lock.TELL_AFTER", 0.0)
+    folder = Path("/proc")  # it says that there is no such file, as network folders can
+    if not folder.is_dir():
+        pytest.skip("no such folder here")
+    with pytest.raises(InUseError), locked(folder / "warehouse.duckdb"):
+        pass

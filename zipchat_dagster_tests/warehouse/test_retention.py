@@ -14,6 +14,7 @@ from zipchat_dagster.build import build_definitions
 from zipchat_dagster.build import warehouse as build_warehouse
 from zipchat_dagster.chats import load_chats
 from zipchat_dagster.database_jobs import retention_job
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.settings import Settings
 from zipchat_dagster.warehouse import Warehouse, retention
@@ -104,7 +105,7 @@ def test_the_job_removes_it_from_the_disk_and_the_copies(tmp_path: Any) -> None:
     for days, is_there in ((None, True), (DAYS, False)):
         resource = WarehouseResource(database=str(path), retention_days=days)
         resource.warehouse.publish(published)
-        assert retention_job([]).execute_in_process(resources={"warehouse": resource}).success
+        assert retention_job(Lane()).execute_in_process(resources={"warehouse": resource}).success
         assert [OLD.encode() in file.read_bytes() for file in (path, published)] == [is_there] * 2
 
 
@@ -117,7 +118,8 @@ def test_the_job_deletes_old_write_back_runs(tmp_path: Path) -> None:
             "ZIPCHAT_RETENTION_DAYS": str(DAYS),
         }
     )
-    job = build_definitions(settings, load_chats(settings, {})).resolve_job_def("retention_job")
+    definitions = build_definitions(settings, load_chats(settings, {}))
+    job = definitions.resolve_job_def("retention_job")
     ended, running = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.STARTED
     runs = {
         (name, days, status): f"marked-{name}-{days}-{status.value}"
@@ -128,7 +130,8 @@ def test_the_job_deletes_old_write_back_runs(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         for (name, days, status), text in runs.items():
             config = {"ops": {"send_reply": {"config": {"message": text}}}}
-            run = dg.DagsterRun(job_name=name, status=status, run_config=config)
+            tags = definitions.resolve_job_def(name).tags
+            run = dg.DagsterRun(job_name=name, status=status, run_config=config, tags=tags)
             created_at = datetime.now(UTC) - timedelta(days=days)
             instance.run_storage.add_historical_run(run, created_at)
         found = job.execute_in_process(instance=instance)

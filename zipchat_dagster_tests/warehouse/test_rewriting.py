@@ -42,9 +42,7 @@ def lived(place: Open, name: str, privacy: Privacy) -> Story:
         for n in range(3):  # more of them than are dropped to the same NULLs
             at = moment(f"2026-03-21 1{n}:00")
             some = WITHOUT_ID[n : n + 3]
-            store.store_conversations(
-                transaction, some, [at] * len(some), chat_id=1, timezone="UTC"
-            )
+            store.store_conversations(transaction, some, [at] * len(some), chat_id=1)
     story.derive(*days_between("2026-03-14", "2026-03-22"))
     return story
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.search import files_with
 from zipchat_dagster.warehouse.warehouse import SCRUB_DUE
 from zipchat_dagster_tests.conftest import Lakes, Open, create_tables
 
@@ -49,12 +50,12 @@ def holding(text: str, files: Iterable[Path]) -> list[Path]:
 
 
 def test_nothing_deleted_is_left_in_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "tables.duckdb"
+    path = tmp_path / "tables[1].duckdb"
     tables = Warehouse(path)
     with filled(tables):
-        spilled = tmp_path / "tables.duckdb.tmp" / "duckdb_temp_storage-0.tmp"
+        spilled = tmp_path / f"{path.name}.tmp" / "duckdb_temp_storage-0.tmp"
         spilled.parent.mkdir()
-        for left in (spilled, tmp_path / "tables.duckdb.unfinished.wal"):
+        for left in (spilled, tmp_path / f"{path.name}.unfinished.wal"):
             left.write_text(GONE)  # by a killed process
         assert path in holding(GONE, tmp_path.rglob("*"))
         assert tables.places_with([GONE]) == [
@@ -65,6 +66,21 @@ def test_nothing_deleted_is_left_in_a_file(tmp_path: Path) -> None:
         counts = tables.scrub()
         assert counts["bytes_after"] < counts["bytes_before"]
         assert holding(GONE, tmp_path.rglob("*")) == []
+
+
+def test_a_file_that_is_removed_during_the_search_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (kept := tmp_path / "kept").write_text(GONE)
+    lock = tmp_path / "lock"
+    lock.touch()
+
+    def is_file(path: Path) -> bool:
+        lock.unlink(missing_ok=True)
+        return True
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert files_with([GONE], [kept, lock]) == [kept]
 
 
 def test_nothing_deleted_is_left_in_a_lake(lakes: Lakes, tmp_path: Path) -> None:

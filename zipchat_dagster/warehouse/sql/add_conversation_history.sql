@@ -19,13 +19,14 @@ using (
         or (
             observed.observed_at >= known.observed_at
             and (
-                observed.channel is distinct from known.channel
-                or observed.manual_reply_mode is distinct from known.manual_reply_mode
-                or observed.last_escalated_at is distinct from known.last_escalated_at
-                or observed.last_escalation_resolved_at is distinct from known.last_escalation_resolved_at
-                or observed.assignee_id is distinct from known.assignee_id
-                or observed.assignee_name is distinct from known.assignee_name
-                or known.missing_since is not null
+                known.missing_since is not null
+                or (
+                    observed.channel, observed.manual_reply_mode, observed.last_escalated_at,
+                    observed.last_escalation_resolved_at, observed.assignee_id, observed.assignee_name
+                ) is distinct from (
+                    known.channel, known.manual_reply_mode, known.last_escalated_at,
+                    known.last_escalation_resolved_at, known.assignee_id, known.assignee_name
+                )
             )
         )
 ) as changed

@@ -1,7 +1,7 @@
--- grain: one row per suppressed value of the erasures that one of `lifted` belongs to
+-- grain: one row per suppressed value of the erasures that $value_hash belongs to
 delete from zipchat.suppressions
 where chat_id = $chat_id
     and erasure_id in (
         select erasure_id from zipchat.suppressions
-        where chat_id = $chat_id and value_hash in (select value_hash from lifted)
+        where chat_id = $chat_id and value_hash = $value_hash
     )

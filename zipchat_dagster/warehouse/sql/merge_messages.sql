@@ -26,7 +26,7 @@ using (
             }') as record
         from batch
         where id is not null
-        qualify row_number() over (partition by id order by observed_at desc) = 1
+        qualify row_number() over (partition by id order by observed_at desc, position desc) = 1
     )
 ) as observed
 on known.chat_id = observed.chat_id and known.message_id = observed.message_id

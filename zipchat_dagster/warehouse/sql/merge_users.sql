@@ -1,4 +1,4 @@
--- grain: one row per user of `batch`
+-- grain: one row per user of `batch`, in its last observation there
 merge into zipchat.users as known
 using (
     select
@@ -19,7 +19,7 @@ using (
         observed_at
     from batch
     where id is not null
-    qualify row_number() over (partition by id order by observed_at desc) = 1
+    qualify row_number() over (partition by id order by observed_at desc, position desc) = 1
 ) as observed
 on known.chat_id = observed.chat_id and known.user_id = observed.user_id
 when matched and observed.observed_at >= known.observed_at then update set

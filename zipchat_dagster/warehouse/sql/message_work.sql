@@ -4,6 +4,13 @@
 with due as (
     select
         *,
+        -- What failed may have been a run of earlier days. One read makes up for all of them, since
+        -- after it nothing tells that something is still to be read.
+        if(
+            failed_at is null,
+            $since,
+            least($since, (select since from zipchat.listing_coverage where chat_id = $chat_id))
+        ) as wanted_from,
         coalesce(created_at < $until, true)
         and coalesce(last_message_at >= $since, true)
         and ($refresh or coalesce(complete_from > greatest(created_at, $since), true)) as is_in_window
@@ -13,9 +20,10 @@ with due as (
 select
     conversation_id,
     case
-        when not is_in_window then covered_through
-        when $refresh or covered_through is null or covered_from > greatest(created_at, $since)
-            then case when created_at < $since then $since end
+        when (is_in_window and $refresh)
+            or covered_through is null
+            or covered_from > greatest(created_at, wanted_from)
+            then case when created_at < wanted_from then wanted_from end
         else covered_through
     end as ask_from,
     cast(timezone($timezone, greatest(coalesce(created_at, $since), $since)) as date) as first_day

@@ -11,28 +11,25 @@ with seen as (
         (shown_at, last_message_at, conversation_id) as shown_order
     from zipchat.raw_conversations
     where chat_id = $chat_id and lead_id is not null
-),
-newest as (
-    select
-        chat_id,
-        lead_id,
-        -- arg_max() passes over conversations whose payload lacks the value
-        arg_max(lead_full_name, seen_at) as full_name,
-        arg_max(shown ->> 'first_name', shown_order) as first_name,
-        arg_max(shown ->> 'last_name', shown_order) as last_name,
-        arg_max(lead_email, seen_at) as email,
-        arg_max(lead_phone_number, seen_at) as phone_number,
-        arg_max(lead_email_marketing_consent, seen_at) as email_marketing_consent,
-        arg_max(shown ->> 'shopify_customer_id', shown_order) as shopify_customer_id,
-        arg_max(
-            case when json_type(shown -> 'additional_attributes') <> 'NULL'
-                then shown -> 'additional_attributes' end,
-            shown_order
-        ) as additional_attributes,
-        count(*) as conversations,
-        min(created_at) as first_contact_at,
-        max(last_message_at) as last_contact_at
-    from seen
-    group by chat_id, lead_id
 )
-select * from newest
+select
+    chat_id,
+    lead_id,
+    -- arg_max() passes over conversations whose payload lacks the value
+    arg_max(lead_full_name, seen_at) as full_name,
+    arg_max(shown ->> 'first_name', shown_order) as first_name,
+    arg_max(shown ->> 'last_name', shown_order) as last_name,
+    arg_max(lead_email, seen_at) as email,
+    arg_max(lead_phone_number, seen_at) as phone_number,
+    arg_max(lead_email_marketing_consent, seen_at) as email_marketing_consent,
+    arg_max(shown ->> 'shopify_customer_id', shown_order) as shopify_customer_id,
+    arg_max(
+        case when json_type(shown -> 'additional_attributes') <> 'NULL'
+            then shown -> 'additional_attributes' end,
+        shown_order
+    ) as additional_attributes,
+    count(*) as conversations,
+    min(created_at) as first_contact_at,
+    max(last_message_at) as last_contact_at
+from seen
+group by chat_id, lead_id
