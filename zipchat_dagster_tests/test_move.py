@@ -203,7 +203,7 @@ def test_changes_by_another_program_during_a_move_are_noticed_and_moved_the_next
     with monkeypatch.context() as patch:
         patch.setattr(move._Move, "_copy", copy_with_a_stranger)
         assert moved(lake, back) == 1
-    assert "raw_messages is not the same on both sides" in capsys.readouterr().err
+    assert "raw_messages differs between the two sides" in capsys.readouterr().err
     assert moved(lake, back) == 0
     assert tables(back) == tables(lake)
 
@@ -240,10 +240,10 @@ def test_a_target_with_other_data_is_refused(
 ) -> None:
     target = Path(shutil.copy(source, tmp_path / "target.duckdb"))
     change(target, "delete from zipchat.raw_conversations")
-    refused(source, target, r"holds data already \(\w+\). Nothing was changed")
+    refused(source, target, r"already has data \(\w+\). Nothing was changed")
     change(target, "insert into zipchat.warehouse_settings values ('moving_from', 'another')")
     before = tables(target)
-    refused(source, target, r"The target holds a part of another")
+    refused(source, target, r"The target has a part of another")
     assert tables(target) == before
 
 

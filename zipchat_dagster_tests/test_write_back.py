@@ -383,7 +383,7 @@ def test_an_answer_without_the_message_s_id_makes_up_none(
     assert run.metadata["done"][0].endswith(f"as user {ANN}.")
     again = desk.again(run)
     assert again.success
-    assert again.metadata["done"][0] == "The message was sent before. It is not sent again."
+    assert again.metadata["done"][0] == "The message was already sent. It is not sent again."
     assert desk.replies(number) == [TEXT]
 
 

@@ -49,7 +49,7 @@ class CallError(ZipchatError):
 
 
 class UnreachableError(CallError):
-    """No complete answer came. `was_sent` is False if the request certainly never left us."""
+    """No complete answer came. `was_sent` is False if the request was certainly never sent."""
 
     def __init__(self, detail: str, *, method: str, path: str, was_sent: bool) -> None:
         super().__init__(detail, method=method, path=path)
@@ -98,7 +98,7 @@ class UnprocessableError(StatusError):
 
 
 class RateLimitedError(StatusError):
-    """429, although the end of several windows was waited for."""
+    """429, even after waiting for the end of several windows."""
 
     hint = "Other programs seem to use up this key's whole rate limit."
 
@@ -114,15 +114,15 @@ class UnexpectedStatusError(StatusError):
 
 
 class BudgetDownError(ZipchatError):
-    """The database in which the request budget is shared went away. It may come back."""
+    """The database with the shared request budget cannot be reached. It may come back."""
 
 
 class PageLoopError(ZipchatError):
-    """A list whose pages repeat themselves; reading on would never end."""
+    """A list with pages that repeat, so that reading it would never end."""
 
 
 class ListingUnsettledError(ZipchatError):
-    """A list that kept changing. What was read is good, but it may not be all there is."""
+    """A list that kept changing. The rows that were read are good, but some may be missing."""
 
 
 def printable(text: str) -> str:

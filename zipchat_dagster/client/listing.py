@@ -183,8 +183,8 @@ class Listing:
             reading = yield from self._read(looks_beyond=True)
             if self._is_short() and not self._slipped(known, as_of):
                 self._logger.warning(
-                    f"{self._difference()}, the same ones twice: these are taken to be all there"
-                    " are. Such differences are accepted from now on."
+                    f"{self._difference()}, the same ones twice, so there are no others. Such"
+                    " differences are accepted from now on."
                 )
                 self._habits.learn((self.total or 0) - len(self.seen), self._since)
         if self._is_short():

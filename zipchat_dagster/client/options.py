@@ -50,7 +50,7 @@ def check_api_key(value: str) -> str:
         )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise SettingError(
-            "it contains a character that no key has. Copy the key again; it starts with zc-."
+            "it contains a character that no key has. Copy the key again. It starts with zc-."
         )
     return key
 
@@ -99,8 +99,8 @@ def check_budget(value: Path | str | None) -> Path | str | None:
         return value
     if re.search(r"password\s*=|://.*:.*@", unquote(value), re.IGNORECASE | re.DOTALL):
         raise SettingError(
-            f"it contains a password. Write an address such as {BUDGET_ADDRESS}, and the password"
-            " into PGPASSWORD or ~/.pgpass."
+            f"it contains a password. Write an address such as {BUDGET_ADDRESS}, and put the"
+            " password into PGPASSWORD or ~/.pgpass."
         )
     if "://" not in value:
         return Path(value)

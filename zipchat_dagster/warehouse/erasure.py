@@ -194,8 +194,8 @@ def _closure(
         wanted |= seen
     if len(leads) > MOST_LEADS:
         raise ErasureError(
-            f"{len(leads):,} leads share e-mail addresses or phone numbers, so they are hardly"
-            " one person. Nothing was erased. Correct them in Zipchat, or erase conversations by"
+            f"{len(leads):,} leads share e-mail addresses or phone numbers, so they are unlikely to"
+            " be one person. Nothing was erased. Correct them in Zipchat, or erase conversations by"
             " their ids."
         )
     return {
@@ -348,7 +348,6 @@ def _hasher(transaction: Transaction) -> Hasher:
         return Hasher(transaction.privacy)
     except ValueError:
         raise ErasureError(
-            "Set ZIPCHAT_PII_KEY to a secret of at least 32 characters, and keep it: by its hashes,"
-            " what the API goes on sending of an erased person is recognized and dropped. Nothing"
-            " was changed."
+            "Set ZIPCHAT_PII_KEY to a secret of at least 32 characters, and keep it: its hashes"
+            " identify records of erased people that the API keeps sending. Nothing was changed."
         ) from None

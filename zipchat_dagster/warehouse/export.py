@@ -48,7 +48,7 @@ def export_tables(
     except (OSError, duckdb.IOException) as error:
         reason = error.strerror if isinstance(error, OSError) else first_line(error)
         raise WarehouseError(
-            f"{folder} could not be written ({reason}). The former files are unchanged."
+            f"{folder} could not be written ({reason}). The previous files are unchanged."
         ) from None
     except InUseError as error:
         raise WarehouseError(str(error)) from None

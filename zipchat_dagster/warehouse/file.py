@@ -253,8 +253,8 @@ class File:
     def _unusable(self, error: duckdb.Error) -> WarehouseError:
         return WarehouseError(
             f"{self.path} cannot be read or written ({first_line(error)}). Everything committed"
-            " before is kept. If the disk is full, make room and run again. If the file is"
-            " damaged, put a backup in its place, or a new file: move it away and run a backfill."
+            " before is kept. If the disk is full, free some space and run again. If the file is"
+            " damaged, restore a backup, or move the file away and run a backfill."
         )
 
     def _start(self) -> duckdb.DuckDBPyConnection:

@@ -249,8 +249,8 @@ class Lake(_Shared):
                     self._ask(f"vacuum (full, analyze) {rewritten}")
         except InUseError:
             raise WarehouseError(
-                f"{self._database}: somebody has read the catalog for {LOCK_TIMEOUT:.0f} s, so it"
-                " still holds what was deleted. Run this again."
+                f"{self._database}: another program has been reading the catalog for"
+                f" {LOCK_TIMEOUT:.0f} s, so deleted data is still in it. Run this again."
             ) from None
         return counts
 

@@ -49,7 +49,7 @@ def move(source: Engine, target: Engine, *, origin: str, report: Callable[[str],
             _Move(target, connection, catalog, origin, report).run()
         except ConflictError:
             raise WarehouseError(
-                "Another program wrote to the target meanwhile. Stop it, and run this again."
+                "Another program wrote to the target in the meantime. Stop it, and run this again."
             ) from None
 
 
@@ -92,7 +92,7 @@ class _Move:
             raise WarehouseError(f"{self._origin} holds no tables of zipchat_dagster.")
         if begun:
             raise WarehouseError(
-                f"{self._origin} holds only a part of {begun}. Finish that move first."
+                f"{self._origin} only has a part of {begun}. Finish that move first."
             )
         if version < VERSION:
             raise WarehouseError(
@@ -113,13 +113,13 @@ class _Move:
             return
         if begun:
             raise WarehouseError(
-                f"The target holds a part of {begun}. Finish that move first, or take an empty one."
+                f"The target has a part of {begun}. Finish that move first, or use an empty target."
             )
         for table in sorted(tables - {SETTINGS}):
             if self._rows(f"select 1 from zipchat.{table} limit 1"):
                 raise WarehouseError(
-                    f"The target holds data already ({table}). Nothing was changed; take one that"
-                    " is empty or does not exist."
+                    f"The target already has data ({table}). Nothing was changed. Use one that is"
+                    " empty or does not exist yet."
                 )
 
     def _copy(self, table: str) -> None:
@@ -133,8 +133,8 @@ class _Move:
     def _verify(self, table: str) -> None:
         if self._pieces(self._source, table) != self._pieces(self._own, table):
             raise WarehouseError(
-                f"{table} is not the same on both sides: another program wrote to it meanwhile."
-                " Stop it, and run this again."
+                f"{table} differs between the two sides: another program wrote to it in the"
+                " meantime. Stop it, and run this again."
             )
         if schema_tables()[table].key:
             keys = sql("check_keys").format(**schema_tables()[table].names_of_key)

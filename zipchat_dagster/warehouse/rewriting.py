@@ -101,7 +101,7 @@ def rewrite_personal_data(
     if progress.rows:
         counts = ", ".join(f"{table}: {rows:,}" for table, rows in progress.rows.items())
         log.info(
-            f"Rewrote rows of {counts}. Backups and files copied elsewhere still hold the old"
+            f"Rewrote rows of {counts}. Backups and files copied elsewhere still have the old"
             " values."
         )
     with warehouse.transaction() as transaction:
@@ -126,9 +126,9 @@ def _begin(warehouse: Warehouse, log: Log) -> bool:
     if looser := privacy.modes_other_than(state, "looser"):
         names = ", ".join(f"{name}: {mode}" for name, mode in looser.items())
         log.warning(
-            f"The settings of personal data are looser than before ({names}). They hold for what is"
-            " stored from now on. What was hashed or dropped before stays so; to read it from the"
-            " API again, materialize its days with `refresh`."
+            f"The settings of personal data are looser than before ({names}). They apply to records"
+            " stored from now on. Earlier values stay hashed or dropped. To read them from the API"
+            " again, materialize their days with `refresh`."
         )
     return "rewriting" in state and state["rewriting"]["modes"] == privacy.modes
 
@@ -144,7 +144,7 @@ def _rewrite_all(warehouse: Warehouse, log: Log) -> Progress | None:
                 return progress
             if progress.rows and not has_begun:
                 has_begun = True
-                log.info("ZIPCHAT_PII is stricter than what is stored, which is being rewritten.")
+                log.info("ZIPCHAT_PII is stricter than before: rewriting stored values.")
 
 
 def _advance(transaction: Transaction) -> Progress | None:

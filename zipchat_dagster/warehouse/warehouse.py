@@ -244,8 +244,8 @@ class Warehouse:
         prepare_schema(connection)
         for (origin,) in connection.execute(sql("stored_setting"), {"name": MOVING}).fetchall():
             raise WarehouseError(
-                f"Only a part of {origin} was moved into this database. Finish that first, by the"
-                " same make move."
+                f"Only a part of {origin} was moved into this database. Run the same make move"
+                " again to finish it."
             )
         self._engine.prepare(connection)
         stored = connection.execute(sql("stored_setting"), {"name": "timezone"}).fetchone()

@@ -68,7 +68,7 @@ def test_a_password_in_the_budgets_address_is_refused_and_not_shown(budget: str)
     text = refusal(budget=budget)
     assert text == (
         "budget: it contains a password. Write an address such as"
-        " postgresql://user@host:5432/database, and the password into PGPASSWORD or ~/.pgpass."
+        " postgresql://user@host:5432/database, and put the password into PGPASSWORD or ~/.pgpass."
     )
 
 

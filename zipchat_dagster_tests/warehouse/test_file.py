@@ -163,10 +163,8 @@ def test_a_truncated_file_gives_one_clear_error(warehouse: Warehouse) -> None:
 
 def test_a_full_disk_loses_nothing_that_was_committed(warehouse: Warehouse) -> None:
     put(warehouse, conversation(id=1))
-    with (
-        disk_full_at(warehouse.path.stat().st_size),
-        pytest.raises(WarehouseError, match=r"File too large.* If the disk is full, make room"),
-    ):
+    message = r"File too large.* If the disk is full, free some space"
+    with disk_full_at(warehouse.path.stat().st_size), pytest.raises(WarehouseError, match=message):
         put(warehouse, *(conversation(id=i, share_url="x" * 300) for i in range(2, 3000)))
     found = "select conversation_id from zipchat.raw_conversations"
     assert rows(warehouse, found) == [(1,)]
