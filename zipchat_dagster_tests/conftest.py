@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+import resource
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,6 +20,7 @@ from zipchat_dagster.client import ZipchatClient
 from zipchat_dagster.sandbox import BASE_URL, DEFAULT_KEY, Sandbox, generate
 from zipchat_dagster.sync import MessageResult, sync_conversations, sync_messages, sync_users
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.engine import in_memory
 from zipchat_dagster_tests.postgres import Server, postgres
 
@@ -26,6 +28,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 # Of a name (the same name: the same tables) and of options of Warehouse.
 Open = Callable[..., Warehouse]
 LOG = logging.getLogger("zipchat_dagster")
+RULES = Rules()
 # Set by .ci/run: random searches are longer and more processes run at once.
 THOROUGH = "THOROUGH" in os.environ
 thorough = pytest.mark.skipif(
@@ -52,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Clock(MachineClock):
-    """A clock that only moves when somebody sleeps."""
+    """A clock that only sleeping moves."""
 
     def __init__(self, now: float = NOW.timestamp()) -> None:
         self.now = now
@@ -180,6 +183,56 @@ class Project:
         assert users == (len(truth["users"]),)
 
 
+def derive_all(
+    warehouse: Warehouse,
+    *,
+    days: Sequence[str] = (),
+    now: datetime = NOW,
+    rules: Rules = RULES,
+    chat_id: int = 1,
+    from_scratch: bool = False,
+) -> list[str]:
+    """Derive a chat's facts, leads and metrics. Returns the days whose metrics were written."""
+    rebuild_facts(warehouse, chat_id=chat_id, now=now, rules=rules, from_scratch=from_scratch)
+    rebuild_leads(warehouse, chat_id=chat_id)
+    return rebuild_metrics(
+        warehouse, chat_id=chat_id, days=days, now=now, rules=rules, from_scratch=from_scratch
+    )
+
+
+def create_tables(warehouse: Warehouse) -> None:
+    with warehouse.transaction():
+        pass
+
+
+def without_settings() -> dict[str, str]:
+    """This process's environment without the settings that a developer may have in it."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("ZIPCHAT_")}
+
+
+@contextmanager
+def disk_full_at(size: int) -> Iterator[None]:
+    """Refuse to write files beyond a size, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def killed_after(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function for this many calls; the next one is interrupted as if by a kill."""
+    left = iter(range(calls))
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return function(*arguments, **named)
+
+    return call
+
+
 def midnight(at: datetime) -> datetime:
     return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
@@ -196,8 +249,7 @@ class Lakes:
         self.data_path = str(folder / "lakes")
         self._numbers = count()
         self.template = self.create(template="template1")
-        with self.open(self.template).transaction():
-            pass  # creating the tables takes longer than copying the database
+        create_tables(self.open(self.template))  # takes longer than copying the database
         self.run(
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
             self.template,

@@ -1,4 +1,4 @@
-"""Hundreds of syncs of a chat that never stands still, while calls fail and processes are killed.
+"""Hundreds of syncs of a chat that keeps changing, while calls fail and processes are killed.
 
 Each run is a process's sync of what has changed, from users to metrics, as the assets do it. Some
 runs are made by a process of their own, which is killed at some moment. Between runs, minutes or
@@ -22,15 +22,15 @@ from zipchat_dagster.client import Clock, ZipchatClient, ZipchatError
 from zipchat_dagster.sandbox import DEFAULT_KEY, Fault, Sandbox, generate, serve
 from zipchat_dagster.sync import sync_conversations, sync_messages, sync_users
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
-from zipchat_dagster_tests.conftest import LOG, NOW, Project, midnight
+from zipchat_dagster.warehouse.derive import Rules
+from zipchat_dagster_tests.conftest import LOG, NOW, Project, derive_all, midnight
 
 DAYS: Final = 20  # of the chat before the first run
 BEGIN: Final = midnight(NOW - timedelta(days=DAYS))
 RULES: Final = Rules(response_target_seconds=3600, quiet_hours=20)
 KILLED: Final = 0.15  # share of the runs
 MOST: Final = 1_000
-# One of five requests fails. Those that a sync gives up on at once come extra, now and then.
+# One of five requests fails. Failures that end a sync at once are added now and then.
 FAULTS: Final[dict[str, Any]] = {
     "fault_rate": 0.2,
     "fault_kinds": (
@@ -107,7 +107,7 @@ class Soak(AbstractContextManager["Soak"]):
         self._server.__exit__(None, None, None)
 
     def run(self, runs: int) -> None:
-        """So many runs, in which calls fail and the chat changes."""
+        """Sync this often, while calls fail and the chat changes."""
         began = time.monotonic()
         usual = 1.0  # seconds that a run takes
         for number in range(runs):
@@ -179,7 +179,7 @@ class Soak(AbstractContextManager["Soak"]):
 
 
 class Process:
-    """A process that syncs when it is told to."""
+    """A process that syncs on demand."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self._pipe, theirs = _context.Pipe()
@@ -193,7 +193,7 @@ class Process:
         self._pipe.send(order)
 
     def has_ended(self, *, within: float) -> bool:
-        """Whether the sync ends in so many seconds."""
+        """Whether the sync ends within this many seconds."""
         return self._pipe.poll(within)
 
     def result(self) -> tuple[int, str]:
@@ -262,10 +262,8 @@ def _sync(order: Order, url: str, warehouse: Warehouse) -> None:
 
 def derive(warehouse: Warehouse, now: datetime, *, from_scratch: bool = False) -> None:
     """Bring facts and metrics in line with what is stored."""
-    scope: dict[str, Any] = {"chat_id": 1, "now": now, "rules": RULES, "from_scratch": from_scratch}
-    rebuild_facts(warehouse, **scope)
-    rebuild_leads(warehouse, chat_id=1)
-    rebuild_metrics(warehouse, days=[f"{now:%Y-%m-%d}"], **scope)
+    today = f"{now:%Y-%m-%d}"
+    derive_all(warehouse, days=[today], now=now, rules=RULES, from_scratch=from_scratch)
 
 
 def _memory() -> int:

@@ -1,4 +1,4 @@
-"""Settings of any text: they hold, or an error names each that does not, and no secret is in it."""
+"""Settings with any text are valid, or an error names each that is not, without any secret."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def texts(draw: st.DrawFn) -> str:
 
 
 def complaint(environment: dict[str, str], *, where: tuple[str, ...]) -> str:
-    """What is said about these settings; "" if they hold."""
+    """The error about these settings; "" if they are valid."""
     try:
         load_chats(Settings.from_environment(environment), environment)
     except SettingError as error:
@@ -80,7 +80,7 @@ PLAIN: Final = "chats:\n- name: shop_de\n  chat_id: 1\n  api_key_env: DE_KEY\n"
 
 @st.composite
 def files(draw: st.DrawFn) -> str:
-    """A file of chats that somebody wrote by hand, with mistakes."""
+    """A file of chats written by hand, with mistakes."""
     entries = draw(
         st.lists(
             st.dictionaries(FIELDS, texts() | st.sampled_from([*KEYS]), max_size=4), max_size=3

@@ -1,4 +1,4 @@
-"""Several chats from one file: what is checked, and that each has a lane of its own."""
+"""Several chats from one file: how the file is checked, and that each chat has its own lane."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from zipchat_dagster.sandbox import Sandbox, generate, serve
 from zipchat_dagster.settings import Settings
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, thorough
+from zipchat_dagster_tests.single import QUIET, metadata_of
 
 SECRET = "zc-never-shown"
 KEYS = {"DE_KEY": "zc-de", "FR_KEY": "zc-fr", "ODD_KEY": f"{SECRET} 2"}
@@ -82,7 +83,7 @@ def other(name: str = "shop_fr", chat_id: int = 2) -> str:
         ),
     ],
 )
-def test_what_is_wrong_in_the_file_is_one_sentence_with_its_line(
+def test_a_mistake_in_the_file_is_reported_in_one_sentence_with_its_line(
     tmp_path: Path, text: str, sentence: str
 ) -> None:
     with pytest.raises(SettingError) as caught:
@@ -143,7 +144,7 @@ class Shops:
         return defs.resolve_job_def(f"{name}_sync_job").execute_in_process(
             instance=self.instance,
             asset_selection=[dg.AssetKey([name, table]) for table in tables] or None,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config=QUIET,
             tags={
                 "dagster/asset_partition_range_start": FIRST,
                 "dagster/asset_partition_range_end": LAST,
@@ -164,16 +165,15 @@ def shops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shops]:
         yield Shops(tmp_path, stack)
 
 
-def test_several_chats_have_a_report_of_all(shops: Shops) -> None:
+def test_several_chats_have_a_report_of_all_of_them(shops: Shops) -> None:
     defs = shops.definitions("shop_de", "shop_fr")
     result = defs.resolve_job_def("chats_report_job").execute_in_process(
-        instance=shops.instance,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        instance=shops.instance, run_config=QUIET
     )
-    (event,) = result.asset_materializations_for_node("chats_report")
-    assert (event.metadata["chats"].value, event.metadata["waiting_now"].value) == (2, 0)
+    metadata = metadata_of(result, "chats_report")
+    assert (metadata["chats"], metadata["waiting_now"]) == (2, 0)
     page = shops.folder / "warehouse_report.html"  # where that of a single chat would be
-    assert event.metadata["report"].value == str(page)
+    assert metadata["report"] == str(page)
     assert "never synced" in page.read_text("utf-8")
     key = dg.AssetKey("chats_report")
     parents = defs.resolve_asset_graph().get(key).parent_keys
@@ -220,7 +220,7 @@ def assert_stored(shops: Shops, chat_id: int, sandbox: Sandbox) -> None:
 
 
 @thorough
-def test_what_is_configured_for_one_chat_derives_only_its_rows_again(shops: Shops) -> None:
+def test_a_setting_of_one_chat_derives_only_its_rows_again(shops: Shops) -> None:
     tables = ("raw_conversations", "raw_messages", "escalation_metrics")
     assert shops.sync(shops.definitions("shop_de", "shop_fr"), "shop_de", *tables).success
     computed = "select max(computed_at) from zipchat.conversation_facts"

@@ -1,8 +1,7 @@
-"""The component in somebody else's project: its fields, and all of it from a wheel."""
+"""The component in another project: its fields, and all of it from a wheel."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,8 @@ from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.privacy import Privacy
 from zipchat_dagster_tests.browser import chromium
-from zipchat_dagster_tests.conftest import NOW, Project, thorough
+from zipchat_dagster_tests.conftest import NOW, Project, thorough, without_settings
+from zipchat_dagster_tests.single import QUIET
 from zipchat_dagster_tests.test_definitions import PROJECT, run
 from zipchat_dagster_tests.test_ui import (
     launch_backfill,
@@ -152,7 +152,9 @@ def test_places_start_from_the_projects_folder(tmp_path: Path) -> None:
         ({"pii": "hash"}, "pii_key: not set. Hashes need it"),
     ],
 )
-def test_a_malformed_field_is_one_sentence(attributes: dict[str, Any], sentence: str) -> None:
+def test_a_malformed_field_is_reported_in_one_sentence(
+    attributes: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(Exception, match=r".") as caught:
         built(attributes)
     errors = []
@@ -199,7 +201,7 @@ def test_the_tables_can_be_in_a_database_of_the_project(
     job = defs.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(
         asset_selection=[dg.AssetKey(["support", "users"])],
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config=QUIET,
     )
     assert result.success
     with DuckDBResource(database=str(path)).get_connection() as connection:
@@ -257,38 +259,36 @@ def wheel(tmp_path: Path) -> Path:
     return folder
 
 
-@thorough
-@pytest.mark.browser
-def test_a_new_project_with_the_wheel_syncs_two_chats(
-    tmp_path: Path, wheel: Path, sandboxes: dict[str, tuple[Sandbox, str]]
-) -> None:
-    project = tmp_path / "project"
-    package = project / "src" / "shop"
-    (package / "defs").mkdir(parents=True)
-    (tmp_path / "home").mkdir()
-    shutil.copy(PROJECT / "dagster.yaml", tmp_path / "home")
-    (project / "pyproject.toml").write_text(PYPROJECT)
-    (package / "definitions.py").write_text(DEFINITIONS)
-    for folder in (package, package / "defs"):
-        (folder / "__init__.py").touch()
-    clean = {name: text for name, text in os.environ.items() if not name.startswith("ZIPCHAT_")}
-    environment = {
-        **clean,
-        "PYTHONPATH": f"{wheel}:{package.parent}",
-        "DAGSTER_HOME": str(tmp_path / "home"),
-        "SUPPORT_ZIPCHAT_KEY": DEFAULT_KEY,
-        "SALES_ZIPCHAT_KEY": DEFAULT_KEY,
-    }
+class Shop:
+    """A user's Dagster project, with the wheel installed."""
 
-    def dg_command(*arguments: str) -> str:
-        answer = run(["dg", *arguments], environment, folder=project)
+    def __init__(self, folder: Path, wheel: Path) -> None:
+        self.folder = folder / "project"
+        self.package = self.folder / "src" / "shop"
+        (self.package / "defs").mkdir(parents=True)
+        (folder / "home").mkdir()
+        shutil.copy(PROJECT / "dagster.yaml", folder / "home")
+        (self.folder / "pyproject.toml").write_text(PYPROJECT)
+        (self.package / "definitions.py").write_text(DEFINITIONS)
+        for place in (self.package, self.package / "defs"):
+            (place / "__init__.py").touch()
+        self.environment = {
+            **without_settings(),
+            "PYTHONPATH": f"{wheel}:{self.package.parent}",
+            "DAGSTER_HOME": str(folder / "home"),
+            "SUPPORT_ZIPCHAT_KEY": DEFAULT_KEY,
+            "SALES_ZIPCHAT_KEY": DEFAULT_KEY,
+        }
+
+    def dg(self, *arguments: str) -> str:
+        answer = run(["dg", *arguments], self.environment, folder=self.folder)
         assert answer.returncode == 0, (answer.stdout + answer.stderr)[-3000:]
         return answer.stdout
 
-    assert "zipchat_dagster.ZipchatComponent" in dg_command("list", "components")
-    for name, (sandbox, url) in sandboxes.items():
-        dg_command("scaffold", "defs", "zipchat_dagster.ZipchatComponent", name)
-        file = package / "defs" / name / "defs.yaml"
+    def add_chat(self, name: str, sandbox: Sandbox, url: str) -> None:
+        """As README.md says."""
+        self.dg("scaffold", "defs", "zipchat_dagster.ZipchatComponent", name)
+        file = self.package / "defs" / name / "defs.yaml"
         content = yaml.safe_load(file.read_text())
         content["attributes"] |= {
             "chat_id": sandbox.chat.chat_id,
@@ -297,26 +297,36 @@ def test_a_new_project_with_the_wheel_syncs_two_chats(
             "database": f"data/{name}.duckdb",
         }
         file.write_text(yaml.safe_dump(content))
-    dg_command("check", "yaml")
-    dg_command("check", "defs")
 
-    def assert_synced(name: str) -> None:
-        sandbox, _ = sandboxes[name]
-        synced = Project(sandbox, Warehouse(project / "data" / f"{name}.duckdb"))
+    def assert_synced(self, name: str, sandbox: Sandbox) -> None:
+        synced = Project(sandbox, Warehouse(self.folder / "data" / f"{name}.duckdb"))
         synced.assert_tables_agree()
         days = "select count(distinct partition_date) from zipchat.escalation_metrics"
         assert synced.rows(days) == [(4,)]
 
-    dg_command("launch", "--job", "support_sync_job", "--partition-range", f"{FIRST}...{LAST}")
-    assert_synced("support")
+
+@thorough
+@pytest.mark.browser
+def test_a_new_project_with_the_wheel_syncs_two_chats(
+    tmp_path: Path, wheel: Path, sandboxes: dict[str, tuple[Sandbox, str]]
+) -> None:
+    shop = Shop(tmp_path, wheel)
+    assert "zipchat_dagster.ZipchatComponent" in shop.dg("list", "components")
+    for name, (sandbox, url) in sandboxes.items():
+        shop.add_chat(name, sandbox, url)
+    shop.dg("check", "yaml")
+    shop.dg("check", "defs")
+    shop.dg("launch", "--job", "support_sync_job", "--partition-range", f"{FIRST}...{LAST}")
+    shop.assert_synced("support", sandboxes["support"][0])
     # The other one, and the first again, from the UI
-    log = tmp_path / "dagster.log"
     with (
         chromium() as browser,
-        running(["dg", "dev"], environment, folder=project, log=log) as url,
+        running(
+            ["dg", "dev"], shop.environment, folder=shop.folder, log=tmp_path / "dagster.log"
+        ) as url,
         open_page(browser, url) as page,
     ):
         page.goto(launch_backfill(page, FIRST, LAST))
         expect(wait_until_finished(page)).to_contain_text("Succeeded")
-    for name in sandboxes:
-        assert_synced(name)
+    for name, (sandbox, _) in sandboxes.items():
+        shop.assert_synced(name, sandbox)

@@ -20,7 +20,7 @@ from zipchat_dagster.assets.leads import leads
 from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import NOW, Project, midnight, thorough
+from zipchat_dagster_tests.conftest import NOW, Project, midnight, thorough, without_settings
 from zipchat_dagster_tests.single import LANE
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -47,7 +47,6 @@ def url(sandbox: Sandbox) -> Iterator[str]:
 
 def environment(home: Path, url: str, **changes: str) -> dict[str, str]:
     (home / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("ZIPCHAT_")}
     settings = {
         "DAGSTER_HOME": str(home),
         "ZIPCHAT_API_KEY": DEFAULT_KEY,
@@ -55,7 +54,9 @@ def environment(home: Path, url: str, **changes: str) -> dict[str, str]:
         "ZIPCHAT_BASE_URL": url,
         "ZIPCHAT_DATABASE": str(home / "warehouse.duckdb"),
     }
-    return {name: value for name, value in (mine | settings | changes).items() if value}
+    return {
+        name: value for name, value in (without_settings() | settings | changes).items() if value
+    }
 
 
 def run(
@@ -82,8 +83,7 @@ def materialize(environment: dict[str, str], *options: str) -> subprocess.Comple
 
 def test_the_definitions_load_with_no_setting_at_all() -> None:
     code = "from zipchat_dagster.definitions import defs; defs.resolve_all_job_defs()"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("ZIPCHAT_")}
-    subprocess.run([sys.executable, "-c", code], env=clean, cwd=PROJECT, check=True)
+    subprocess.run([sys.executable, "-c", code], env=without_settings(), cwd=PROJECT, check=True)
 
 
 def test_every_asset_is_described() -> None:

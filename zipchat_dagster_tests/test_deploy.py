@@ -11,8 +11,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -32,6 +31,7 @@ from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, thorough
 from zipchat_dagster_tests.postgres import Server, free_port, postgres, programs
+from zipchat_dagster_tests.processes import wait_until
 
 DEPLOY = PROJECT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
@@ -54,6 +54,11 @@ SELECTOR = {
     "repositoryName": "__repository__",
     "jobName": "sync_job",
 }
+
+
+def graphql(url: str, query: str, **variables: Any) -> Any:
+    body = {"query": query, "variables": variables}
+    return httpx.post(f"{url}/graphql", json=body, timeout=90).raise_for_status().json()["data"]
 
 
 def snake_case(value: Any) -> Any:
@@ -192,24 +197,10 @@ class Deployment:
     def log(self, name: str) -> Path:
         return self.home / f"{name}.log"
 
-    def graphql(self, query: str, **variables: Any) -> Any:
-        answer = httpx.post(
-            f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60
-        )
-        answer.raise_for_status()
-        return answer.json()["data"]
-
     def statuses(self) -> list[str]:
         """Of all runs, the newest first."""
-        runs = self.graphql("{ runsOrError { ... on Runs { results { status } } } }")
+        runs = graphql(self.url, "{ runsOrError { ... on Runs { results { status } } } }")
         return [run["status"] for run in runs["runsOrError"]["results"]]
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
-        time.sleep(1)
 
 
 @pytest.fixture
@@ -247,7 +238,7 @@ def test_a_run_that_dies_with_its_container_is_finished_after_the_restart(
             deployment.start("code")
             deployment.start("webserver", "daemon")
             tags = [{"key": "dagster/partition", "value": DAY}]
-            launched = deployment.graphql(LAUNCH, selector=SELECTOR, tags=tags)["launchRun"]
+            launched = graphql(deployment.url, LAUNCH, selector=SELECTOR, tags=tags)["launchRun"]
             assert launched.get("run"), launched
             wait_until(is_reading.is_set, "the run has called the API")
             deployment.kill("code")

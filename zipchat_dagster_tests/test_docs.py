@@ -18,6 +18,7 @@ from zipchat_dagster.settings import Settings
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.dbt_sources import dbt_sources
 from zipchat_dagster.warehouse.tables import markdown
+from zipchat_dagster_tests.conftest import create_tables
 
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = PROJECT / "zipchat_dagster"
@@ -50,7 +51,7 @@ def headings(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
-def test_what_is_generated_from_the_schema_is_up_to_date() -> None:
+def test_pages_generated_from_the_schema_are_up_to_date() -> None:
     generated = {"tables.md": markdown(), "dbt_sources.yml": dbt_sources()}
     for name, text in generated.items():
         assert (DOCS / name).read_text("utf-8") == text, "run `make docs`"
@@ -145,8 +146,7 @@ def test_queries_and_snippets_run_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with Warehouse(Path("data/warehouse.duckdb")).transaction():
-        pass  # all tables exist from the first transaction on
+    create_tables(Warehouse(Path("data/warehouse.duckdb")))
     for block in blocks("python"):
         code = compile(block, "docs", "exec")
         if "zc-…" not in block:  # that one needs a key

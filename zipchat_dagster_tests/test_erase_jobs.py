@@ -106,7 +106,7 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
 
 
 @thorough
-def test_nothing_of_her_is_left_anywhere(shop: Shop) -> None:
+def test_nothing_of_an_erased_person_is_left_anywhere(shop: Shop) -> None:
     shop.copy()
     marked = shop.marked()
     found = shop.erase(email="Marked-Anna@example.org ")
@@ -137,7 +137,9 @@ def not_here(instance: dg.DagsterInstance, run_id: str) -> None:
 
 
 @thorough
-def test_what_is_left_out_fails_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_that_the_erasure_misses_fail_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop = Shop(tmp_path, str(tmp_path / "warehouse.duckdb"), "")
     shop.copy()
     with monkeypatch.context() as patch:

@@ -16,15 +16,15 @@ import pytest
 from zipchat_dagster.client import PageLoopError
 from zipchat_dagster.estimate import Estimate, Range, estimate
 from zipchat_dagster.jobs import estimate_job
-from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.sandbox import Request, Sandbox, generate, serve
 from zipchat_dagster.sandbox.chat import WITHOUT_DELETIONS
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, midnight, thorough
-from zipchat_dagster_tests.single import LANE, metadata_of
+from zipchat_dagster_tests.single import LANE, api_at, metadata_of
 from zipchat_dagster_tests.test_definitions import environment
 
-# How close an estimate comes depends on the chat, which depends on the time: here, always the same.
+# How close an estimate comes depends on the chat, and that on the time, which is fixed here.
 THEN = datetime(2026, 6, 10, 15, 20, tzinfo=UTC)
 START = midnight(THEN - timedelta(days=40))
 TOMORROW = midnight(THEN) + timedelta(days=1)
@@ -240,12 +240,7 @@ def run_job(project: Project, **days: str) -> dict[str, Any]:
         job = dg.Definitions(
             jobs=[estimate_job(LANE)],
             resources={
-                "zipchat": ZipchatResource(
-                    api_key=project.sandbox.key,
-                    chat_id="1",
-                    base_url=url,
-                    budget_database=str(project.warehouse.path.with_name("budget.sqlite")),
-                ),
+                "zipchat": api_at(url, project.warehouse.path.parent),
                 "warehouse": WarehouseResource(database=str(project.warehouse.path)),
             },
         ).resolve_job_def("estimate_job")

@@ -1,4 +1,4 @@
-"""The Parquet export: complete, one state, and replaced as a whole."""
+"""The Parquet export is complete and consistent, and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_an_export_that_fails_leaves_the_former_files(
     assert [path for path in folder.parent.glob("export.*") if path.is_dir()] == [before]
 
 
-def test_a_folder_of_somebody_elses_is_left_alone(project: Project) -> None:
+def test_a_folder_that_the_job_did_not_write_is_left_alone(project: Project) -> None:
     folder = project.warehouse.path.with_name("export")
     folder.mkdir()
     with pytest.raises(WarehouseError, match="was not written by this job"):

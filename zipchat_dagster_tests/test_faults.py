@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import dagster as dg
@@ -75,8 +76,7 @@ class Bench:
         self.network = Troubled(self.sandbox.transport(), self.clock)
         self.project = Project(self.sandbox, Warehouse(folder / "warehouse.duckdb"))
         self.covered: list[tuple[Any, ...]] = []
-        self.context = dg.build_op_context()
-        self.context.log.setLevel(logging.ERROR)
+        self.context: Any = SimpleNamespace(log=LOG)  # of a step's context, it needs only this
 
     @contextmanager
     def struck(self, trouble: Trouble, call: str, *, times: int | None = None) -> Iterator[None]:
@@ -103,7 +103,7 @@ class Bench:
 
     @contextmanager
     def step(self) -> Iterator[ZipchatClient]:
-        """A client as a step has it: its errors become a dg.Failure."""
+        """The client of a step, whose errors become a dg.Failure."""
         resource = Resource(api_key=DEFAULT_KEY, chat_id="1")
         resource._client = self.client()
         with resource.client(self.context) as client:
@@ -219,7 +219,7 @@ def step_meanwhile(bench: Bench, trouble: Trouble, call: str) -> str:
 
 
 def write_meanwhile(bench: Bench, trouble: Trouble, call: str, *, times: int | None) -> str:
-    """What becomes of a write. A message is there once or not at all."""
+    """The outcome of a write. A message is there once or not at all."""
     conversation = bench.chat.conversations[bench.short]
     is_message = call == "message"
     bench.chat.assign(bench.short, bench.user_id if is_message else None, at=NOW)
@@ -255,7 +255,7 @@ def cells(bench: Bench, trouble: Trouble, broken: dict[tuple[str, str], str]) ->
 
 
 def broken_conversations(folder: Path) -> dict[tuple[str, str], str]:
-    """What a sync does with conversations of which each has a trouble of its own that lasts."""
+    """What a sync does with conversations each of which has a different lasting trouble."""
     plagued = [
         (trouble, call)
         for trouble in TROUBLES
@@ -330,7 +330,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], st
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
-def test_every_call_does_with_a_fault_what_the_page_says(
+def test_every_call_handles_a_fault_as_the_page_says(
     bench: Bench, broken: dict[tuple[str, str], str], trouble: Trouble
 ) -> None:
     found = dict(zip(HEADINGS, cells(bench, trouble, broken), strict=True))

@@ -11,7 +11,7 @@ from zipchat_dagster.database_jobs import maintain_job, publish_job
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster_tests.conftest import Lakes, Open
+from zipchat_dagster_tests.conftest import Lakes, Open, create_tables
 from zipchat_dagster_tests.single import metadata_of
 
 TABLES = "select table_name, column_name, data_type from duckdb_columns() where schema_name = 'zipchat' order by all"
@@ -36,8 +36,7 @@ def test_a_file_of_which_much_is_unused_is_compacted(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     resource = WarehouseResource(database=str(path))
     tables = resource.warehouse
-    with tables.transaction():
-        pass
+    create_tables(tables)
     for statement in (
         "insert into zipchat.raw_messages (chat_id, message_id, message)"
         " select 1, i, md5(i::varchar) from range(100_000) r (i)",
@@ -64,7 +63,9 @@ def test_a_file_of_which_much_is_unused_is_compacted(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == [path.name, f"{path.name}.lock"]
 
 
-def test_what_a_sync_deleted_of_erased_people_is_removed_from_the_disk(tmp_path: Path) -> None:
+def test_rows_of_erased_people_that_a_sync_deleted_are_removed_from_the_disk(
+    tmp_path: Path,
+) -> None:
     gone = b"of-somebody-who-was-erased"
     resource = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"))
     files = (resource.warehouse.path, resource.published)
@@ -88,8 +89,7 @@ def test_a_run_that_is_killed_while_compacting_leaves_the_file(
 ) -> None:
     path = tmp_path / "warehouse.duckdb"
     tables = Warehouse(path)
-    with tables.transaction():
-        pass
+    create_tables(tables)
 
     def killed(connection: Any, fresh: Path) -> None:
         fresh.write_text("half of it")
@@ -105,7 +105,7 @@ def test_a_run_that_is_killed_while_compacting_leaves_the_file(
     assert not list(tmp_path.glob("*.unfinished"))
 
 
-def test_the_jobs_of_a_lake(lakes: Lakes, tmp_path: Path) -> None:
+def test_the_jobs_work_on_a_lake(lakes: Lakes, tmp_path: Path) -> None:
     name = lakes.create()
     resource = WarehouseResource(database=lakes.address(name), data_path=lakes.data_path)
     for number in range(3):
@@ -119,5 +119,5 @@ def test_the_jobs_of_a_lake(lakes: Lakes, tmp_path: Path) -> None:
     lakes.drop(name)
 
 
-def test_the_first_run_of_all_may_be_this_one(place: Open) -> None:
+def test_maintenance_may_be_the_first_run_of_all(place: Open) -> None:
     assert place("new").maintain()

@@ -1,4 +1,4 @@
-"""Several machines that write one lake at once, as processes with folders and clocks of their own."""
+"""Several machines that write to one lake at once: processes with their own folders and clocks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from typing import Any
 
 from zipchat_dagster.sandbox import Sandbox, generate, serve
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.engine import WarehouseError
-from zipchat_dagster_tests.conftest import NOW, Lakes, Project, midnight, thorough
+from zipchat_dagster_tests.conftest import NOW, Lakes, Project, derive_all, midnight, thorough
 
 SINCE = midnight(NOW - timedelta(days=8))
 DAYS = [f"{SINCE + timedelta(days=n):%Y-%m-%d}" for n in range(9)]
@@ -63,7 +62,7 @@ else:
     sys.exit(1)
 """
 
-# What is the same whoever syncs, and whenever.
+# The columns that do not depend on who synced when.
 SAME = {
     "raw_conversations": "* exclude (observed_at, shown_at)",
     "raw_messages": "* exclude (observed_at)",
@@ -87,7 +86,7 @@ KEYS = {
 
 
 @thorough
-def test_machines_that_write_at_once_leave_what_one_leaves_in_a_file(
+def test_machines_that_write_at_once_store_the_same_as_one_machine_in_a_file(
     lakes: Lakes, tmp_path: Path
 ) -> None:
     chat = generate(seed=4, conversations=120, days=8, now=NOW, max_messages=20)
@@ -130,9 +129,7 @@ def test_machines_that_write_at_once_leave_what_one_leaves_in_a_file(
         project = Project(sandbox, tables)
         project.sync(since=SINCE, refresh=True)
         project.assert_tables_agree()
-        rebuild_facts(tables, chat_id=1, now=NOW, rules=Rules())
-        rebuild_leads(tables, chat_id=1)
-        rebuild_metrics(tables, chat_id=1, days=DAYS, now=NOW, rules=Rules())
+        derive_all(tables, days=DAYS)
     warehouse.maintain()
     for table, columns in SAME.items():
         query = f"select {columns} from zipchat.{table} order by all"

@@ -18,11 +18,10 @@ import pytest
 from zipchat_dagster import move_cli
 from zipchat_dagster.sandbox import Sandbox, generate
 from zipchat_dagster.warehouse import Warehouse, move, schema_tables
-from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.lake import Lake
 from zipchat_dagster.warehouse.migrations import VERSION
-from zipchat_dagster_tests.conftest import NOW, Lakes, Project, midnight, thorough
+from zipchat_dagster_tests.conftest import NOW, Lakes, Project, derive_all, midnight, thorough
 from zipchat_dagster_tests.warehouse.write_version import VERSIONS
 
 DAYS = 70  # three or four months of messages
@@ -40,9 +39,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("synced") / "warehouse.duckdb"
     warehouse = Warehouse(path, timezone=ZONE)
     Project(a_sandbox(), warehouse).sync(since=SINCE)
-    rebuild_facts(warehouse, chat_id=1, now=NOW, rules=Rules())
-    rebuild_leads(warehouse, chat_id=1)
-    rebuild_metrics(warehouse, chat_id=1, days=[f"{NOW:%Y-%m-%d}"], now=NOW, rules=Rules())
+    derive_all(warehouse, days=[f"{NOW:%Y-%m-%d}"])
     return path
 
 
@@ -96,7 +93,7 @@ def test_a_file_becomes_a_lake_and_a_file_again(
     back = tmp_path / "back.duckdb"
     assert moved(lake, back) == 0
     assert tables(back) == before
-    # A sync of each costs the same, and nobody reads the messages again.
+    # A sync of each costs the same, and reads no messages again.
     cost = []
     for database in (source, lake, back):
         warehouse = Warehouse(database, data_path=lakes.data_path, timezone=ZONE)
@@ -148,7 +145,7 @@ def test_a_move_that_was_killed_goes_on_when_repeated(
         Warehouse(target).transaction(),
     ):
         pass
-    # What changes in the source in between is moved too, and what is there is not moved again.
+    # Later changes of the source are moved too, and what has been moved is not moved again.
     change(source, "update zipchat.users set email = 'new@example.com'")
     replaced: list[str] = []
     replace = move._Move._replace
@@ -187,7 +184,7 @@ def test_the_lock_of_both_sides_is_held(
 
 
 @thorough
-def test_what_a_stranger_writes_meanwhile_is_noticed_and_moved_the_next_time(
+def test_changes_by_another_program_during_a_move_are_noticed_and_moved_the_next_time(
     source: Path,
     lake: str,
     tmp_path: Path,
@@ -223,7 +220,7 @@ def test_keys_that_the_source_holds_twice_are_reported(
     assert tables(tmp_path / "target.duckdb") == tables(source)
 
 
-# What is refused: one sentence, and nothing is changed
+# Refusals: one sentence, and nothing is changed
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ MESSAGE: Final = {
 }
 USER: Final = {"id": 6_000, "full_name": "Ann", "email": "ann@example.com", "avatar_url": None}
 
-# As they stand in JSON: what json.dumps would not write is here too.
+# Literal JSON, including what json.dumps would not write.
 ODD: Final = [
     "null",
     "true",
@@ -95,7 +95,7 @@ ODD: Final = [
 TIMES: Final = ("created_at", "last_message_at", "last_escalated_at")
 TEXTS: Final = ("channel", "share_url", "role", "message", "full_name", "email", "surprise", "")
 FIELDS: Final = sorted({*GOOD, *MESSAGE, *USER, "lead.id", "lead.email", *TEXTS, "$.a"})
-Odd = dict[str, str]  # field → JSON as it stands, "": no such field; a dot leads into an object
+Odd = dict[str, str]  # field → literal JSON, "": no such field; a dot leads into an object
 ANY: Final = st.sampled_from([*ODD, ""]) | VALUES.map(json.dumps).filter(
     lambda text: not re.search("NaN|Infinity", text)
 )
@@ -158,7 +158,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 @example([dict.fromkeys(("id", "lead.id", "sender_id", "manual_reply_mode"), odd) for odd in ODD])
 @example([dict.fromkeys(("lead", "assignee", "lead.email"), odd) for odd in ODD])
 @given(st.lists(st.dictionaries(st.sampled_from(FIELDS), ANY, max_size=5), max_size=9))
-def test_every_record_is_stored_or_kept_apart_whatever_is_in_it(
+def test_every_record_is_stored_or_set_apart_whatever_is_in_it(
     tables: Warehouse, odds: list[Odd]
 ) -> None:
     answers = Answers(odds)

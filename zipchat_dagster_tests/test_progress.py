@@ -28,7 +28,7 @@ def test_a_line_every_half_minute_says_what_is_done_and_what_is_left(
     assert re.search(r"120 of 130, about 20 s left\.", lines[-1])
 
 
-def test_without_a_total_no_remaining_time_is_claimed(
+def test_without_a_total_no_remaining_time_is_given(
     project: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="zipchat_dagster"), project.client() as client:
@@ -53,7 +53,7 @@ def test_days_are_reported_in_order_once_nothing_before_them_is_outstanding() ->
 @pytest.mark.parametrize(
     ("seconds", "text"), [(95, "95 s"), (720, "12 min"), (12_000, "3 h 20 min")]
 )
-def test_durations_for_people(seconds: float, text: str) -> None:
+def test_durations_are_worded_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 

@@ -1,4 +1,4 @@
-"""The published copy: what is in it, and when it is made."""
+"""The published copy: its content, and when it is made."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_reader_keeps_the_copy_it_has_open(tmp_path: Path) -> None:
     assert not copy.stat().st_mode & 0o222
 
 
-def test_what_a_killed_writer_left_is_in_the_copy(tmp_path: Path) -> None:
+def test_changes_that_a_killed_writer_committed_are_in_the_copy(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     add_user(Warehouse(path))
     killed = (
@@ -85,7 +85,7 @@ def test_what_a_killed_writer_left_is_in_the_copy(tmp_path: Path) -> None:
         assert reader.execute("select count(*) from zipchat.users").fetchone() == (2,)
 
 
-def test_a_copy_that_cannot_be_made_leaves_everything_as_it_was(tmp_path: Path) -> None:
+def test_a_copy_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
     tables = Warehouse(tmp_path / "warehouse.duckdb")
     add_user(tables)
     folder = tmp_path / "folder.duckdb"
@@ -139,7 +139,7 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
         assert requested() == [last]
 
 
-def test_runs_of_another_code_location_count_for_nothing() -> None:
+def test_runs_of_another_code_location_are_ignored() -> None:
     """It may have jobs of the same names."""
     sync = dg.define_asset_job("sync_job")
     publish_sensor = sensor_after([sync])

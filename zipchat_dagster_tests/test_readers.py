@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -14,20 +12,12 @@ import pytest
 from zipchat_dagster.readers import open_read_only
 from zipchat_dagster.warehouse import Warehouse, lock
 from zipchat_dagster.warehouse.engine import WarehouseError
-
-HOLD = """
-import sys
-from pathlib import Path
-from zipchat_dagster.warehouse import Warehouse
-with Warehouse(Path(sys.argv[1])).connection(purpose="raw_messages"):
-    print("held", flush=True)
-    sys.stdin.readline()
-"""
+from zipchat_dagster_tests.conftest import create_tables
+from zipchat_dagster_tests.processes import HOLD, ready
 
 
 def add_user(tables: Warehouse) -> None:
-    with tables.transaction():
-        pass
+    create_tables(tables)
     with tables.connection() as connection:
         connection.execute("insert into zipchat.users (user_id) values (1)")
 
@@ -64,11 +54,7 @@ def test_a_reader_that_waits_logs_what_it_waits_for(
             seen.extend(connection.execute("select count(*) from zipchat.users").fetchall())
 
     reader = threading.Thread(target=read)
-    arguments = [sys.executable, "-c", HOLD, str(path)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
+    with ready(HOLD, path) as holder:
         reader.start()
         assert said.something.wait(timeout=60)
         assert not seen

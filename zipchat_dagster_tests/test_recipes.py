@@ -17,8 +17,8 @@ from zipchat_dagster.sandbox import Sandbox, generate
 from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.business_hours import BusinessHours
-from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
-from zipchat_dagster_tests.conftest import Project, midnight
+from zipchat_dagster.warehouse.derive import Rules
+from zipchat_dagster_tests.conftest import Project, derive_all, midnight
 
 PAGE = PROJECT / "docs" / "recipes.md"
 NOW = datetime(2026, 6, 12, 15, 20, tzinfo=UTC)
@@ -41,9 +41,7 @@ def build(path: Path) -> Warehouse:
     since = midnight(NOW) - timedelta(days=DAYS)
     project.sync(since=since, until=midnight(NOW) + timedelta(days=1), concurrency=64)
     days = [f"{since + timedelta(days=n):%Y-%m-%d}" for n in range(DAYS + 1)]
-    rebuild_facts(warehouse, chat_id=1, now=NOW, rules=RULES)
-    rebuild_leads(warehouse, chat_id=1)
-    rebuild_metrics(warehouse, chat_id=1, days=days, now=NOW, rules=RULES)
+    derive_all(warehouse, days=days, now=NOW, rules=RULES)
     return warehouse
 
 

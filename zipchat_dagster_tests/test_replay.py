@@ -1,4 +1,4 @@
-"""A replay gives back what is stored, claims no more than that, and sends no request."""
+"""A replay returns what is stored, claims no more than that, and sends no requests."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from zipchat_dagster.replay import ReplayTransport
 from zipchat_dagster.sandbox import BASE_URL, Sandbox, generate
 from zipchat_dagster.sandbox.chat import WITHOUT_DELETIONS
 from zipchat_dagster.sync import read_states, sync_conversations, sync_users
-from zipchat_dagster.warehouse import Warehouse, derive
-from zipchat_dagster_tests.conftest import LOG, NOW, Clock, Project, midnight
+from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster_tests.conftest import LOG, NOW, Clock, Project, derive_all, midnight
 
 SINCE = midnight(NOW - timedelta(days=60))
 UNTIL = midnight(NOW) + timedelta(days=2)  # a test's clock may pass midnight
@@ -90,14 +90,6 @@ def table(project: Project, name: str, *, leaving: tuple[str, ...] = ("observed_
     return project.rows(f"select * exclude ({', '.join(leaving)}) from zipchat.{name} order by all")
 
 
-def derive_all(project: Project) -> None:
-    rules = derive.Rules()
-    derive.rebuild_facts(project.warehouse, chat_id=1, now=NOW, rules=rules)
-    derive.rebuild_leads(project.warehouse, chat_id=1)
-    days = [f"{day:%Y-%m-%d}" for day in pd.date_range(SINCE, UNTIL, inclusive="left")]
-    derive.rebuild_metrics(project.warehouse, chat_id=1, days=days, now=NOW, rules=rules)
-
-
 def assert_same_tables(project: Project, replay: Project) -> None:
     for name, leaving in {
         "raw_conversations": ("observed_at", "shown_at"),
@@ -116,8 +108,9 @@ def assert_same_tables(project: Project, replay: Project) -> None:
 def test_a_replay_of_a_sync_gives_the_same_tables(project: Project, replay: Replay) -> None:
     replay.sync(since=SINCE, until=UNTIL)
     assert project.sandbox.stats()["requests"] == 0
-    derive_all(project)
-    derive_all(replay)
+    days = [f"{day:%Y-%m-%d}" for day in pd.date_range(SINCE, UNTIL, inclusive="left")]
+    for derived in (project, replay):
+        derive_all(derived.warehouse, days=days)
     assert_same_tables(project, replay)
     requests, _ = replay.sync(since=SINCE, until=UNTIL)
     assert requests == 2
@@ -200,7 +193,7 @@ def test_the_source_can_be_synced_meanwhile(project: Project, replay: Replay) ->
     assert project.rows("select count(*) from zipchat.raw_conversations") == [(105,)]
 
 
-# No claim beyond what is stored
+# What is not stored is not claimed
 
 
 def test_days_before_the_stored_list_are_refused(unsynced: Project, target: Warehouse) -> None:

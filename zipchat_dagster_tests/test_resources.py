@@ -11,13 +11,13 @@ import pytest
 from zipchat_dagster.assets.common import API_RETRIES
 from zipchat_dagster.client import BudgetDownError, ZipchatClient
 from zipchat_dagster.resources import WarehouseResource, ZipchatResource
-from zipchat_dagster.sandbox import DEFAULT_KEY, Fault, Sandbox, generate, serve
+from zipchat_dagster.sandbox import Fault, Sandbox, generate, serve
 from zipchat_dagster.sync import ApiDownError
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.engine import LastingError
 from zipchat_dagster.warehouse.privacy import Privacy
 from zipchat_dagster_tests.conftest import NOW
-from zipchat_dagster_tests.single import ASSETS
+from zipchat_dagster_tests.single import ASSETS, api_at
 
 
 @pytest.fixture
@@ -28,19 +28,15 @@ def sandbox() -> Sandbox:
 @pytest.fixture
 def resource(sandbox: Sandbox, tmp_path: Path) -> Iterator[ZipchatResource]:
     with serve(sandbox) as url:
-        yield ZipchatResource(
-            api_key=DEFAULT_KEY,
-            chat_id="1",
-            base_url=url,
-            budget_database=str(tmp_path / "budget.sqlite"),
-        )
+        yield api_at(url, tmp_path)
 
 
 def failure_of(resource: ZipchatResource, *calls: object) -> dg.Failure:
     """How a step fails that makes these calls: names of the client's methods, or an error."""
     with (
         pytest.raises(dg.Failure) as raised,
-        resource.client(dg.build_op_context()) as client,
+        dg.build_op_context() as context,
+        resource.client(context) as client,
     ):
         for call in calls:
             if isinstance(call, Exception):

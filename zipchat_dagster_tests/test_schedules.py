@@ -14,13 +14,13 @@ from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from zipchat_dagster.jobs import checks_job
 from zipchat_dagster.lanes import Lane
 from zipchat_dagster.notify import Notifier
-from zipchat_dagster.resources import MetricSettings, WarehouseResource, ZipchatResource
-from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
+from zipchat_dagster.resources import MetricSettings, WarehouseResource
+from zipchat_dagster.sandbox import Sandbox, generate, serve
 from zipchat_dagster.sandbox.chat import WITHOUT_DELETIONS
 from zipchat_dagster.schedules import build_schedules
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, midnight, thorough
-from zipchat_dagster_tests.single import ASSETS, CHECKS, LANE, SYNC_JOB
+from zipchat_dagster_tests.single import ASSETS, CHECKS, LANE, SYNC_JOB, api_at
 
 FIRST = f"{NOW - timedelta(days=6):%Y-%m-%d}"
 LAST = f"{NOW:%Y-%m-%d}"
@@ -41,12 +41,7 @@ def definitions(folder: Path, url: str) -> dg.Definitions:
         jobs=[SYNC_JOB],
         schedules=schedules(),
         resources={
-            "zipchat": ZipchatResource(
-                api_key=DEFAULT_KEY,
-                chat_id="1",
-                base_url=url,
-                budget_database=str(folder / "budget.sqlite"),
-            ),
+            "zipchat": api_at(url, folder),
             "warehouse": WarehouseResource(database=str(folder / "warehouse.duckdb")),
             "notifier": Notifier(),
             "metric_settings": MetricSettings(),

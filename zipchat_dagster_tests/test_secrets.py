@@ -1,4 +1,4 @@
-"""The key is nowhere but in the request's header, and customers' words nowhere but in the tables."""
+"""The key is only in the request's header, and customers' words are only in the tables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import dagster as dg
 import pytest
 
 from zipchat_dagster.notify import NotDeliveredError, Notifier, Report
-from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.sandbox import Request, Sandbox, generate, serve
 from zipchat_dagster_tests.conftest import NOW
-from zipchat_dagster_tests.single import ASSETS
+from zipchat_dagster_tests.single import ASSETS, api_at
 
 KEY = "zc-marked-0123456789"
 WORDS = "Please marked-text to Ada"
@@ -21,28 +21,22 @@ FORGED = f"oops {KEY}\n2026-01-01 00:00:00 - dagster - INFO - all is well\x1b[2K
 API_ASSETS = [asset for asset in ASSETS if asset.op.pool == "zipchat_api"]
 
 
-@pytest.fixture
-def sandbox() -> Sandbox:
-    chat = generate(seed=1, conversations=3, days=2, now=NOW)
-    chat.add_message(chat.add_conversation(at=NOW).id, at=NOW, message=WORDS)
-    return Sandbox(chat=chat, limit=None, key=KEY)
-
-
-def test_syncs_that_fail_leave_the_key_in_no_file_and_no_log_of_any_level(
+def test_failed_syncs_leave_the_key_in_no_file_and_no_log(
     tmp_path: Path,
-    sandbox: Sandbox,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    broken = sandbox.chat.add_conversation(at=NOW).id
+    chat = generate(seed=1, conversations=3, days=2, now=NOW)
+    chat.add_message(chat.add_conversation(at=NOW).id, at=NOW, message=WORDS)
+    broken = chat.add_conversation(at=NOW).id
     failing: set[tuple[str | None, int | None]] = {("show", broken)}  # and then the list
 
     def before_request(_sandbox: Sandbox, request: Request) -> None:
         if (request.endpoint, request.id) in failing:
             raise RuntimeError(FORGED)  # which the server answers with 500 and these words
 
-    sandbox.before_request = before_request
+    sandbox = Sandbox(chat=chat, limit=None, key=KEY, before_request=before_request)
     with (
         serve(sandbox) as url,
         dg.DagsterInstance.ephemeral() as instance,
@@ -50,12 +44,7 @@ def test_syncs_that_fail_leave_the_key_in_no_file_and_no_log_of_any_level(
     ):
         environment.setenv("ZIPCHAT_API_KEY", KEY)
         environment.setattr("zipchat_dagster.client.call.ATTEMPTS", 2)
-        zipchat = ZipchatResource(
-            api_key=dg.EnvVar("ZIPCHAT_API_KEY"),
-            chat_id="1",
-            base_url=url,
-            budget_database=str(tmp_path / "budget.sqlite"),
-        )
+        zipchat = api_at(url, tmp_path, api_key=dg.EnvVar("ZIPCHAT_API_KEY"))
         database = WarehouseResource(database=str(tmp_path / "warehouse.duckdb"))
         for expected in (True, False):
             result = dg.materialize(

@@ -1,4 +1,4 @@
-"""The sensors: each failure is reported once, none is lost, and no customer data is in a report."""
+"""The sensors report each failure once, lose none, and include no customer data."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def failed_runs(hook: Hook, shared: dg.DagsterInstance) -> Daemon:
     return Daemon(failed_runs_sensor, hook, shared)
 
 
-def test_what_failed_before_the_sensor_was_switched_on_is_not_reported(
+def test_runs_that_failed_before_the_sensor_was_switched_on_are_not_reported(
     failed_runs: Daemon, hook: Hook
 ) -> None:
     failed_runs.run(error=ValueError())

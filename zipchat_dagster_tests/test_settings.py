@@ -15,6 +15,7 @@ from zipchat_dagster.client import SettingError
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.settings import DATABASES, PROJECT, Settings, check_database_name
 from zipchat_dagster.warehouse import Warehouse
+from zipchat_dagster_tests.conftest import create_tables
 
 SECRET = "zc-never-shown"
 TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
@@ -214,8 +215,7 @@ def test_a_name_is_refused_exactly_if_duckdb_refuses_the_first_query(
     tmp_path: Path, name: str, is_refused: bool
 ) -> None:
     path = tmp_path / name
-    with Warehouse(path).transaction():
-        pass
+    create_tables(Warehouse(path))
     if is_refused:
         with pytest.raises(SettingError, match=f"^{name} would give"):
             check_database_name(path)

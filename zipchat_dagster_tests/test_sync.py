@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from datetime import timedelta
-from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,26 +21,33 @@ from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, effort, midnight, thorough
 
 
-def small_project(path: Path, **options: Any) -> Project:
-    chat = generate(seed=2, conversations=110, days=30, now=NOW, max_messages=450)
-    return Project(Sandbox(chat=chat, limit=None, **options), Warehouse(path / "zipchat.duckdb"))
+def new_project(
+    folder: Path, conversations: int, *, most: int = 450, days: int = 30, **options: Any
+) -> Project:
+    """A chat whose conversations have at most so many messages, and empty tables."""
+    chat = generate(seed=2, conversations=conversations, days=days, now=NOW, max_messages=most)
+    return Project(Sandbox(chat=chat, limit=None, **options), Warehouse(folder / "tables.duckdb"))
+
+
+def count(project: Project, rows: str, **parameters: Any) -> int:
+    """The number of rows of a table that fulfil a condition."""
+    ((found,),) = project.rows(f"select count(*) from zipchat.{rows}", **parameters)
+    return int(found)
 
 
 @pytest.mark.parametrize(
-    ("order", "pagination"),
-    list(product(["desc", "asc", "id"], ["none", "meta", "pagination"])),
+    ("order", "pagination"), [("desc", "none"), ("asc", "meta"), ("id", "pagination")]
 )
 def test_tables_agree_row_for_row_whatever_the_api_is_like(
     tmp_path: Path, order: Any, pagination: Any
 ) -> None:
-    project = small_project(tmp_path, order=order, pagination=pagination, shuffle_ties=True)
+    project = new_project(tmp_path, 110, order=order, pagination=pagination, shuffle_ties=True)
     project.sync()
     project.assert_tables_agree()
 
 
 def test_a_first_sync_costs_at_most_two_percent_more_than_the_minimum(tmp_path: Path) -> None:
-    chat = generate(seed=1, conversations=300, days=30, now=NOW)
-    project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "z.duckdb"))
+    project = new_project(tmp_path, 300)
     requests, _ = project.sync()
     messages = project.sandbox.truth()["messages"].values()
     shows = sum(max(1, math.ceil(len(found) / 200)) for found in messages)
@@ -78,7 +84,7 @@ def test_an_old_day_after_a_full_backfill_is_nearly_free(project: Project) -> No
     assert requests <= 3
 
 
-def test_one_old_day_alone_brings_that_day_completely(project: Project) -> None:
+def test_syncing_one_old_day_alone_stores_that_day_completely(project: Project) -> None:
     day = midnight(NOW - timedelta(days=9))
     project.sync(since=day, until=day + timedelta(days=1))
     expected = sorted(
@@ -95,14 +101,16 @@ def test_one_old_day_alone_brings_that_day_completely(project: Project) -> None:
 
 
 @thorough
-def test_days_one_by_one_bring_the_same_as_one_range(tmp_path: Path, project: Project) -> None:
+def test_days_synced_one_by_one_give_the_same_as_one_range(
+    tmp_path: Path, project: Project
+) -> None:
     for n in range(22, -1, -1):
         day = midnight(NOW - timedelta(days=n))
         project.sync(since=day, until=day + timedelta(days=1))
     project.assert_tables_agree()
 
 
-def test_refresh_asks_for_everything_again(project: Project) -> None:
+def test_refresh_reads_everything_again(project: Project) -> None:
     project.sync()
     _, result = project.sync(refresh=True)
     assert result.conversations == len(project.sandbox.chat.conversations)
@@ -121,12 +129,10 @@ def test_a_message_in_a_second_that_was_already_read_is_not_lost(project: Projec
 
 
 def test_an_empty_chat_has_all_tables_and_no_error(tmp_path: Path) -> None:
-    chat = generate(seed=1, conversations=0, days=1, now=NOW)
-    project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "zipchat.duckdb"))
+    project = new_project(tmp_path, 0)
     requests, result = project.sync()
     assert (requests, result.conversations) == (2, 0)
-    assert project.rows("select count(*) from zipchat.raw_conversations") == [(0,)]
-    assert project.rows("select count(*) from zipchat.escalation_metrics") == [(0,)]
+    assert count(project, "raw_conversations") == count(project, "escalation_metrics") == 0
 
 
 SKIPPED = (
@@ -146,10 +152,7 @@ def test_conversations_that_fail_are_recorded_and_stop_nothing(project: Project)
     assert [row[:2] for row in rows] == [(bad, True), (worse, True)]
     assert "the API answered 500" in rows[0][2]
     assert "the answer is not JSON" in rows[1][2]
-    (covered,) = project.rows(
-        "select count(*) from zipchat.message_coverage where covered_through is not null"
-    )
-    assert covered == (len(good),)
+    assert count(project, "message_coverage where covered_through is not null") == len(good)
 
     project.sandbox.clear_faults()
     requests, result = project.sync()
@@ -214,9 +217,8 @@ def test_a_run_of_today_makes_up_for_all_of_a_backfill_that_failed(
     project.assert_tables_agree()
 
 
-def test_an_api_that_is_down_is_not_asked_for_every_conversation(tmp_path: Path) -> None:
-    chat = generate(seed=4, conversations=150, days=21, now=NOW, max_messages=5)
-    project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "warehouse.duckdb"))
+def test_when_the_api_is_down_not_every_conversation_is_requested(tmp_path: Path) -> None:
+    project = new_project(tmp_path, 150, most=5)
     project.sandbox.add_fault(Fault("503", endpoint="show", times=None))
     with pytest.raises(
         ApiDownError,
@@ -239,36 +241,28 @@ def test_an_api_that_goes_down_with_little_to_read_fails_the_run(project: Projec
         project.sync()
 
 
-def test_a_conversation_that_is_gone_is_marked_kept_and_not_asked_for_again(
+def test_a_deleted_conversation_is_marked_and_kept_and_not_requested_again(
     project: Project,
 ) -> None:
     project.sync()
-    conversation_id = max(project.sandbox.chat.conversations)
-    at = project.sandbox.now()
-    project.sandbox.chat.delete_conversation(conversation_id, at=at)
-    (kept,) = project.rows(
-        "select count(*) from zipchat.raw_messages where conversation_id = $id", id=conversation_id
-    )
+    sandbox, number = project.sandbox, max(project.sandbox.chat.conversations)
+    sandbox.chat.delete_conversation(number, at=sandbox.now())
+    kept = count(project, "raw_messages where conversation_id = $id", id=number)
     project.sync(refresh=True)
     missing = (
         "select conversation_id from zipchat.raw_conversations where missing_since is not null"
     )
-    assert project.rows(missing) == [(conversation_id,)]
-    assert project.rows(
-        "select count(*) from zipchat.raw_messages where conversation_id = $id", id=conversation_id
-    ) == [kept]
-    assert project.rows(
-        "select count(*) from zipchat.conversation_history"
-        " where conversation_id = $id and missing_since is not null",
-        id=conversation_id,
-    ) == [(1,)]
-    shown = project.sandbox.stats()["shows"].get(conversation_id)
+    assert project.rows(missing) == [(number,)]
+    assert count(project, "raw_messages where conversation_id = $id", id=number) == kept
+    history = "conversation_history where conversation_id = $id and missing_since is not null"
+    assert count(project, history, id=number) == 1
+    shown = sandbox.stats()["shows"].get(number)
     project.sync(refresh=True)
-    assert project.sandbox.stats()["shows"].get(conversation_id) == shown
+    assert sandbox.stats()["shows"].get(number) == shown
 
     project.clock.sleep(60)
-    project.sandbox.chat.restore_conversation(conversation_id, at=project.sandbox.now())
-    project.sandbox.chat.add_message(conversation_id, at=project.sandbox.now())
+    sandbox.chat.restore_conversation(number, at=sandbox.now())
+    sandbox.chat.add_message(number, at=sandbox.now())
     project.sync()
     assert project.rows(missing) == []
     project.assert_tables_agree()
@@ -307,21 +301,20 @@ def test_a_conversation_whose_newest_message_was_deleted_is_not_missing(project:
 
 
 def test_after_a_bulk_deletion_each_run_looks_up_some_until_all_are_known(tmp_path: Path) -> None:
-    count = MOST_UNLISTED + 30
-    chat = generate(seed=2, conversations=count + 5, days=10, now=NOW, max_messages=2)
-    project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "warehouse.duckdb"))
+    deleted = MOST_UNLISTED + 30
+    project = new_project(tmp_path, deleted + 5, most=2, days=10)
     project.sync()
     before = project.rows("select as_of from zipchat.listing_coverage")
     project.clock.sleep(60)
-    for conversation_id in list(chat.conversations)[:count]:
+    chat = project.sandbox.chat
+    for conversation_id in list(chat.conversations)[:deleted]:
         chat.delete_conversation(conversation_id, at=project.sandbox.now())
-    missing = "select count(missing_since) from zipchat.raw_conversations"
     again = midnight(NOW - timedelta(days=20))
     project.sync(relist_since=again)
-    assert project.rows(missing) == [(MOST_UNLISTED,)]
+    assert count(project, "raw_conversations where missing_since is not null") == MOST_UNLISTED
     assert project.rows("select as_of from zipchat.listing_coverage") == before
     project.sync(relist_since=again)
-    assert project.rows(missing) == [(count,)]
+    assert count(project, "raw_conversations where missing_since is not null") == deleted
     assert project.rows("select as_of from zipchat.listing_coverage") > before
     project.assert_tables_agree()
 
@@ -343,15 +336,12 @@ def test_an_escalation_that_no_message_follows_is_seen_by_listing_the_last_days_
     project.sync()
     project.clock.sleep(3600)
     project.sandbox.chat.escalate(quiet.id, at=project.sandbox.now())
-    seen = (
-        "select count(*) from zipchat.raw_conversations where last_escalated_at is not null"
-        f" and conversation_id = {quiet.id}"
-    )
+    seen = f"raw_conversations where last_escalated_at is not null and conversation_id = {quiet.id}"
     today = midnight(NOW)
     project.sync(since=today, most_states=30)
-    assert project.rows(seen) == [(0,)]
+    assert count(project, seen) == 0
     project.sync(since=today, relist_since=quiet.last_message_at)
-    assert project.rows(seen) == [(1,)]
+    assert count(project, seen) == 1
 
 
 def test_a_wrong_key_ends_the_run_at_the_first_call(project: Project) -> None:
@@ -386,6 +376,10 @@ def test_bad_records_keep_their_payload_and_stop_nothing(project: Project) -> No
     ) == [("half a pair: �",)]
 
 
+class Killed(BaseException):
+    """Nothing in the code under test expects it, as nothing expects a kill."""
+
+
 @settings(max_examples=effort(2, 15), deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -396,7 +390,7 @@ def test_bad_records_keep_their_payload_and_stop_nothing(project: Project) -> No
     fault_rate=st.sampled_from([0.0, 0.0, 0.05]),
     data=st.data(),
 )
-def test_under_change_and_faults_and_kills_nothing_is_lost(
+def test_nothing_is_lost_under_changes_faults_and_kills(
     tmp_path_factory: pytest.TempPathFactory,
     seed: int,
     order: Any,
@@ -406,9 +400,9 @@ def test_under_change_and_faults_and_kills_nothing_is_lost(
     fault_rate: float,
     data: st.DataObject,
 ) -> None:
-    """Runs under constant change, some of them cut off at a random request; then one in peace."""
-    count = data.draw(st.sampled_from([3, 99, 100, 101, 130]))
-    chat = generate(seed=seed, conversations=count, days=20, now=NOW, max_messages=230)
+    """Runs under constant change, some of them cut off at a random request; then one undisturbed."""
+    conversations = data.draw(st.sampled_from([3, 99, 100, 101, 130]))
+    chat = generate(seed=seed, conversations=conversations, days=20, now=NOW, max_messages=230)
     project = Project(
         Sandbox(
             chat=chat,
@@ -422,20 +416,16 @@ def test_under_change_and_faults_and_kills_nothing_is_lost(
         Warehouse(tmp_path_factory.mktemp("lost") / "zipchat.duckdb"),
     )
     random = Random(seed)
-
-    class Killed(BaseException):
-        """Nothing in the code under test expects it, as nothing expects a kill."""
-
     for _ in range(2):
-        left = data.draw(st.integers(1, 2 * count))
+        left = data.draw(st.integers(1, 2 * conversations))
 
         def before_request(sandbox: Sandbox, _request: Any) -> None:
             nonlocal left
             left -= 1
             project.clock.now += 0.2
             for _ in range(random.randint(0, changes)):
-                # A conversation that comes back with nothing but old activity is seen by no
-                # incremental listing; see docs/metrics.md, "What cannot be known".
+                # No incremental listing sees a conversation that returns with only old
+                # activity; see docs/metrics.md, "What cannot be known".
                 sandbox.chat.change(random, at=sandbox.now(), kinds=WITHOUT_DELETIONS)
             if left == 0:
                 raise Killed
@@ -453,8 +443,8 @@ def test_under_change_and_faults_and_kills_nothing_is_lost(
 
 
 def test_a_state_that_changes_between_two_pages_is_stored_before_and_after(tmp_path: Path) -> None:
-    chat = generate(seed=4, conversations=150, days=30, now=NOW, max_messages=2)
-    project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "warehouse.duckdb"))
+    project = new_project(tmp_path, 150, most=2)
+    chat = project.sandbox.chat
     newest_first = sorted(chat.conversations.values(), key=lambda c: c.last_message_at)[::-1]
     on_both_pages = newest_first[98].id
 
@@ -465,10 +455,7 @@ def test_a_state_that_changes_between_two_pages_is_stored_before_and_after(tmp_p
 
     project.sandbox.before_request = before_request
     project.sync()
-    assert project.rows(
-        "select count(*) from zipchat.conversation_history where conversation_id = $id",
-        id=on_both_pages,
-    ) == [(2,)]
+    assert count(project, "conversation_history where conversation_id = $id", id=on_both_pages) == 2
 
 
 def test_all_runs_around_a_kill_cost_a_batch_more_than_one(
@@ -476,14 +463,9 @@ def test_all_runs_around_a_kill_cost_a_batch_more_than_one(
 ) -> None:
     batch_size = 200
     monkeypatch.setattr(gather, "BATCH_SIZE", batch_size)
-    chat = generate(seed=4, conversations=300, days=30, now=NOW, max_messages=20)
-    whole = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "whole.duckdb"))
-    uninterrupted, _ = whole.sync()
-
-    class Killed(BaseException):
-        """As above."""
-
-    project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "killed.duckdb"))
+    uninterrupted, _ = new_project(tmp_path, 300, most=20).sync()
+    (tmp_path / "killed").mkdir()
+    project = new_project(tmp_path / "killed", 300, most=20)
 
     def before_request(sandbox: Sandbox, _request: Any) -> None:
         if sandbox.stats()["requests"] == 250:
@@ -495,7 +477,7 @@ def test_all_runs_around_a_kill_cost_a_batch_more_than_one(
     project.sandbox.before_request = None
     project.sync()
     rows = sum(map(len, project.sandbox.truth()["messages"].values()))
-    in_a_batch = batch_size * len(chat.conversations) / rows
+    in_a_batch = batch_size * 300 / rows
     more = project.sandbox.stats()["requests"] - uninterrupted
     # The batch being stored, those waiting, and the two calls in flight.
     assert more <= 2 * in_a_batch + 2

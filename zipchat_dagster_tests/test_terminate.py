@@ -7,13 +7,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import httpx
@@ -23,8 +20,9 @@ from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.conftest import NOW, Project, thorough
 from zipchat_dagster_tests.postgres import free_port
+from zipchat_dagster_tests.processes import wait_until
 from zipchat_dagster_tests.test_definitions import environment
-from zipchat_dagster_tests.test_deploy import LAUNCH, SELECTOR
+from zipchat_dagster_tests.test_deploy import LAUNCH, SELECTOR, graphql
 
 DAYS = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in (6, 0)]
 ANSWERED = 60  # reads of conversations in each run, after which the API answers none
@@ -72,12 +70,12 @@ class Dagster:
         """Start a sync; returns the run's id."""
         ends = zip(("start", "end"), DAYS, strict=True)
         tags = [{"key": f"dagster/asset_partition_range_{end}", "value": day} for end, day in ends]
-        run_id: str = self._graphql(LAUNCH, selector=SYNC, tags=tags)["launchRun"]["run"]["id"]
+        run_id: str = graphql(self._url, LAUNCH, selector=SYNC, tags=tags)["launchRun"]["run"]["id"]
         return run_id
 
     def terminate(self, run_id: str) -> None:
         """As the button does."""
-        self._graphql(TERMINATE, run=run_id)
+        graphql(self._url, TERMINATE, run=run_id)
 
     def status(self, run_id: str) -> dg.DagsterRunStatus:
         run = self.instance.get_run_by_id(run_id)
@@ -99,18 +97,6 @@ class Dagster:
         self._process.wait()
         self.instance.dispose()
 
-    def _graphql(self, query: str, **variables: Any) -> Any:
-        body = {"query": query, "variables": variables}
-        answer = httpx.post(f"{self._url}/graphql", json=body, timeout=SECONDS)
-        return answer.raise_for_status().json()["data"]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
 
 def has_ended(process: int) -> bool:
     with suppress(ProcessLookupError):
@@ -126,7 +112,7 @@ def test_a_terminated_run_ends_and_the_next_one_reads_only_the_rest(tmp_path: Pa
     project = Project(sandbox, Warehouse(tmp_path / "warehouse.duckdb"))
 
     def is_held(runs: int) -> bool:
-        """Whether so many runs have read all that they get, stored it, and now wait."""
+        """Whether this many runs have stored all that the API gave them, and now wait."""
         if sandbox.stats()["by_endpoint"]["show"] != runs * (ANSWERED + IN_FLIGHT):
             return False
         stored = project.rows("select count(*) from zipchat.message_coverage")
@@ -135,22 +121,22 @@ def test_a_terminated_run_ends_and_the_next_one_reads_only_the_rest(tmp_path: Pa
     with serve(sandbox) as url:
         dagster = Dagster(tmp_path, environment(tmp_path, url, ZIPCHAT_START_DATE=DAYS[0]))
         try:
-            wait_until(dagster.is_up)
+            wait_until(dagster.is_up, "Dagster is up")
             for runs, end in enumerate(("CANCELED", "FAILURE"), start=1):
                 sandbox.add_fault(Fault("timeout", endpoint="show", after=ANSWERED, times=None))
                 run_id = dagster.launch()
-                wait_until(partial(is_held, runs))
+                wait_until(partial(is_held, runs), "the run waits", seconds=SECONDS)
                 process = dagster.process(run_id)
                 if end == "CANCELED":
                     dagster.terminate(run_id)
                 else:
                     os.kill(process, signal.SIGTERM)
-                wait_until(partial(has_ended, process))
+                wait_until(partial(has_ended, process), "it ends", seconds=SECONDS)
                 assert dagster.status(run_id).value == end
                 assert not any("retry" in message for message in dagster.events(run_id))
                 sandbox.clear_faults()
             last = dagster.launch()
-            wait_until(lambda: dagster.status(last) in FINISHED)
+            wait_until(lambda: dagster.status(last) in FINISHED, "the last run ends")
             assert dagster.status(last) == dg.DagsterRunStatus.SUCCESS
         finally:
             dagster.stop()

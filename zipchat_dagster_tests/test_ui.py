@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,23 +28,13 @@ from zipchat_dagster.sandbox import DEFAULT_KEY, Sandbox, generate, serve
 from zipchat_dagster.settings import PROJECT
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster_tests.browser import chromium
-from zipchat_dagster_tests.conftest import NOW, Project, thorough
+from zipchat_dagster_tests.conftest import NOW, Project, thorough, without_settings
+from zipchat_dagster_tests.postgres import free_port
+from zipchat_dagster_tests.single import ASSETS
 
 pytestmark = [pytest.mark.browser, thorough]
 
-ASSETS = [
-    "users",
-    "raw_conversations",
-    "raw_messages",
-    "escalations",
-    "customer_turns",
-    "sla_events",
-    "conversation_facts",
-    "leads",
-    "escalation_metrics",
-    "activity_by_hour",
-    "escalation_report",
-]
+NAMES = [key.path[-1] for asset in ASSETS for key in asset.keys]
 DAYS = [f"{NOW - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(11))]
 # A busy machine is slow. Nothing waits longer than what it waits for takes.
 PAGE_SECONDS = 60
@@ -78,12 +67,11 @@ def dagster(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     chat = generate(seed=8, conversations=80, days=10, now=NOW, max_messages=30)
     sandbox = Sandbox(chat=chat, limit=120, window=2, pagination="meta")
     database = home / "warehouse.duckdb"
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("ZIPCHAT_")}
     log = home / "dagster.log"
     with serve(sandbox) as api_url:
         command = ["dagster", "dev", "-m", "zipchat_dagster.definitions", "-d", str(PROJECT)]
         settings = {"ZIPCHAT_START_DATE": DAYS[0], "DAGSTER_HOME": str(home)}
-        environment = mine | sandbox_environment(api_url, database) | settings
+        environment = without_settings() | sandbox_environment(api_url, database) | settings
         with running(command, environment, folder=home, log=log) as url:
             yield Dagster(url, Project(sandbox, Warehouse(database)), log)
 
@@ -110,13 +98,6 @@ def running(
             yield url
         finally:
             stop(process)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -209,7 +190,7 @@ def wait_until_finished(page: Page) -> Locator:
 
 def test_the_graph_shows_both_groups_and_all_assets(page: Page, backfill: str) -> None:
     graph = open_graph(page)
-    for name in ("zipchat_raw", "zipchat_metrics", *ASSETS):
+    for name in ("zipchat_raw", "zipchat_metrics", *NAMES):
         expect(graph.get_by_text(name, exact=True)).to_be_visible()
 
 
@@ -276,7 +257,7 @@ def test_a_backfill_finishes_and_the_tables_agree(
     screenshot: Callable[[str], None],
 ) -> None:
     page.goto(backfill)
-    expect(page.get_by_text("100% completed")).to_have_count(len(ASSETS))
+    expect(page.get_by_text("100% completed")).to_have_count(len(NAMES))
     expect(page.get_by_text("Status", exact=True).locator("..")).to_contain_text("Succeeded")
     screenshot("backfill.png")
     dagster.project.assert_tables_agree()
@@ -286,7 +267,7 @@ def test_a_backfill_finishes_and_the_tables_agree(
     screenshot("asset-graph.png")
 
 
-def test_the_page_of_a_partition_tells_what_is_in_it_and_what_it_cost(
+def test_the_page_of_a_partition_shows_what_is_in_it_and_what_it_cost(
     page: Page, dagster: Dagster, backfilled: None, screenshot: Callable[[str], None]
 ) -> None:
     day = DAYS[-3]
@@ -351,7 +332,7 @@ def open_graph(page: Page) -> Locator:
 
 
 def choose(page: Page, option: str) -> None:
-    """From the graph's menu, which closes when the graph is drawn anew: until it is taken."""
+    """Choose from the graph's menu, again if it closes because the graph is redrawn."""
     for _ in range(20):
         page.get_by_role("button", name="settings").last.click()
         with suppress(PlaywrightTimeout):

@@ -147,13 +147,17 @@ def test_writing_back_into_a_replay_is_refused(tmp_path: Path, project: Project)
         ("empty.duckdb", "", "ZIPCHAT_CHAT_ID: not set."),
     ],
 )
-def test_what_a_replay_lacks_is_reported_in_one_sentence(
+def test_a_missing_source_or_chat_of_a_replay_is_reported_in_one_sentence(
     tmp_path: Path, database: str, chat_id: str, sentence: str
 ) -> None:
     with Warehouse(tmp_path / "empty.duckdb").connection():
         pass
     resource = ReplayResource(chat_id=chat_id, replay_database=str(tmp_path / database))
-    with pytest.raises(dg.Failure) as caught, resource.client(dg.build_op_context()):
+    with (
+        pytest.raises(dg.Failure) as caught,
+        dg.build_op_context() as context,
+        resource.client(context),
+    ):
         pass
     assert sentence in (caught.value.description or "")
     assert not caught.value.allow_retries

@@ -16,14 +16,14 @@ import pytest
 from zipchat_dagster import write_back
 from zipchat_dagster.client import Clock as MachineClock
 from zipchat_dagster.client import UnprocessableError, ZipchatClient
-from zipchat_dagster.resources import WarehouseResource, ZipchatResource
+from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.sandbox import DEFAULT_KEY, Chat, Fault, Lead, Request, Sandbox, User, serve
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.attempts import Attempts
 from zipchat_dagster.write_back import Reply
 from zipchat_dagster.write_back_jobs import write_back_jobs
-from zipchat_dagster_tests.conftest import Clock, Project
-from zipchat_dagster_tests.single import LANE
+from zipchat_dagster_tests.conftest import Clock, Project, create_tables
+from zipchat_dagster_tests.single import LANE, api_at
 
 TEXT = "Hello <Ada> & friends,\n\nyour parcel 4711 is found."
 E_MAIL = "ada.sample@example.com"
@@ -57,6 +57,16 @@ class Desk:
         run_config = {"ops": {name: {"config": config}}}
         result = job.execute_in_process(run_config, instance=self.instance, raise_on_error=False)
         return Run(self.instance, result.run_id)
+
+    def reply(self, number: int, **config: Any) -> Run:
+        """Ann's answer with TEXT; `config` has what differs."""
+        usual = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
+        return self.run("send_reply", **usual | config)
+
+    def help(self, number: int) -> Run:
+        """Take the conversation over, answer it with TEXT, and hand it back."""
+        usual = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
+        return self.run("take_over_reply_hand_back", **usual)
 
     def again(self, run: Run) -> Run:
         """Re-execute a run, as the button in the UI does."""
@@ -148,12 +158,7 @@ class Run:
 
 def job_of(name: str, path: str, base_url: str) -> dg.JobDefinition:
     resources = {
-        "zipchat": ZipchatResource(
-            api_key=DEFAULT_KEY,
-            chat_id="1",
-            base_url=base_url,
-            budget_database=f"{path}/budget.sqlite",
-        ),
+        "zipchat": api_at(base_url, path),
         "warehouse": WarehouseResource(database=f"{path}/warehouse.duckdb"),
     }
     return dg.Definitions(jobs=write_back_jobs(LANE), resources=resources).resolve_job_def(name)
@@ -179,7 +184,7 @@ def desk(
     monkeypatch.setattr(MachineClock, "sleep", lambda self, seconds: clock.sleep(seconds))
     monkeypatch.setattr(sandbox, "clock", clock.time)
     agents = {i: User(i, name, "Agent", f"{name}@example.com") for i, name in enumerate("ab", ANN)}
-    # The version counts on: the sandbox sorts a chat once for each.
+    # The version goes on counting: the sandbox caches its order by version.
     sandbox.chat = Chat(users=agents, version=sandbox.chat.version + 1)
     sandbox.before_request, sandbox.clock_offset = None, 0
     sandbox.clear_faults()
@@ -203,7 +208,7 @@ def test_a_conversation_is_taken_over_and_handed_back(desk: Desk) -> None:
     assert desk.requests() == (2, 0)
 
 
-def test_what_is_already_in_place_is_not_requested(desk: Desk) -> None:
+def test_an_assignment_that_is_already_in_place_is_not_requested(desk: Desk) -> None:
     number = desk.converse(taken_by=ANN)
     run = desk.run("take_over", conversation_id=number, assignee_id=ANN)
     assert run.metadata["done"] == [f"User {ANN} already has conversation {number}."]
@@ -223,7 +228,7 @@ def test_another_user_can_take_it_over(desk: Desk) -> None:
 @pytest.mark.parametrize("channel", ["web", "email", "whatsapp"])
 def test_a_reply_is_sent_and_stored(desk: Desk, channel: str) -> None:
     number = desk.converse(channel, taken_by=BOB)
-    run = desk.run("send_reply", conversation_id=number, sender_id=ANN, message=TEXT)
+    run = desk.reply(number)
     assert run.success
     assert run.metadata["message_length"] == len(TEXT)
     assert desk.replies(number) == [TEXT]
@@ -236,16 +241,14 @@ def test_a_reply_is_sent_and_stored(desk: Desk, channel: str) -> None:
 
 def test_a_reply_takes_the_conversation_over_if_asked(desk: Desk) -> None:
     number = desk.converse()
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
-    assert desk.run("send_reply", **config, take_over=True).success
+    assert desk.reply(number, take_over=True).success
     assert desk.stored(number) == [(True, ANN, 1)]
 
 
 @pytest.mark.parametrize("taken_by", [0, ANN, BOB])
-def test_all_three_in_order(desk: Desk, taken_by: int) -> None:
+def test_all_three_steps_happen_in_order(desk: Desk, taken_by: int) -> None:
     number = desk.converse(taken_by=taken_by)
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
-    run = desk.run("take_over_reply_hand_back", **config)
+    run = desk.help(number)
     assert run.success
     assert len(run.metadata["done"]) == 3
     assert desk.replies(number) == [TEXT]
@@ -253,13 +256,12 @@ def test_all_three_in_order(desk: Desk, taken_by: int) -> None:
     assert desk.requests() == (1 if taken_by == ANN else 2, 1)
 
 
-def test_a_sync_after_it_finds_everything_in_its_place(desk: Desk) -> None:
+def test_a_sync_after_a_write_back_finds_everything_in_place(desk: Desk) -> None:
     first, second = desk.converse(), desk.converse()
     desk.project.sync()
-    config = {"sender_id": ANN, "message": TEXT}
-    assert desk.run("take_over_reply_hand_back", conversation_id=first, **config).success
+    assert desk.help(first).success
     new = desk.converse(hours_ago=0)
-    assert desk.run("take_over_reply_hand_back", conversation_id=new, **config).success
+    assert desk.help(new).success
     desk.sandbox.chat.add_message(second, at=desk.sandbox.now())
     desk.project.clock.sleep(60)
     desk.project.sync()
@@ -298,7 +300,7 @@ def test_a_sync_after_it_finds_everything_in_its_place(desk: Desk) -> None:
         ("take_over_reply_hand_back", {"sender_id": 99}, {}, "User 99 cannot be assigned"),
     ],
 )
-def test_what_cannot_be_done_is_reported_before_anything_is_written(
+def test_impossible_orders_are_refused_before_anything_is_written(
     desk: Desk, *, name: str, config: Any, made: Any, reason: str
 ) -> None:
     number = desk.converse(**made)
@@ -315,11 +317,10 @@ def test_what_cannot_be_done_is_reported_before_anything_is_written(
 
 def test_the_24_hours_count_by_the_server_s_clock(desk: Desk) -> None:
     number = desk.converse("messenger", hours_ago=23.9, taken_by=ANN)
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
     desk.sandbox.clock_offset = 3600
-    assert "can only be sent within 24 hours" in desk.run("send_reply", **config).failure
+    assert "can only be sent within 24 hours" in desk.reply(number).failure
     desk.sandbox.clock_offset = 0
-    assert desk.run("send_reply", **config).success
+    assert desk.reply(number).success
 
 
 @pytest.mark.parametrize(
@@ -344,8 +345,7 @@ def test_a_dry_run_reports_what_it_would_do_and_writes_nothing(
     would = [line for line in run.metadata["done"] if line.startswith("Would ")]
     assert [line.split()[1] for line in would] == steps
     assert desk.requests() == (0, 0)
-    with desk.warehouse.transaction():
-        pass  # the tables exist from here on
+    create_tables(desk.warehouse)
     assert desk.stored(number) == []
     assert desk.project.rows("from zipchat.write_back_attempts") == []
 
@@ -359,7 +359,7 @@ def test_a_message_that_arrived_is_not_sent_again_because_its_answer_was_lost(
 ) -> None:
     number = desk.converse(taken_by=ANN)
     desk.sandbox.add_fault(Fault(kind, endpoint="message"))
-    run = desk.run("send_reply", conversation_id=number, sender_id=ANN, message=TEXT)
+    run = desk.reply(number)
     assert run.success
     assert "The response was lost, but reading the conversation showed" in run.metadata["done"][0]
     assert desk.replies(number) == [TEXT]
@@ -378,8 +378,7 @@ def test_an_answer_without_the_message_s_id_makes_up_none(
         return {"success": True}
 
     monkeypatch.setattr(ZipchatClient, "send_message", answer)
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
-    run = desk.run("send_reply", **config)
+    run = desk.reply(number)
     assert run.success
     assert run.metadata["done"][0].endswith(f"as user {ANN}.")
     again = desk.again(run)
@@ -391,7 +390,7 @@ def test_an_answer_without_the_message_s_id_makes_up_none(
 def test_a_message_that_arrives_after_25_seconds_is_waited_for(desk: Desk) -> None:
     number = desk.converse(taken_by=ANN)
     desk.lose_message(arrives_after=25)
-    assert desk.run("send_reply", conversation_id=number, sender_id=ANN, message=TEXT).success
+    assert desk.reply(number).success
     assert desk.replies(number) == [TEXT]
     assert desk.requests() == (0, 1)
 
@@ -399,8 +398,7 @@ def test_a_message_that_arrives_after_25_seconds_is_waited_for(desk: Desk) -> No
 def test_an_unknown_outcome_is_reported_as_such_and_nothing_sends_a_second_copy(desk: Desk) -> None:
     number = desk.converse()
     desk.lose_message(arrives_after=300)
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
-    run = desk.run("take_over_reply_hand_back", **config)
+    run = desk.help(number)
     assert run.failure.startswith("The outcome is unknown: the message may have been sent or not.")
     assert "the API answered 503" in run.failure
     assert f"Conversation {number} was read 5 times over 30 seconds" in run.failure
@@ -408,10 +406,10 @@ def test_an_unknown_outcome_is_reported_as_such_and_nothing_sends_a_second_copy(
     assert "launch a new run with send_again: true" in run.failure
     assert f"Before that: Conversation {number} was taken over for user {ANN}." in run.failure
     assert desk.stored(number) == [(True, ANN, 0)]
-    # Nobody waits, and it has not arrived yet.
+    # Without any wait, while the message has not arrived yet.
     elsewhere = copy(desk)
     with dg.DagsterInstance.ephemeral() as elsewhere.instance:
-        for other in (desk.again(run), elsewhere.run("send_reply", **config)):
+        for other in (desk.again(run), elsewhere.reply(number)):
             assert re.match(
                 rf"Run {run.run_id} tried to send this text to conversation {number}"
                 r" at [\d-]{10} [\d:]{8} UTC, and the outcome is unknown",
@@ -421,7 +419,7 @@ def test_an_unknown_outcome_is_reported_as_such_and_nothing_sends_a_second_copy(
     again = desk.again(run)
     assert again.success
     assert "The message was already sent" in again.metadata["done"][0]
-    assert "is not sent again" in desk.run("send_reply", **config).failure
+    assert "is not sent again" in desk.reply(number).failure
     assert desk.replies(number) == [TEXT]
     assert desk.requests()[1] == 1
     assert desk.stored(number) == [(False, None, 1)]
@@ -431,18 +429,16 @@ def test_an_unknown_outcome_is_reported_as_such_and_nothing_sends_a_second_copy(
 def test_a_message_that_never_arrives_can_be_sent_again_on_request(desk: Desk, kind: Any) -> None:
     number = desk.converse(taken_by=ANN)
     desk.sandbox.add_fault(Fault(kind, endpoint="message"))
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
-    assert "outcome is unknown" in desk.run("send_reply", **config).failure
+    assert "outcome is unknown" in desk.reply(number).failure
     assert desk.replies(number) == []
-    assert desk.run("send_reply", **config, send_again=True).success
+    assert desk.reply(number, send_again=True).success
     assert desk.replies(number) == [TEXT]
 
 
 def test_send_again_does_not_let_the_same_run_send_twice_however_late(desk: Desk) -> None:
     number = desk.converse(taken_by=ANN)
     desk.sandbox.add_fault(Fault("503", endpoint="message"))
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
-    run = desk.run("send_reply", **config, send_again=True)
+    run = desk.reply(number, send_again=True)
     desk.clock.sleep(2 * 24 * 3600)
     assert f"Run {run.run_id} tried to send this text" in desk.again(run).failure
     assert desk.requests() == (0, 1)
@@ -457,8 +453,7 @@ def test_reads_that_fail_are_reported_with_an_unknown_outcome(desk: Desk) -> Non
             sandbox.add_fault(Fault("503", endpoint="show", times=None))
 
     desk.sandbox.before_request = fail_from_then_on
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
-    run = desk.run("send_reply", **config)
+    run = desk.reply(number)
     assert "The outcome is unknown" in run.failure
     assert "5 of these reads failed, the last one with: GET" in run.failure
     assert "The tables will show this after the next sync." in run.failure
@@ -469,21 +464,20 @@ def test_reads_that_fail_are_reported_with_an_unknown_outcome(desk: Desk) -> Non
 
 def test_a_text_that_was_sent_is_sent_again_only_on_request_or_a_day_later(desk: Desk) -> None:
     number = desk.converse(taken_by=ANN)
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
-    first = desk.run("send_reply", **config)
+    first = desk.reply(number)
     assert first.success
-    colleague = {**config, "sender_id": BOB, "message": f"{TEXT}\n"}
+    colleague = {"sender_id": BOB, "message": f"{TEXT}\n"}
     for dry_run in (True, False):
-        refused = desk.run("send_reply", **colleague, dry_run=dry_run).failure
+        refused = desk.reply(number, **colleague, dry_run=dry_run).failure
         assert refused.startswith(f"Run {first.run_id} sent this text to conversation {number} at")
         assert "send_again: true. Nothing was written." in refused
     # What differs is another message.
-    assert desk.run("send_reply", **{**config, "message": f"PS {TEXT}"}).success
+    assert desk.reply(number, message=f"PS {TEXT}").success
     other = desk.converse(taken_by=ANN)
-    assert desk.run("send_reply", **{**config, "conversation_id": other}).success
-    assert desk.run("send_reply", **config, send_again=True).success
+    assert desk.reply(other).success
+    assert desk.reply(number, send_again=True).success
     desk.clock.sleep(24 * 3600 + 1)
-    assert desk.run("send_reply", **config).success
+    assert desk.reply(number).success
     assert desk.replies(number) == [TEXT, f"PS {TEXT}", TEXT, TEXT]
 
 
@@ -495,8 +489,7 @@ def test_a_message_that_the_api_refuses_may_be_tried_again(desk: Desk) -> None:
             sandbox.chat.assign(number, None, at=sandbox.now())
 
     desk.sandbox.before_request = hand_back_meanwhile
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
-    run = desk.run("send_reply", **config)
+    run = desk.reply(number)
     assert "The message was not sent." in run.failure
     assert "Conversation is in AI mode" in run.failure
     assert desk.requests() == (0, 1)
@@ -507,11 +500,10 @@ def test_a_message_that_the_api_refuses_may_be_tried_again(desk: Desk) -> None:
     assert desk.replies(number) == [TEXT]
 
 
-def test_a_step_that_fails_after_sending_is_made_up_for_without_sending(desk: Desk) -> None:
+def test_a_step_that_fails_after_sending_is_completed_without_sending_again(desk: Desk) -> None:
     number = desk.converse(taken_by=ANN)
     desk.sandbox.add_fault(Fault("500", endpoint="assignment", times=None))
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
-    run = desk.run("take_over_reply_hand_back", **config)
+    run = desk.help(number)
     assert "5 attempts failed" in run.failure
     assert f"A {len(TEXT)}-character message was sent" in run.failure
     desk.sandbox.clear_faults()
@@ -535,8 +527,7 @@ def test_two_runs_at_once_do_not_both_send(desk: Desk) -> None:
             )
 
     desk.sandbox.before_request = be_overtaken
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
-    run = desk.run("send_reply", **config, take_over=True)
+    run = desk.reply(number, take_over=True)
     assert "Run other tried to send this text" in run.failure
     assert desk.requests() == (1, 0)
 
@@ -549,22 +540,21 @@ def test_an_attempt_that_cannot_be_recorded_is_not_made(desk: Desk) -> None:
             desk.warehouse.path.write_bytes(b"not a database" * 1000)
 
     desk.sandbox.before_request = spoil_the_file
-    config = {"conversation_id": number, "sender_id": ANN, "message": TEXT}
-    run = desk.run("send_reply", **config, take_over=True)
+    run = desk.reply(number, take_over=True)
     assert "not sent, because the attempt could not be recorded first" in run.failure
     assert desk.requests() == (1, 0)
 
 
 def test_an_attempt_is_remembered_without_its_text(desk: Desk) -> None:
     number = desk.converse(taken_by=ANN)
-    run = desk.run("send_reply", conversation_id=number, sender_id=ANN, message="Yes")
+    run = desk.reply(number, message="Yes")
     ((*_, text_hash, run_id, root, newest, at, outcome, message_id),) = desk.project.rows(
         "select * replace (epoch(attempted_at) as attempted_at) from zipchat.write_back_attempts"
     )
     assert (run_id, root, outcome) == (run.run_id, run.run_id, "sent")
     assert newest < message_id == run.metadata["message_id"]
     assert abs(at - desk.clock.now) <= 1  # the server's clock is known to the second
-    # Only somebody with the key can try texts until one fits.
+    # Only with the key can texts be tried until one fits.
     now = desk.sandbox.now()
     assert [a.message_id for a in desk.attempts(number).earlier("Yes", now)] == [message_id]
     assert desk.attempts(number, key="zc-another").earlier("Yes", now) == []

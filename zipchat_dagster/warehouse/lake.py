@@ -369,7 +369,9 @@ class Lake(_Shared):
 
     def _problem(self, error: duckdb.Error) -> str | None:
         is_about_it = isinstance(error, duckdb.IOException | duckdb.HTTPException) or re.search(
-            "DATA_PATH|DuckLake|Failed to (commit|execute|prepare)|server closed", str(error)
+            "DATA_PATH|DuckLake|Failed to (commit|execute|prepare)|server closed"
+            "|fetch from an unsuccessful query",
+            str(error),
         )
         return self._explained(str(error)) if is_about_it else None
 

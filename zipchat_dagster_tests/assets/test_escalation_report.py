@@ -20,10 +20,10 @@ from zipchat_dagster.resources import (
     WarehouseResource,
     ZipchatResource,
 )
-from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules
 from zipchat_dagster_tests.browser import chromium
-from zipchat_dagster_tests.conftest import NOW, Project
-from zipchat_dagster_tests.single import LANE
+from zipchat_dagster_tests.conftest import NOW, Project, derive_all
+from zipchat_dagster_tests.single import LANE, QUIET, metadata_of
 
 RULES = Rules(response_target_seconds=2400)
 SANDBOX = SandboxResource(chat_id="1", start_date=f"{NOW:%Y-%m-%d}")
@@ -37,9 +37,8 @@ def day(days_ago: int) -> str:
 def synced(project: Project) -> Project:
     """Everything derived; metrics of the three weeks before today."""
     project.sync()
-    rebuild_facts(project.warehouse, chat_id=1, now=NOW, rules=RULES)
     days = [day(n) for n in reversed(range(1, 22))]
-    rebuild_metrics(project.warehouse, chat_id=1, days=days, now=NOW, rules=RULES)
+    derive_all(project.warehouse, days=days, rules=RULES)
     return project
 
 
@@ -53,13 +52,9 @@ def metadata(project: Project, zipchat: ZipchatResource, **config: Any) -> dict[
                 response_target_seconds=RULES.response_target_seconds
             ),
         },
-        run_config={
-            "ops": {"escalation_report": {"config": config}},
-            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-        },
+        run_config={"ops": {"escalation_report": {"config": config}}, **QUIET},
     )
-    (event,) = result.asset_materializations_for_node("escalation_report")
-    return {name: one.value for name, one in event.metadata.items()}
+    return metadata_of(result, "escalation_report")
 
 
 def data(path: str) -> dict[str, Any]:
@@ -70,7 +65,9 @@ def data(path: str) -> dict[str, Any]:
     return found
 
 
-def test_it_is_named_after_its_database_and_has_the_days_with_metrics(synced: Project) -> None:
+def test_the_report_is_named_after_its_database_and_has_the_days_with_metrics(
+    synced: Project,
+) -> None:
     real = ZipchatResource(
         api_key="zc-1", chat_id="1", base_url="https://app.example.com", budget_database=""
     )
@@ -83,7 +80,7 @@ def test_it_is_named_after_its_database_and_has_the_days_with_metrics(synced: Pr
     assert (page["source"], page["target"], page["quietHours"]) == ("", 2400, 72)
     report = Path(found["report"])
     assert report.stat().st_mode & 0o777 == 0o600
-    report.chmod(0o644)  # as somebody wants it
+    report.chmod(0o644)  # an operator's choice
     found = metadata(synced, SANDBOX, first=day(23), last=day(3))
     assert report.stat().st_mode & 0o777 == 0o644
     page = data(found["report"])
@@ -92,7 +89,7 @@ def test_it_is_named_after_its_database_and_has_the_days_with_metrics(synced: Pr
 
 
 @pytest.mark.browser
-def test_it_agrees_with_the_tables(synced: Project) -> None:
+def test_the_report_agrees_with_the_tables(synced: Project) -> None:
     found = metadata(synced, SANDBOX)
     ((escalations, unanswered, resolved),) = synced.rows(
         "select sum(escalations), sum(unanswered), sum(resolved) / sum(escalations)"

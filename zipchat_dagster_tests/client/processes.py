@@ -1,13 +1,12 @@
-"""Processes that share a budget, each with a clock of its own."""
+"""Processes that share a budget, each with its own clock."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from zipchat_dagster.sandbox import Sandbox, serve
+from zipchat_dagster_tests.processes import run_together, start
 
 CALLS = 25  # of each process
 PROGRAM = """
@@ -38,19 +37,6 @@ def call_together(sandbox: Sandbox, database: Path | str, *, clocks: Sequence[fl
     """Start a process per clock, which is that many seconds ahead. All of them make their calls at
     once; each must be answered, and none refused."""
     with serve(sandbox) as base_url:
-        command = [sys.executable, "-c", PROGRAM, base_url, str(database), str(CALLS)]
-        processes = [
-            subprocess.Popen(
-                [*command, str(ahead)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            for ahead in clocks
-        ]
-        for process in processes:  # so that all of them begin at once
-            assert process.stdout
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        outputs = [process.communicate()[0] for process in processes]
+        arguments = (base_url, database, CALLS)
+        outputs = run_together([start(PROGRAM, *arguments, ahead) for ahead in clocks])
     assert outputs == ["{404} 0\n"] * len(clocks)

@@ -33,7 +33,7 @@ HEADERS = {"authorization": f"Bearer {DEFAULT_KEY}"}
 
 @dataclass
 class Process:
-    """Threads that share a turn to ask. `calls` is what is left to do."""
+    """Threads that take turns to ask for permits. `calls` is how many are left."""
 
     calls: int
     threads: int = 8
@@ -122,7 +122,7 @@ class Simulation:
         self.others[self.sandbox.window_start] += number
 
     def set_clock(self, seconds: float) -> None:
-        """Our clock is set ahead by so many seconds (or back), and nothing else changes."""
+        """Our clock is set ahead (or back), and nothing else changes."""
         self.now += seconds
         self.started_at += seconds
         self.sandbox.clock_offset -= seconds

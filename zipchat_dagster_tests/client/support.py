@@ -1,4 +1,4 @@
-"""A sandbox with a client on it, a clock that only moves when told, and answers from a script."""
+"""A sandbox with a client, a clock that only sleeping moves, and scripted answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Clock(conftest.Clock):
 
 
 class Api:
-    """A sandbox without a rate limit, unless told otherwise, and a client of it."""
+    """A sandbox with a client of it; by default, without a rate limit."""
 
     def __init__(self, chat: Chat | None = None, **options: Any) -> None:
         self.clock = Clock()
@@ -94,7 +94,7 @@ def a_chat(conversations: int, *, seed: int = 1, days: int = 20) -> Chat:
 
 @contextmanager
 def long_conversation(messages: int, **options: Any) -> Iterator[tuple[Api, int]]:
-    """A chat with one conversation of so many messages, two in each second."""
+    """A chat with one conversation of this many messages, two in each second."""
     chat = a_chat(0)
     began_at = NOW - timedelta(hours=2)
     conversation_id = chat.add_conversation(at=began_at).id

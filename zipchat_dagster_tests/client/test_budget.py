@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import resource
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from zipchat_dagster.client.errors import SettingError
 from zipchat_dagster.client.window import PROBE_PATIENCE, Answer, Window
 from zipchat_dagster.sandbox import BASE_URL, DEFAULT_KEY, Chat, Fault, Sandbox, serve
 from zipchat_dagster_tests.client.processes import call_together
-from zipchat_dagster_tests.conftest import Clock
+from zipchat_dagster_tests.conftest import Clock, disk_full_at
 
 # 12.25 seconds into a minute of the clock.
 NOW = datetime(2026, 3, 4, 15, 30, 12, 250_000, tzinfo=UTC).timestamp()
@@ -100,7 +99,7 @@ def test_the_file_and_its_folder_are_created(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_what_was_learned_survives_a_restart(bench: Bench) -> None:
+def test_the_state_of_the_window_survives_a_restart(bench: Bench) -> None:
     client, budget = bench.client()
     call(client, 3)
     known = budget.window()
@@ -304,7 +303,7 @@ def test_a_response_after_closing_is_ignored(tmp_path: Path) -> None:
 # The file
 
 
-def test_the_key_is_nowhere(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_in_no_file_log_or_repr(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     client, budget = bench.client()
     call(client, 121)
@@ -343,13 +342,11 @@ def test_a_file_that_is_damaged_later_is_a_setting_error_too(bench: Bench) -> No
 def test_a_full_disk_is_a_setting_error_until_there_is_room(bench: Bench) -> None:
     client, _ = bench.client()
     call(client)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-        with pytest.raises(SettingError, match=r"^the budget file .* cannot be used"):
-            call(client)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        disk_full_at(0),
+        pytest.raises(SettingError, match=r"^the budget file .* cannot be used"),
+    ):
+        call(client)
     assert call(client) == [404]
 
 
@@ -367,7 +364,7 @@ def old_row() -> str:
 
 
 @pytest.mark.parametrize("state", [old_row(), json.dumps({"limit": 9}), "[]", '"text"', "{"])
-def test_a_row_of_another_version_starts_afresh(bench: Bench, state: str) -> None:
+def test_a_row_of_another_version_is_discarded(bench: Bench, state: str) -> None:
     client, budget = bench.client()
     call(client, 5)
     with closing(sqlite3.connect(bench.path, isolation_level=None)) as connection:

@@ -66,7 +66,7 @@ class Clock(MachineClock):
 
 
 def answer(clock: Clock, *, spent: int = 1, ahead: float = 0.0) -> Answer:
-    """Received now, from a server whose clock is that far ahead of the right one."""
+    """Received now, from a server whose clock is ahead of the right time."""
     now, date = clock.time(), float(int(time.time() + ahead))
     return Answer(now, now, 200, date=date, limit=120, remaining=120 - spent, reset=date + 60)
 
@@ -168,7 +168,7 @@ def refused(database: str, error_class: type[Exception] = SettingError) -> str:
     return text
 
 
-def test_a_server_that_does_not_answer_may_come_back_and_a_refused_log_in_is_a_setting_error(
+def test_a_server_that_is_down_may_come_back_but_a_refused_login_is_a_setting_error(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "refused" in refused("postgresql://user@127.0.0.1:1/postgres", BudgetDownError)
@@ -221,7 +221,7 @@ def refused_when_used(database: str) -> str:
     return str(error.value)
 
 
-def test_a_row_of_another_version_starts_afresh(server: Server) -> None:
+def test_a_row_of_another_version_is_discarded(server: Server) -> None:
     with closing(Budget("zc-one", database=address(server))) as budget:
         budget.acquire()
         for state in ("", "{", '{"limit": 9}'):

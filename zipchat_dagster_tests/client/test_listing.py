@@ -64,7 +64,7 @@ class MovingApi(Api):
             sandbox.clock_offset += self.pace
         for _number in range(self.random.randint(0, self.most)):
             sandbox.change()
-            # Not one that was away for a while either: it may come back behind us.
+            # Nor any that was deleted for a while: it may return behind us.
             self.there_all_along -= set(self.chat.deleted)
 
 
@@ -223,7 +223,7 @@ def test_a_deletion_and_a_jump_that_cancel_out_hide_nothing(options: dict[str, A
     assert lowest in ids_of(api.client.list_conversations())
 
 
-def test_what_becomes_active_meanwhile_is_yielded_again_newer() -> None:
+def test_a_conversation_that_becomes_active_meanwhile_is_yielded_again() -> None:
     api = Api(a_chat(300))
     moved = next(iter(api.chat.conversations))
     shown: list[str] = []
@@ -257,7 +257,7 @@ def imported(*, seconds_ago: float, count: int = 350, **options: Any) -> MovingA
 @pytest.mark.parametrize("seconds_ago", [5, 100_000])
 @pytest.mark.parametrize("pagination", PAGINATIONS)
 @pytest.mark.parametrize("order", ORDERS)
-def test_hundreds_of_conversations_of_one_second_are_all_found(
+def test_hundreds_of_conversations_active_in_the_same_second_are_all_found(
     order: str, pagination: str, seconds_ago: float, most: int
 ) -> None:
     api = imported(
@@ -386,14 +386,14 @@ def test_a_largest_page_that_is_smaller_than_requested_is_learned(
     assert len(list(client.iter_users())) == 330
 
 
-def test_pages_too_small_for_an_overlap_raise_where_a_total_tells_of_them() -> None:
+def test_pages_too_small_for_an_overlap_raise_if_a_total_reveals_them() -> None:
     server = ListServer(rows(330), largest=5, states=lambda page, size, total: {"total": total})
     with pytest.raises(ListingUnsettledError):
         ids_of(server.listing())
 
 
 @pytest.mark.parametrize("count", [101, 201, 330])
-def test_a_total_that_is_too_low_ends_no_list_whatever_follows_from_it(count: int) -> None:
+def test_a_total_that_is_too_low_does_not_end_a_list(count: int) -> None:
     def states(page: int, size: int, total: int) -> dict[str, Any]:
         pages = math.ceil((total - 1) / size)
         following = page + 1 if page < pages else None
@@ -456,11 +456,11 @@ def test_a_total_that_ignores_since_is_logged_and_does_not_count(
     assert "states 300 conversations and returned 30, the same ones twice" in caplog.text
 
 
-def test_a_short_list_that_moves_down_under_a_total_that_is_too_high_is_no_loop() -> None:
+def test_a_short_list_that_moves_down_while_its_total_is_too_high_is_not_taken_for_a_loop() -> None:
     server = ListServer(rows(40))
 
     def states(page: int, size: int, total: int) -> dict[str, Any]:
-        if server.requests == 1:  # before the second page, another one comes to the top
+        if server.requests == 1:  # before the second page, another one appears at the top
             server.rows.insert(0, {"id": 99, "last_message_at": f"{NOW:%Y-%m-%dT%H:%M:%SZ}"})
         return {"total": 40}
 
@@ -470,7 +470,7 @@ def test_a_short_list_that_moves_down_under_a_total_that_is_too_high_is_no_loop(
     assert listing.as_of == NOW
 
 
-def test_the_first_difference_of_a_total_is_expected_and_after_a_second_one_nothing_is() -> None:
+def test_totals_are_corrected_by_a_first_difference_and_ignored_after_another() -> None:
     habits = Habits()
     assert (habits.expected(10, NOW), habits.expected(None, NOW)) == (10, None)
     habits.learn(2, NOW)
@@ -488,7 +488,7 @@ def test_the_first_difference_of_a_total_is_expected_and_after_a_second_one_noth
     ],
     ids=["next_page", "total"],
 )
-def test_rows_that_are_hidden_after_the_page_was_cut_end_no_list(
+def test_rows_hidden_after_the_page_was_cut_do_not_end_a_list(
     states: Callable[[int, int, int], dict[str, Any]],
 ) -> None:
     server = ListServer(rows(400), states=states)
@@ -505,7 +505,7 @@ def test_a_stated_total_that_is_not_reached_means_another_pass() -> None:
     assert ids_of(server.listing()) == set(range(250))
 
 
-def test_a_total_that_is_never_reached_and_other_rows_each_time_raise() -> None:
+def test_a_total_that_is_never_reached_with_other_rows_each_time_raises() -> None:
     server = ListServer(rows(1000), states=lambda page, size, total: {"total": total})
     server.hides = lambda row_id: row_id % 10 != server.requests % 10
     listing = server.listing()
@@ -553,7 +553,7 @@ def test_rows_of_one_second_that_change_places_are_named_as_a_cause(tied: int) -
     assert listing.as_of is None
 
 
-def test_a_list_of_which_more_than_a_page_moves_each_time_raises_in_the_end() -> None:
+def test_a_list_in_which_more_than_a_page_moves_each_time_raises_in_the_end() -> None:
     api = Api(a_chat(300))
 
     def move(sandbox: Sandbox, _: Request) -> None:
@@ -568,7 +568,7 @@ def test_a_list_of_which_more_than_a_page_moves_each_time_raises_in_the_end() ->
     assert listing.as_of is None
 
 
-def test_users_are_read_without_a_second_look() -> None:
+def test_users_are_listed_without_a_second_reading() -> None:
     server = ListServer(rows(250))
     listing = a_client(server).list_users()
     assert ids_of(listing) == set(range(250))

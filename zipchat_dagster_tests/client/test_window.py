@@ -64,7 +64,7 @@ def test_a_permit_can_be_asked_for_again_if_its_grant_was_not_stored_for_certain
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_window_of_a_minute_is_spent_and_no_call_refused(name: str) -> None:
+def test_every_window_of_a_minute_is_used_up_and_no_call_refused(name: str) -> None:
     run = KINDS[name](38.37, 60).run()
     assert all(not process.calls or process.dies_after for process in run.processes)
     assert sum(len(p.done_at) for p in run.processes if not p.dies_after) == WINDOWS * 120
@@ -210,7 +210,7 @@ def test_one_call_goes_ahead_and_the_rest_follow_its_response() -> None:
     assert grants(window, 0.3) == 119
 
 
-def test_so_it_does_in_the_next_window() -> None:
+def test_one_call_goes_ahead_in_the_next_window_too() -> None:
     window = opened(spent=120)
     wait = ask(window, 1.0)
     assert 59 <= wait <= 59 + 2 * GRACE
@@ -401,7 +401,7 @@ def test_a_reserve_never_holds_everything_back() -> None:
 # Our clock
 
 
-def test_nobody_waits_for_a_clock_that_was_set_back_to_catch_up() -> None:
+def test_calls_do_not_wait_for_a_clock_that_was_set_back_to_catch_up() -> None:
     window = opened(spent=120)
     assert ask(window, -400.0) == 0
 

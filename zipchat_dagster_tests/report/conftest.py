@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from playwright.sync_api import Browser
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.derive import Rules, rebuild_metrics
 from zipchat_dagster_tests.browser import chromium
+from zipchat_dagster_tests.conftest import create_tables
 
 CHAT_ID = 7
 ZONE = "Europe/Berlin"  # the clocks change on 29 March 2026
@@ -74,8 +76,7 @@ def empty(tmp_path: Path) -> Warehouse:
 
 def fill(warehouse: Warehouse, **frames: pd.DataFrame) -> None:
     """Add the rows of each frame to the table of its name."""
-    with warehouse.transaction():
-        pass  # makes the tables
+    create_tables(warehouse)
     with warehouse.connection() as connection:
         for table, frame in frames.items():
             connection.register("frame", frame)
@@ -83,73 +84,90 @@ def fill(warehouse: Warehouse, **frames: pd.DataFrame) -> None:
 
 
 def _invented(random: Random) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Conversations, messages and escalations."""
     conversations, messages, escalations = [], [], []
-    for conversation_id in range(1, 501):
-        created_at = NOW - timedelta(seconds=random.randrange(3600, (HISTORY - 1) * 86_400))
-        channel = random.choice(["web", "web", "email", "whatsapp", None])
-        is_escalated = random.random() < 0.25
-        assignee_id = random.choice([None, 1, 2, 3, 4]) if is_escalated else None
-        is_missing = random.random() < 0.03
-        conversations.append(
-            {
-                "conversation_id": conversation_id,
-                "created_at": created_at,
-                "channel": channel,
-                "assignee_id": assignee_id,
-                "assignee_name": (AGENTS | GONE).get(assignee_id or 0),
-                "share_url": f"https://share.example.com/c/{conversation_id}",
-                "missing_since": created_at + timedelta(days=5) if is_missing else None,
-                "observed_at": NOW,
-            }
-        )
-        times = [created_at + timedelta(minutes=7 * n) for n in range(random.randrange(1, 4))]
-        written: list[tuple[datetime, int | None, bool]] = [(at, None, False) for at in times]
-        at = created_at
+    for number in range(1, 501):
+        conversation, is_escalated = _conversation(random, number)
+        conversations.append(conversation)
+        at = begun = conversation["created_at"]
+        for n in range(random.randrange(1, 4)):
+            messages.append(_message(conversation, begun + timedelta(minutes=7 * n)))
         while is_escalated and (at := at + timedelta(minutes=random.randrange(1, 3000))) < NOW:
-            response = at + timedelta(seconds=int(60 * 1.5 ** random.uniform(0, 18)))
-            is_answered = random.random() < 0.8 and response < NOW
-            resolved = response + timedelta(minutes=random.randrange(1, 6000))
-            is_resolved = is_answered and random.random() < 0.8 and resolved < NOW
-            responder = (assignee_id or random.choice([1, 2, None])) if is_answered else None
-            if is_answered:
-                written.append((response, responder, True))
-            is_superseded = not is_resolved and random.random() < 0.2
-            ends = [
-                resolved if is_resolved else None,
-                min(at + timedelta(days=2), NOW) if is_superseded else None,
-                created_at + timedelta(days=5) if is_missing else None,
-            ]
-            escalations.append(
-                {
-                    "conversation_id": conversation_id,
-                    "escalated_at": at,
-                    "resolved_at": ends[0],
-                    "channel": channel,
-                    "assignee_id": assignee_id,
-                    "first_response_at": response if is_answered else None,
-                    "first_responder_id": responder,
-                    "superseded_at": ends[1],
-                    "ended_at": min(filter(None, ends), default=None),
-                    "is_open": not any(ends),
-                }
-            )
+            escalation = _escalation(random, conversation, at)
+            escalations.append(escalation)
+            if response := escalation["first_response_at"]:
+                responder = escalation["first_responder_id"]
+                messages.append(_message(conversation, response, responder, is_human=True))
             is_escalated = random.random() < 0.2
-        messages += [
-            {
-                "message_id": conversation_id * 100 + n,
-                "conversation_id": conversation_id,
-                "role": "assistant" if is_human else "user",
-                "manual_reply": is_human,
-                "sender_id": sender_id,
-                "created_at": at,
-            }
-            for n, (at, sender_id, is_human) in enumerate(written)
-        ]
+    for number, message in enumerate(messages):
+        message["message_id"] = number
     return (
         _typed(conversations, "created_at"),
         _typed(messages, "created_at"),
         _typed(escalations, "escalated_at"),
     )
+
+
+def _conversation(random: Random, number: int) -> tuple[dict[str, Any], bool]:
+    """A conversation, and whether it is escalated."""
+    created_at = NOW - timedelta(seconds=random.randrange(3600, (HISTORY - 1) * 86_400))
+    channel = random.choice(["web", "web", "email", "whatsapp", None])
+    is_escalated = random.random() < 0.25
+    assignee_id = random.choice([None, 1, 2, 3, 4]) if is_escalated else None
+    is_missing = random.random() < 0.03
+    conversation = {
+        "conversation_id": number,
+        "created_at": created_at,
+        "channel": channel,
+        "assignee_id": assignee_id,
+        "assignee_name": (AGENTS | GONE).get(assignee_id or 0),
+        "share_url": f"https://share.example.com/c/{number}",
+        "missing_since": created_at + timedelta(days=5) if is_missing else None,
+        "observed_at": NOW,
+    }
+    return conversation, is_escalated
+
+
+def _message(
+    conversation: dict[str, Any],
+    at: datetime,
+    sender_id: int | None = None,
+    *,
+    is_human: bool = False,
+) -> dict[str, Any]:
+    return {
+        "conversation_id": conversation["conversation_id"],
+        "role": "assistant" if is_human else "user",
+        "manual_reply": is_human,
+        "sender_id": sender_id,
+        "created_at": at,
+    }
+
+
+def _escalation(random: Random, conversation: dict[str, Any], at: datetime) -> dict[str, Any]:
+    """It may be answered, and then resolved, before NOW, or followed by another one."""
+    response = at + timedelta(seconds=int(60 * 1.5 ** random.uniform(0, 18)))
+    is_answered = random.random() < 0.8 and response < NOW
+    resolved = response + timedelta(minutes=random.randrange(1, 6000))
+    is_resolved = is_answered and random.random() < 0.8 and resolved < NOW
+    assignee_id = conversation["assignee_id"]
+    responder = (assignee_id or random.choice([1, 2, None])) if is_answered else None
+    is_superseded = not is_resolved and random.random() < 0.2
+    resolved_at = resolved if is_resolved else None
+    superseded_at = min(at + timedelta(days=2), NOW) if is_superseded else None
+    ends = [end for end in (resolved_at, superseded_at, conversation["missing_since"]) if end]
+    return {
+        "conversation_id": conversation["conversation_id"],
+        "escalated_at": at,
+        "resolved_at": resolved_at,
+        "channel": conversation["channel"],
+        "assignee_id": assignee_id,
+        "first_response_at": response if is_answered else None,
+        "first_responder_id": responder,
+        "superseded_at": superseded_at,
+        "ended_at": min(ends, default=None),
+        "is_open": not ends,
+    }
 
 
 def _facts(

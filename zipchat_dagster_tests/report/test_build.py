@@ -1,4 +1,4 @@
-"""The file and the picture: what is in them, how large they are, and what strange data does to them."""
+"""The file and the picture: their content, their size, and how they cope with strange data."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def test_the_headline_is_what_the_tiles_show(world: World, made: Report) -> None
     )
 
 
-def test_customers_stay_out_of_it(world: World, made: Report, tmp_path: Path) -> None:
+def test_nothing_about_customers_is_in_the_report(
+    world: World, made: Report, tmp_path: Path
+) -> None:
     warehouse = copied(world, tmp_path)
     with warehouse.connection() as connection:
         connection.execute(

@@ -15,9 +15,9 @@ from zipchat_dagster.report import build_report
 from zipchat_dagster.report.chats import ListedChat, chats_page, headline, read_chats
 from zipchat_dagster.sandbox import Sandbox, generate
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules, rebuild_metrics
 from zipchat_dagster_tests.conftest import NOW as TODAY
-from zipchat_dagster_tests.conftest import Project, thorough
+from zipchat_dagster_tests.conftest import Project, derive_all, thorough
 from zipchat_dagster_tests.report.conftest import CHAT_ID, HISTORY, LAST, NOW, World
 
 pytestmark = pytest.mark.browser
@@ -116,7 +116,9 @@ def test_a_row_shows_what_the_page_behind_it_shows(
 
 
 @thorough
-def test_where_to_look_comes_first_and_names_are_text(page: Page, tables: Warehouse) -> None:
+def test_chats_that_need_attention_come_first_and_names_are_text(
+    page: Page, tables: Warehouse
+) -> None:
     page.goto((tables.path.parent / "all.html").as_uri())
     names = page.locator("#chats td:first-child").all_text_contents()
     assert names == [
@@ -182,8 +184,7 @@ def test_picture_for_the_docs(browser: Browser, tmp_path: Path) -> None:
             seed=chat_id, conversations=70 * chat_id, days=21, now=TODAY, chat_id=chat_id
         )
         Project(Sandbox(chat=chat, limit=None), warehouse).sync()
-        rebuild_facts(warehouse, chat_id=chat_id, now=TODAY, rules=rules)
-        rebuild_metrics(warehouse, chat_id=chat_id, days=days, now=TODAY, rules=rules)
+        derive_all(warehouse, days=days, rules=rules, chat_id=chat_id)
         listed.append(ListedChat(chat_id, name, f"{name}.html", target, "the sandbox"))
     file = tmp_path / "report.html"
     file.write_text(chats_page(read_chats(warehouse, listed, days=7, now=TODAY)), "utf-8")

@@ -18,9 +18,9 @@ from playwright.sync_api import Browser, Page, expect
 from zipchat_dagster.report import build_report
 from zipchat_dagster.sandbox import Sandbox, generate
 from zipchat_dagster.warehouse import Warehouse
-from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
+from zipchat_dagster.warehouse.derive import Rules
 from zipchat_dagster_tests.conftest import NOW as TODAY
-from zipchat_dagster_tests.conftest import Project
+from zipchat_dagster_tests.conftest import Project, derive_all
 from zipchat_dagster_tests.report.conftest import CHAT_ID, FIRST, LAST, NOW, ZONE, World
 
 pytestmark = pytest.mark.browser
@@ -99,7 +99,7 @@ def test_tiles_and_their_lists_agree_with_the_tables(
             assert listed(page) == ids, name
 
 
-def test_the_change_is_against_the_preceding_range_as_it_stood_then(
+def test_the_change_compares_with_the_preceding_range_as_it_stood_then(
     page: Page, world: World
 ) -> None:
     choose(page, MONTH)
@@ -141,7 +141,7 @@ def test_a_bar_a_cell_and_a_number_lead_to_their_conversations(page: Page, world
         assert listed(page) == sorted(open_at(world.escalations, end)["conversation_id"])
 
 
-def test_who_waits_is_on_top_longest_first_with_a_link(page: Page, world: World) -> None:
+def test_waiting_customers_are_on_top_longest_first_with_a_link(page: Page, world: World) -> None:
     choose(page, MONTH, agents=["1"])
     escalations = world.escalations
     waiting = escalations[escalations["is_open"] & (agent(escalations) == "1")]
@@ -174,7 +174,7 @@ def test_tables_of_channels_and_agents_and_the_chart_of_the_ai(page: Page, world
     assert per_outcome.sum() == len(begun)
 
 
-def test_what_is_chosen_by_hand_is_in_the_address(page: Page) -> None:
+def test_choices_made_by_hand_are_in_the_address(page: Page) -> None:
     choose(page, MONTH)
     page.get_by_role("button", name="7 days", exact=True).click()
     expect(page.locator("#from")).to_have_value(str(WEEK[0]))
@@ -197,7 +197,7 @@ def test_what_is_chosen_by_hand_is_in_the_address(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 1060), (390, 844)])
-def test_it_fits_every_screen(browser: Browser, file: Path, width: int, height: int) -> None:
+def test_the_page_fits_every_screen(browser: Browser, file: Path, width: int, height: int) -> None:
     size: Any = {"width": width, "height": height}
     with opened(browser, file, viewport=size, color_scheme="dark") as page:
         assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -228,9 +228,8 @@ def test_pictures_for_the_docs(browser: Browser, tmp_path: Path) -> None:
     project = Project(Sandbox(chat=chat, limit=None), Warehouse(tmp_path / "dev.duckdb"))
     project.sync()
     rules = Rules(response_target_seconds=TARGET)
-    rebuild_facts(project.warehouse, chat_id=1, now=TODAY, rules=rules)
     days = [f"{TODAY - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(30))]
-    rebuild_metrics(project.warehouse, chat_id=1, days=days, now=TODAY, rules=rules)
+    derive_all(project.warehouse, days=days, rules=rules)
     report = build_report(
         project.warehouse,
         chat_id=1,
@@ -250,7 +249,7 @@ def test_pictures_for_the_docs(browser: Browser, tmp_path: Path) -> None:
                 page.screenshot(path=picture, animations="disabled")
 
 
-def test_words_and_percentiles(page: Page) -> None:
+def test_durations_and_percentiles_are_worded_and_computed_right(page: Page) -> None:
     seconds = [None, 0, 59.4, 59.6, 90, 599, 3599, 12_600, 86_400, 172_800, 86_400 * 400]
     words = [page.evaluate("duration", value).replace("\u00a0", " ") for value in seconds]
     assert words == [

@@ -113,7 +113,7 @@ def test_the_mix_is_lifelike(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize(("conversations", "days"), [(0, 30), (1, 1), (7, 0), (50, 1), (60, 400)])
-def test_any_size_can_be_had(conversations: int, days: int) -> None:
+def test_a_chat_of_any_size_can_be_generated(conversations: int, days: int) -> None:
     chat = generate(seed=3, conversations=conversations, days=days, now=NOW, chat_id=9)
     assert chat.chat_id == 9
     assert len(chat.conversations) == conversations

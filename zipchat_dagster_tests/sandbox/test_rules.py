@@ -1,4 +1,4 @@
-"""Random requests, held to the documented rules (docs/api.md), which are written once more here."""
+"""Random requests, compared with a second implementation of the rules in docs/api.md."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zipchat_dagster.sandbox import BASE_PATH, DEFAULT_KEY, Chat, Sandbox, User, generate
-from zipchat_dagster_tests.conftest import effort
-from zipchat_dagster_tests.sandbox.test_api import AI_MODE, META_CHANNELS, NOW, TOO_LATE, Clock
+from zipchat_dagster_tests.conftest import Clock, effort
+from zipchat_dagster_tests.sandbox.support import AI_MODE, META_CHANNELS, NOW, TOO_LATE
 
 LIMIT: Final = 120  # requests in a window
 WINDOW: Final = 60  # seconds
@@ -22,7 +22,7 @@ STRANGER: Final = "is not an assignable user for this chat"
 
 
 class Call(NamedTuple):
-    """A request. `which` chooses a conversation or user, if there are so many."""
+    """A request. `which` is the index of a conversation or user; there may be fewer."""
 
     kind: str
     which: int
@@ -173,13 +173,13 @@ def sent(sandbox: Sandbox, call: Call) -> tuple[int, Any, dict[str, str]]:
 def test_random_requests_are_answered_as_the_documentation_says(
     calls: list[Call], spent: int
 ) -> None:
-    clock = Clock()
-    sandbox = Sandbox(chat=a_chat(), clock=clock)
+    clock = Clock(NOW.timestamp())
+    sandbox = Sandbox(chat=a_chat(), clock=clock.time)
     sandbox.spend(spent)
-    counts = {window_of(clock.time): spent}
+    counts = {window_of(clock.now): spent}
     for call in calls:
-        clock.time += call.seconds
-        window = window_of(clock.time)
+        clock.now += call.seconds
+        window = window_of(clock.now)
         counts[window] = counts.get(window, 0) + 1
         before = sandbox.chat.version
         status, content = answer_by_the_rules(sandbox.chat, call, sandbox.now())

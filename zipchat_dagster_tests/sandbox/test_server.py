@@ -35,7 +35,9 @@ def control(client: httpx.Client, name: str, **arguments: object) -> httpx.Respo
     return client.post(client.base_url.copy_with(path=f"/_sandbox/{name}"), json=arguments)
 
 
-def test_it_answers_like_the_socketless_one(served: tuple[Sandbox, httpx.Client]) -> None:
+def test_the_server_answers_like_the_transport_without_sockets(
+    served: tuple[Sandbox, httpx.Client],
+) -> None:
     sandbox, client = served
     response = client.get("/conversations", params={"per_page": 3, "page": 2})
     other = httpx.Client(transport=sandbox.transport()).get(
@@ -47,7 +49,7 @@ def test_it_answers_like_the_socketless_one(served: tuple[Sandbox, httpx.Client]
     assert client.get("/users/1").status_code == 404
 
 
-def test_the_date_is_the_sandboxs_alone(served: tuple[Sandbox, httpx.Client]) -> None:
+def test_the_only_date_header_is_the_sandboxs(served: tuple[Sandbox, httpx.Client]) -> None:
     sandbox, client = served
     control(client, "set", clock_offset=86_400)
     dates = client.get("/users").headers.get_list("date")

@@ -16,6 +16,15 @@ def warehouse(place: Open) -> Warehouse:
     return place()
 
 
+@pytest.fixture(scope="module", params=["file", "lake"] if THOROUGH else ["file"])
+def shared_place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Open]:
+    """Like `place`, for tables that a file's tests only look at."""
+    with opened_on(request.param, request, tmp_path_factory.mktemp("shared")) as opened:
+        yield opened
+
+
 @pytest.fixture(
     scope="session",
     params=[

@@ -1,4 +1,4 @@
-"""The facts once more, in plain Python: a walk through what was seen of each conversation."""
+"""The facts in plain Python, from what was observed of each conversation."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class ByHand:
         self.zone = ZoneInfo(story.warehouse.timezone)
         self.chat_id = story.chat.chat_id
         self.spans = list(opening_times(office, self.zone)) if office else None
-        conversations = dicts(story, "raw_conversations")
+        conversations = story.dicts("from zipchat.raw_conversations")
         self.conversations = {row["conversation_id"]: row for row in conversations}
-        self.messages = grouped(story, "raw_messages", "created_at", "message_id")
+        self.messages = grouped(story, "raw_messages", "created_at, message_id")
         self.history = grouped(story, "conversation_history", "observed_at")
         self.coverage = grouped(story, "message_coverage", "observed_at")
         self.tables: dict[str, list[Row]] = defaultdict(list)
@@ -293,50 +293,25 @@ class ByHand:
         escalations: Sequence[Escalation],
         turns: Sequence[Turn],
     ) -> Row:
-        by: dict[Any, list[datetime]] = defaultdict(list)
-        for message in messages:
-            by[message["author"]].append(message["created_at"])
-        answered = [turn.answer["author"] if turn.answer else None for turn in turns]
-        by_ai = [t for t, who in zip(turns, answered, strict=True) if who == "ai"]
-        last = messages[-1] if messages else None
-        is_involved, has_asked = False, False
-        for message in messages:
-            has_asked |= message["author"] == "customer"
-            is_involved |= has_asked and message["author"] == "ai"
+        answers = [turn.answer["author"] if turn.answer else None for turn in turns]
         reopened = [(new.at, old.resolved) for old, new in pairwise(escalations) if old.resolved]
-        is_alone = bool(
-            is_involved and last and last["author"] == "ai" and not by["human"] and not escalations
-        )
-        is_quiet = bool(
-            last and last["created_at"] + timedelta(hours=self.rules.quiet_hours) <= self.now
-        )
-        lead = conversation["lead_id"]
-        of_lead = [c for c in self.conversations.values() if c["lead_id"] == lead]
         return {
             "partition_date": conversation["partition_date"],
             "created_at": conversation["created_at"],
-            "lead_id": lead,
-            "is_first_of_lead": lead
-            and conversation == min(of_lead, key=lambda c: (c["created_at"], c["conversation_id"])),
             "is_complete": self._is_complete(conversation),
-            "customer_messages": len(by["customer"]),
-            "ai_messages": len(by["ai"]),
-            "human_messages": len(by["human"]),
-            "agents": len({m["sender_id"] for m in messages if m["author"] == "human"} - {None}),
+            **self._written(messages),
             "customer_turns": len(turns),
-            "turns_answered_by_ai": answered.count("ai"),
-            "turns_answered_by_human": answered.count("human"),
-            "turns_unanswered": answered.count(None),
-            "first_customer_message_at": min(by["customer"], default=None),
-            "last_customer_message_at": max(by["customer"], default=None),
-            "first_ai_answer_seconds": (
-                seconds(by_ai[0].first["created_at"], by_ai[0].answer["created_at"])
-                if by_ai and by_ai[0].answer
-                else None
+            "turns_answered_by_ai": answers.count("ai"),
+            "turns_answered_by_human": answers.count("human"),
+            "turns_unanswered": answers.count(None),
+            "first_ai_answer_seconds": next(
+                (
+                    seconds(turn.first["created_at"], turn.answer["created_at"])
+                    for turn in turns
+                    if turn.answer and turn.answer["author"] == "ai"
+                ),
+                None,
             ),
-            "first_human_answer_at": min(by["human"], default=None),
-            "last_message_at": last and last["created_at"],
-            "last_author": last and last["author"],
             "escalations": len(escalations),
             "first_escalated_at": escalations[0].at if escalations else None,
             "last_escalated_at": escalations[-1].at if escalations else None,
@@ -344,12 +319,48 @@ class ByHand:
             "is_open": any(e.ended is None for e in escalations),
             "reopened_at": reopened[0][0] if reopened else None,
             "reopened_after_seconds": seconds(reopened[0][1], reopened[0][0]) if reopened else None,
+            **self._automation(conversation, messages, escalations),
+        }
+
+    def _written(self, messages: Sequence[Row]) -> Row:
+        by: dict[Any, list[datetime]] = defaultdict(list)
+        for message in messages:
+            by[message["author"]].append(message["created_at"])
+        return {
+            "customer_messages": len(by["customer"]),
+            "ai_messages": len(by["ai"]),
+            "human_messages": len(by["human"]),
+            "agents": len({m["sender_id"] for m in messages if m["author"] == "human"} - {None}),
+            "first_customer_message_at": min(by["customer"], default=None),
+            "last_customer_message_at": max(by["customer"], default=None),
+            "first_human_answer_at": min(by["human"], default=None),
+            "last_message_at": messages[-1]["created_at"] if messages else None,
+            "last_author": messages[-1]["author"] if messages else None,
+        }
+
+    def _automation(
+        self, conversation: Row, messages: Sequence[Row], escalations: Sequence[Escalation]
+    ) -> Row:
+        authors = [message["author"] for message in messages]
+        has_asked = "customer" in authors
+        is_involved = has_asked and "ai" in authors[authors.index("customer") :]
+        is_alone = (
+            is_involved and authors[-1] == "ai" and "human" not in authors and not escalations
+        )
+        last = messages[-1]["created_at"] if messages else self.now
+        is_quiet = last + timedelta(hours=self.rules.quiet_hours) <= self.now
+        lead = conversation["lead_id"]
+        of_lead = [c for c in self.conversations.values() if c["lead_id"] == lead]
+        first = min(of_lead, key=lambda c: (c["created_at"], c["conversation_id"]))
+        return {
+            "lead_id": lead,
+            "is_first_of_lead": lead and conversation == first,
             "is_ai_involved": is_involved,
             "is_automation_pending": is_alone and not is_quiet,
             "is_automated": is_alone and is_quiet,
             "repeat_contact_at": (
-                self._repeat(of_lead, conversation, last["created_at"])
-                if last and lead and is_alone and is_quiet
+                self._repeat(of_lead, conversation, last)
+                if lead and is_alone and is_quiet
                 else None
             ),
         }
@@ -433,18 +444,9 @@ def earliest(*times: datetime | None) -> datetime | None:
     return min((at for at in times if at is not None), default=None)
 
 
-def dicts(story: Story, table: str, *, but: Sequence[str] = ()) -> list[Row]:
-    """All rows of a table."""
-    with story.warehouse.connection() as connection:
-        cursor = connection.execute(f"from zipchat.{table}")
-        names = [column[0] for column in cursor.description]
-        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    return [{name: row[name] for name in row if name not in but} for row in rows]
-
-
-def grouped(story: Story, table: str, *sorted_by: str) -> dict[int, list[Row]]:
+def grouped(story: Story, table: str, sorted_by: str) -> dict[int, list[Row]]:
     """The rows of each conversation, in order."""
     found = defaultdict(list)
-    for row in sorted(dicts(story, table), key=lambda row: [row[name] for name in sorted_by]):
+    for row in story.dicts(f"from zipchat.{table} order by {sorted_by}"):
         found[row["conversation_id"]].append(row)
     return found

@@ -1,29 +1,27 @@
-"""A chat whose story a test tells: the clock stands where it is put, the sandbox shares it."""
+"""Chats whose events a test decides, on a clock that the test sets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
+from textwrap import dedent
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 
 from zipchat_dagster.sandbox import Chat, Sandbox, User, generate
 from zipchat_dagster.sync import MessageResult
 from zipchat_dagster.warehouse import Warehouse, schema_tables
 from zipchat_dagster.warehouse.business_hours import BusinessHours
-from zipchat_dagster.warehouse.derive import (
-    FACTS,
-    Rules,
-    rebuild_facts,
-    rebuild_leads,
-    rebuild_metrics,
-)
-from zipchat_dagster_tests.conftest import Open, Project, midnight
+from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts
+from zipchat_dagster.warehouse.lake import Lake
+from zipchat_dagster_tests.conftest import Open, Project, derive_all, midnight
 
 ADA, BO, CY = 1, 2, 3  # agents
 METRICS = [
@@ -32,19 +30,7 @@ METRICS = [
     if column.name
     not in ("partition_date", "chat_id", "dimension", "dimension_value", "computed_at")
 ]
-
-
-def quantile(values: pd.Series, q: float) -> float | None:
-    known = values.dropna().astype(float)
-    return None if known.empty else float(np.quantile(known, q))
-
-
-def percentiles(rows: pd.DataFrame, column: str, *percents: int) -> dict[str, float | None]:
-    return {f"{column}_p{n}": quantile(rows[column], n / 100) for n in percents}
-
-
-def ratio(over: float | None, under: float) -> float | None:
-    return None if over is None or not under else over / under
+AGENTS = {"Ada": ADA, "Bo": BO, "Cy": CY, "nobody": None}
 
 
 def moment(text: str) -> datetime:
@@ -53,7 +39,7 @@ def moment(text: str) -> datetime:
 
 
 class Story(Project):
-    """A project that is told what happens when, and looks at it when it is told to."""
+    """A project in which a test decides what happens when, and when it is synced."""
 
     def __init__(
         self,
@@ -64,8 +50,9 @@ class Story(Project):
         begins: str = "2026-01-01",
         **options: Any,
     ) -> None:
-        names = {ADA: "Ada", BO: "Bo", CY: "Cy"}
-        users = {i: User(i, name, "Agent", f"{name}@example.org") for i, name in names.items()}
+        users = {
+            i: User(i, name, "Agent", f"{name}@example.org") for name, i in AGENTS.items() if i
+        }
         sandbox = Sandbox(chat=chat or Chat(users=users), limit=None, **options)
         if isinstance(place, Path):
             warehouse = Warehouse(place / "zipchat.duckdb", timezone=timezone)
@@ -94,7 +81,7 @@ class Story(Project):
         self.clock.now += timedelta(**delta).total_seconds()
         return self.now
 
-    # What happens, at the time that it is
+    # What happens, at the clock's time
 
     def start(self, channel: str = "web", **fields: Any) -> int:
         """A customer begins a conversation. Returns its id."""
@@ -131,7 +118,36 @@ class Story(Project):
     def assign(self, conversation_id: int, agent: int | None) -> None:
         self.chat.assign(conversation_id, agent, at=self.now)
 
-    # What we do about it
+    def play(self, script: str) -> dict[str, int]:
+        """Do what a script says. Returns the conversations' ids by the names that it gives them.
+
+            03-03 08:00     A start whatsapp   # a comment
+            03-03 08:30:15  A escalate, A assign Ada
+                            sync
+
+        A line begins with a time of 2026, or happens at the time of the line before. An event is a
+        conversation's name with a method above and its argument; `sync` or `look`; or `Bo leaves`.
+        """
+        ids: dict[str, int] = {}
+        for line in dedent(script).strip("\n").splitlines():
+            time, events = line[:15].strip(), line[15:].partition("#")[0]
+            if time:
+                self.at(f"2026-{time}")
+            for event in events.split(","):
+                match event.split():
+                    case ["sync" | "look" as method]:
+                        getattr(self, method)()
+                    case [agent, "leaves"]:
+                        self.chat.remove_user(AGENTS[agent] or 0, at=self.now)
+                    case [name, "start", *channel]:
+                        ids[name] = self.start(*channel)
+                    case [name, method, *agents]:
+                        getattr(self, method)(ids[name], *map(AGENTS.__getitem__, agents))
+                    case words:
+                        assert not words, event
+        return ids
+
+    # What our side does
 
     def sync(self, **options: Any) -> tuple[int, MessageResult]:
         """What an hourly run does; `since` and `until` can be given."""
@@ -139,6 +155,12 @@ class Story(Project):
         # Many in flight make few and large transactions.
         usual = {"since": self.begins, "until": until, "most_states": 30, "concurrency": 64}
         return super().sync(**{**usual, **options})
+
+    def look(self) -> None:
+        """A moment later, sync and derive the facts."""
+        self.later(minutes=1)
+        self.sync()
+        self.derive_facts()
 
     def derive_facts(self, **settings: Any) -> None:
         rebuild_facts(
@@ -148,15 +170,18 @@ class Story(Project):
     def derive(self, *days: str, **settings: Any) -> list[str]:
         """Rebuild all that is derived, the metrics of `days` or of today. Returns the days that
         were written. `settings` are those of `Rules`."""
-        self.derive_facts(**settings)
-        rebuild_leads(self.warehouse, chat_id=self.chat.chat_id)
-        return rebuild_metrics(
+        today = pd.Timestamp(self.now).tz_convert(self.warehouse.timezone)
+        return derive_all(
             self.warehouse,
-            chat_id=self.chat.chat_id,
-            days=days or [f"{pd.Timestamp(self.now).tz_convert(self.warehouse.timezone):%Y-%m-%d}"],
+            days=days or [f"{today:%Y-%m-%d}"],
             now=self.now,
             rules=Rules(**settings),
+            chat_id=self.chat.chat_id,
         )
+
+    def derive_again(self) -> None:
+        """Derive everything from scratch."""
+        derive_all(self.warehouse, now=self.now, chat_id=self.chat.chat_id, from_scratch=True)
 
     def run(self, **options: Any) -> list[str]:
         """An hourly run: sync, then derive today. Returns the days that were written."""
@@ -168,13 +193,20 @@ class Story(Project):
             return connection.execute(query).df()
 
     def derived(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Everything that is derived, but for when it was, by table."""
+        """All derived rows by table, without the times of computing."""
         columns = "columns(lambda name: name <> 'computed_at')"
         tables = (*FACTS, "leads", "escalation_metrics", "activity_by_hour")
         return {
             table: self.rows(f"select {columns} from zipchat.{table} order by all")
             for table in tables
         }
+
+    def dicts(self, query: str) -> list[dict[str, Any]]:
+        """The rows of a query by the names of its columns."""
+        with self.warehouse.connection() as connection:
+            cursor = connection.execute(query)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def value(self, query: str) -> Any:
         """The one value of a query's one row."""
@@ -183,15 +215,20 @@ class Story(Project):
 
     def metrics(self, day: str, dimension: str = "all", value: str = "all") -> dict[str, Any]:
         """One row of `escalation_metrics`."""
-        with self.warehouse.connection() as connection:
-            cursor = connection.execute(
-                "select * from zipchat.escalation_metrics"
-                " where partition_date = ? and dimension = ? and dimension_value = ?",
-                [day, dimension, value],
+        (row,) = self.dicts(
+            f"from zipchat.escalation_metrics where partition_date = '{day}'"
+            f" and dimension = '{dimension}' and dimension_value = '{value}'"
+        )
+        return row
+
+    def computed_at(self) -> dict[str, datetime]:
+        """When the metrics of each day were computed."""
+        return dict(
+            self.rows(
+                "select strftime(partition_date, '%Y-%m-%d'), any_value(computed_at)"
+                " from zipchat.escalation_metrics group by 1"
             )
-            names = [column[0] for column in cursor.description]
-            (row,) = cursor.fetchall()
-        return dict(zip(names, row, strict=True))
+        )
 
     def escalations(self, *columns: str) -> list[tuple[Any, ...]]:
         """The escalations in order, times as `03-03 10:00:00`."""
@@ -204,8 +241,28 @@ class Story(Project):
         )
 
 
+def copied(build: Callable[[Open], Story], place: Open) -> Story:
+    """What `build` makes, in this place. A file is built once, and then copied."""
+    tables = place()
+    if isinstance(tables._engine, Lake):
+        return build(place)
+    content, original = _built(build)
+    tables.path.write_bytes(content)
+    story = Story(place, chat=deepcopy(original.chat), begins=f"{original.begins:%Y-%m-%d}")
+    story.clock.now = original.clock.now
+    return story
+
+
+@cache
+def _built(build: Callable[[Open], Story]) -> tuple[bytes, Story]:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "zipchat.duckdb"
+        story = build(lambda **options: Warehouse(path, **options))
+        return path.read_bytes(), story
+
+
 def live(story: Story, random: Random) -> None:
-    """Some hours of a chat in which what is rare elsewhere is frequent."""
+    """Some hours of a chat in which rare events are frequent."""
     chat, agents = story.chat, list(story.chat.users)
     story.later(hours=random.choice([1, 2, 9, 30]))
     for _ in range(3):
@@ -221,7 +278,7 @@ def live(story: Story, random: Random) -> None:
             case 0:  # what it wrote before counts for the new channel too
                 chat.conversations[some].channel = random.choice(["web", "email"])
                 story.customer(some)
-            case 1:  # again, and nobody has resolved the first one
+            case 1:  # again, while the first one is unresolved
                 story.customer(some)
                 story.escalate(some)
             case 2 if chat.conversations[some].is_escalated:  # both within a second
@@ -261,14 +318,14 @@ class RandomChat:
 
     Attributes:
         days: those that have metrics; the last one is still to come.
-        rules: what its facts and metrics were derived with.
         office: the business hours, if there are any. Only then there are targets, too.
+        rules: by which it is derived, with the business hours.
     """
 
     story: Story
     days: Sequence[str]
-    rules: Rules
     office: str | None
+    rules: Rules
 
     CASES: ClassVar = [
         (1, "UTC", "2026-06-10 15:20", None),
@@ -307,16 +364,17 @@ class RandomChat:
                 chat.change(random, at=story.now)
             live(story, random)
             story.sync()
-        target = 1800 if office else None
+        rules = Rules()
+        if office:
+            rules = Rules(
+                business_hours=BusinessHours.parse(office, zone),
+                response_target_seconds=1800,
+                next_response_target_seconds=3600,
+                resolution_target_seconds=72_000,
+            )
         days = days_between(f"{story.begins:%Y-%m-%d}", f"{story.now + timedelta(days=1):%Y-%m-%d}")
-        rules = Rules(
-            business_hours=BusinessHours.parse(office, zone) if office else None,
-            response_target_seconds=target,
-            next_response_target_seconds=2 * target if target else None,
-            resolution_target_seconds=40 * target if target else None,
-        )
         story.derive(*days, **vars(rules))
-        return cls(story, days, rules, office)
+        return cls(story, days, office, rules)
 
 
 def days_between(first: str, last: str) -> Sequence[str]:

@@ -47,7 +47,7 @@ def happenings(story: Story) -> Iterator[tuple[str, datetime, str, Any]]:
 
 
 def hours_up_to(now: datetime, first: str, zone: ZoneInfo) -> Iterator[datetime]:
-    """Every local hour from the day `first`; one that clocks repeat comes with each fold."""
+    """Every local hour from the day `first` on; a repeated one occurs with each fold."""
     at = moment(f"{first} 00:00") - timedelta(hours=30)
     while at <= now:
         local = at.astimezone(zone)
@@ -119,7 +119,7 @@ def test_python_counts_the_same_for_random_chats(random_chat: RandomChat) -> Non
         ("Asia/Kolkata", "2026-03-08", 24, None),
     ],
 )
-def test_an_hour_that_clocks_repeat_is_two_rows_and_one_they_skip_is_none(
+def test_an_hour_that_the_clocks_repeat_has_two_rows_and_one_that_they_skip_has_none(
     place: Open, zone: str, day: str, hours: int, twice: int | None
 ) -> None:
     """A customer writes every hour, at a quarter to or a quarter past."""
@@ -142,7 +142,7 @@ def test_an_hour_that_clocks_repeat_is_two_rows_and_one_they_skip_is_none(
     assert {messages for _, messages in rows} == {1}
 
 
-def test_late_news_restate_the_hours_of_their_day(place: Open) -> None:
+def test_late_events_restate_the_hours_of_their_day(place: Open) -> None:
     story = Story(place)
     story.at("2026-03-02 10:00")
     conversation_id = story.start()

@@ -10,13 +10,13 @@ import pytest
 from zipchat_dagster.sandbox import generate
 from zipchat_dagster.warehouse import derive
 from zipchat_dagster.warehouse.business_hours import BusinessHours
-from zipchat_dagster_tests.conftest import Open, Project, thorough
+from zipchat_dagster_tests.conftest import Open, Project, killed_after, thorough
 from zipchat_dagster_tests.warehouse.support import ADA, Story, days_between, live, moment
 
 DERIVED = [*derive.FACTS, "escalation_metrics", "activity_by_hour"]
 
 
-# What is open lasts until computed_at.
+# The durations of what is still open depend on computed_at.
 ENDED = {
     "escalations": """replace (
         if(is_open or first_response_at is null, null, customer_wait_seconds) as customer_wait_seconds
@@ -42,7 +42,7 @@ def derived_rows(project: Project) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("seed", [pytest.param(0, marks=[pytest.mark.file, thorough]), 1])
-def test_runs_of_what_changed_leave_what_one_run_from_scratch_computes(
+def test_incremental_runs_give_the_same_as_one_run_from_scratch(
     place: Open, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(derive, "DAYS_AT_ONCE", 4)
@@ -102,17 +102,8 @@ def test_a_run_that_was_killed_leaves_the_rest_to_the_next(
     story.later(minutes=1)
     story.sync()
     monkeypatch.setattr(derive, "DAYS_AT_ONCE", 1)
-    compute = derive._compute
-    left = list(days[:2])
-
-    def killed(transaction: Any, **options: Any) -> None:
-        if not left:
-            raise KeyboardInterrupt
-        left.pop()
-        compute(transaction, **options)
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(derive, "_compute", killed)
+        patch.setattr(derive, "_compute", killed_after(2, derive._compute))
         story.derive()
     assert story.derive() == ["2026-03-04", "2026-03-05"]
     assert [story.metrics(day)["unanswered"] for day in days] == [0, 0, 0, 0]
@@ -138,3 +129,18 @@ def test_the_columns_of_an_older_database_are_added(place: Open) -> None:
     assert story.derive(response_target_seconds=60) == ["2026-03-03"]
     assert story.escalations("ended_at", "is_open") == [("03-03 10:05:00", False)]
     assert story.metrics("2026-03-03")["pending_within_target"] == 0
+
+
+def test_deriving_from_scratch_restores_deleted_facts(place: Open) -> None:
+    story = Story(place)
+    story.play("""
+        03-03 10:00     A start, A escalate, A human Ada, A customer, B start, B escalate
+        03-03 11:00     A human Bo, A resolve, sync
+    """)
+    story.derive()
+    before = story.derived()
+    for table in derive.FACTS:
+        assert before[table]
+        story.rows(f"delete from zipchat.{table}")
+    story.derive_again()
+    assert story.derived() == before

@@ -1,8 +1,9 @@
-"""Who a person is, what is erased of them from the tables, and that it stays away."""
+"""Finding a person, erasing them from the tables, and keeping them away."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import pytest
 
 from zipchat_dagster.sandbox.chat import Lead
 from zipchat_dagster.warehouse import places, schema_tables, store
-from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts, rebuild_metrics
+from zipchat_dagster.warehouse.derive import FACTS
 from zipchat_dagster.warehouse.engine import in_memory
 from zipchat_dagster.warehouse.erasure import (
     Erasure,
@@ -30,7 +31,7 @@ from zipchat_dagster.warehouse.search import pattern_of
 from zipchat_dagster.warehouse.store import MessageWork
 from zipchat_dagster.warehouse.suppression import let_in
 from zipchat_dagster_tests.conftest import Open
-from zipchat_dagster_tests.warehouse.support import ADA, Story
+from zipchat_dagster_tests.warehouse.support import ADA, Story, copied
 
 KEY: Final = "0123456789abcdef" * 2
 ANNA: Final = Lead(11, "Anna", "Zimt-Marked", "anna.marked@example.org", "+49 170 5550123")
@@ -49,11 +50,11 @@ def erased(story: Story, **subject: Any) -> Erasure:
 @pytest.fixture
 def story(place: Open) -> Story:
     """Anna has conversations 1 and 3, Otto 2 and 4, and 5 is an anonymous visitor's."""
+    return copied(five_days, partial(place, privacy=Privacy(key=KEY)))
 
-    def opened(**options: Any) -> Any:
-        return place(privacy=Privacy(key=KEY), **options)
 
-    story = Story(opened, begins="2026-03-01")
+def five_days(place: Open) -> Story:
+    story = Story(place, begins="2026-03-01")
     for day, lead in enumerate((ANNA, OTHER, ANNA, OTHER, None), start=1):
         story.at(f"2026-03-0{day} 10:00")
         begun = story.start(lead=lead, message=f"Hello, this is message one of {day}")
@@ -81,7 +82,7 @@ def test_every_table_with_personal_data_is_erased_from_and_searched() -> None:
     assert set(PLACES) <= searched
 
 
-def test_what_is_erased_is_gone_and_the_rest_is_as_if_it_had_never_been(story: Story) -> None:
+def test_after_an_erasure_the_rest_is_as_if_the_person_had_never_been_there(story: Story) -> None:
     person = find(story, lead_id=11)
     assert (person.traces.conversation_ids, person.traces.lead_ids) == ([1, 3], [11])
     assert "ANNA" not in repr(person).upper()
@@ -101,9 +102,7 @@ def test_what_is_erased_is_gone_and_the_rest_is_as_if_it_had_never_been(story: S
 
     story.derive()
     restated = story.derived()
-    now, rules = story.now, Rules()
-    rebuild_facts(story.warehouse, chat_id=1, now=now, rules=rules, from_scratch=True)
-    rebuild_metrics(story.warehouse, chat_id=1, days=[], now=now, rules=rules, from_scratch=True)
+    story.derive_again()
     assert story.derived() == restated
     assert [row[4:8] for row in restated["escalation_metrics"] if row[2] == "all"][:2] == [
         (0, 0, 0, 0),
@@ -133,7 +132,9 @@ def test_the_pattern_matches_each_word_and_nothing_else() -> None:
 
 
 @pytest.mark.file
-def test_a_place_that_is_left_out_is_found(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_the_erasure_leaves_out_is_found(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with story.warehouse.connection() as connection:
         for statement in (
             "insert into zipchat.write_back_attempts (chat_id, conversation_id) values (1, 3)",
@@ -159,7 +160,7 @@ def test_a_place_that_is_left_out_is_found(story: Story, monkeypatch: pytest.Mon
             raise ZeroDivisionError  # rolls back
 
 
-def test_it_stays_away_and_costs_no_requests(story: Story) -> None:
+def test_an_erased_person_stays_away_and_costs_no_requests(story: Story) -> None:
     usual, _ = story.sync()
     erased(story, lead_id=11)
     assert story.warehouse.scrub()
@@ -218,7 +219,7 @@ def test_leads_with_the_same_address_are_one_person(story: Story) -> None:
     story.at("2026-03-06 12:00")
     second = story.start(lead=Lead(13, "A.", "Z", "Anna.Marked@Example.org ", "+49 (171) 555-9999"))
     third = story.start(lead=Lead(14, None, None, "-", "+491715559999"))
-    story.start(lead=Lead(15, None, None, "-", "0"))  # fillers are no link
+    story.start(lead=Lead(15, None, None, "-", "0"))  # placeholders link nobody
     story.sync()
     for subject in (
         {"lead_id": 14},
@@ -240,7 +241,7 @@ def test_leads_with_the_same_address_are_one_person(story: Story) -> None:
 
 
 @pytest.mark.file
-def test_a_conversation_that_changed_its_lead_is_of_both(story: Story) -> None:
+def test_a_conversation_that_changed_its_lead_belongs_to_both(story: Story) -> None:
     story.chat.conversations[4].lead = ANNA
     story.later(minutes=1)
     story.customer(4)
@@ -252,7 +253,7 @@ def test_a_conversation_that_changed_its_lead_is_of_both(story: Story) -> None:
 
 
 @pytest.mark.file
-def test_an_anonymous_visitor_is_erased_by_the_conversation(story: Story) -> None:
+def test_an_anonymous_visitor_is_erased_by_their_conversation(story: Story) -> None:
     erasure = erased(story, conversation_id=5)
     assert left_in_tables(story.warehouse, erasure)[0] == []
     story.sync(refresh=True)
@@ -279,7 +280,7 @@ def test_other_chats_that_know_the_person_are_named_and_left_alone(story: Story)
 
 
 @pytest.mark.file
-def test_others_who_mention_the_person_are_named(story: Story) -> None:
+def test_conversations_that_mention_the_person_are_named(story: Story) -> None:
     story.at("2026-03-06 12:00")
     story.customer(2, message=f"Please write to {ANNA.email}, too")
     story.sync()
@@ -307,7 +308,7 @@ def test_an_interrupted_erasure_goes_on(story: Story) -> None:
     first.notes.unlink()  # another machine
     again = erase(story.warehouse, Subject(lead_id=11), chat_id=1, run_id="2", now=story.now)
     assert (again.id, again.deleted, again.is_known) == ("run", first.deleted, False)
-    with story.warehouse.connection() as connection:  # as if something had come back
+    with story.warehouse.connection() as connection:  # as if a row had come back
         connection.execute(
             "insert into zipchat.raw_conversations (chat_id, conversation_id, lead_email, observed_at)"
             f" values (1, 99, '{ANNA.email}', now())"
@@ -356,7 +357,7 @@ def test_without_the_key_nothing_is_erased(place: Open) -> None:
 
 @pytest.mark.file
 @pytest.mark.parametrize("mode", ["hash", "drop"])
-def test_what_is_masked_is_erased_too(place: Open, mode: Any) -> None:
+def test_masked_records_are_erased_too(place: Open, mode: Any) -> None:
     privacy = Privacy(mode, mode, mode, key=KEY)
     story = Story(lambda **options: place(privacy=privacy, **options))
     first = story.start(lead=ANNA)

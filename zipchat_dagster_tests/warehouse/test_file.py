@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +15,8 @@ import pytest
 from zipchat_dagster.client.budget_stores import SqliteStore
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.engine import LastingError, WarehouseError
+from zipchat_dagster_tests.conftest import disk_full_at
+from zipchat_dagster_tests.processes import ready
 from zipchat_dagster_tests.warehouse.test_store import conversation, put, rows
 
 
@@ -136,7 +135,7 @@ def test_new_files_are_for_their_owner_only_and_existing_ones_keep_their_mode(
 
 
 @pytest.mark.parametrize("content", [b"", b"SQLite format 3\0" * 500, b"x" * 9000], ids=range(3))
-def test_a_file_that_is_not_a_database_is_one_clear_error_and_left_alone(
+def test_a_file_that_is_not_a_database_gives_one_clear_error_and_is_left_alone(
     warehouse: Warehouse, content: bytes
 ) -> None:
     warehouse.path.write_bytes(content)
@@ -169,7 +168,7 @@ def test_a_folder_that_is_a_file_is_one_clear_error(tmp_path: Path) -> None:
         put(Warehouse(tmp_path / "data" / "warehouse.duckdb"), conversation())
 
 
-def test_a_file_that_is_cut_short_is_one_clear_error(warehouse: Warehouse) -> None:
+def test_a_truncated_file_gives_one_clear_error(warehouse: Warehouse) -> None:
     put(warehouse, *(conversation(id=i, share_url="x" * 300) for i in range(3000)))
     os.truncate(warehouse.path, warehouse.path.stat().st_size // 2)
     with pytest.raises(WarehouseError, match=r"cannot be .* \(IO Error: .*If the file is damaged"):
@@ -178,15 +177,9 @@ def test_a_file_that_is_cut_short_is_one_clear_error(warehouse: Warehouse) -> No
 
 def test_a_full_disk_loses_nothing_that_was_committed(warehouse: Warehouse) -> None:
     put(warehouse, conversation(id=1))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (warehouse.path.stat().st_size, hard))
-        with pytest.raises(
-            WarehouseError, match=r"File too large.* If the disk is full, free some space"
-        ):
-            put(warehouse, *(conversation(id=i, share_url="x" * 300) for i in range(2, 3000)))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    message = r"File too large.* If the disk is full, free some space"
+    with disk_full_at(warehouse.path.stat().st_size), pytest.raises(WarehouseError, match=message):
+        put(warehouse, *(conversation(id=i, share_url="x" * 300) for i in range(2, 3000)))
     found = "select conversation_id from zipchat.raw_conversations"
     assert rows(warehouse, found) == [(1,)]
     put(warehouse, conversation(id=4000))
@@ -197,21 +190,19 @@ def test_a_full_disk_loses_nothing_that_was_committed(warehouse: Warehouse) -> N
 def test_a_disk_that_is_full_from_the_start_leaves_no_broken_file(
     warehouse: Warehouse, size: int
 ) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-        with pytest.raises(WarehouseError, match=r"File too large.* If the disk is full"):
-            put(warehouse, conversation())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    message = r"File too large.* If the disk is full"
+    with disk_full_at(size), pytest.raises(WarehouseError, match=message):
+        put(warehouse, conversation())
     put(warehouse, conversation(id=1))
     assert rows(warehouse, "select conversation_id from zipchat.raw_conversations") == [(1,)]
 
 
-HOLD = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
+NOTEBOOK = (
+    "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
+)
 
 
-def test_a_file_that_a_notebook_holds_is_waited_for_and_then_named(
+def test_a_notebook_that_holds_the_file_is_waited_for_and_then_named(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(warehouse, conversation(id=1))
@@ -227,11 +218,7 @@ def test_a_file_that_a_notebook_holds_is_waited_for_and_then_named(
     monkeypatch.setattr(
         "zipchat_dagster.warehouse.file.time", SimpleNamespace(monotonic=lambda: now, sleep=sleep)
     )
-    arguments = [sys.executable, "-c", HOLD, str(warehouse.path)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
+    with ready(NOTEBOOK, warehouse.path) as holder:
         held_until[0] = 1e9
         with pytest.raises(WarehouseError, match=f"PID {holder.pid}.* close it there"):
             put(warehouse, conversation(id=2))

@@ -1,20 +1,20 @@
-"""What only a lake has: turns, readers who wait for nobody, other writers, and what can be down."""
+"""What only a lake has: turns, readers that never wait, foreign writers, and services that can be down."""
 
 from __future__ import annotations
 
 import re
-import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from zipchat_dagster.readers import open_read_only
 from zipchat_dagster.warehouse import Warehouse, store
 from zipchat_dagster.warehouse.engine import WarehouseError
-from zipchat_dagster_tests.conftest import Lakes, thorough
+from zipchat_dagster_tests.conftest import Lakes, disk_full_at, thorough
 from zipchat_dagster_tests.warehouse.test_store import (
     CHAT,
     T0,
@@ -72,7 +72,7 @@ def test_a_notebook_opens_the_lake_by_its_name_alone(
 ) -> None:
     put(warehouse, conversation())
     with (
-        warehouse.connection(),  # somebody's turn
+        warehouse.connection(),  # a writer has its turn
         open_read_only(lakes.address(name)) as connection,
     ):
         assert connection.execute(COUNT).fetchall() == [(1,)]
@@ -95,7 +95,7 @@ def test_writers_take_turns_so_that_a_new_key_is_stored_once(lakes: Lakes, name:
     assert read(first, COUNT) == [(1,)]
 
 
-def test_who_waits_too_long_learns_who_writes(
+def test_a_writer_that_waits_too_long_learns_who_holds_the_turn(
     lakes: Lakes, name: str, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zipchat_dagster.warehouse.lake.LOCK_TIMEOUT", 0.05)
@@ -141,7 +141,7 @@ def test_when_another_commits_first_the_transaction_is_repeated(
     assert (stored["ours"], stored["timezone"]) == ("1", "UTC")
 
 
-def test_what_was_decided_on_a_row_that_another_has_changed_is_not_stored(
+def test_decisions_based_on_a_row_that_another_has_changed_are_not_stored(
     lakes: Lakes, name: str, warehouse: Warehouse
 ) -> None:
     put(warehouse, conversation())
@@ -161,7 +161,7 @@ def test_what_was_decided_on_a_row_that_another_has_changed_is_not_stored(
     assert "ours" not in stored
 
 
-# What is set, and maintenance
+# Options and maintenance
 
 
 def test_a_new_lake_has_our_options_once(lakes: Lakes, name: str, warehouse: Warehouse) -> None:
@@ -195,7 +195,7 @@ def test_maintenance_merges_files_and_changes_no_row(warehouse: Warehouse) -> No
     assert rows(warehouse, COUNT) == [(7,)]
 
 
-def test_there_is_nothing_to_publish(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_a_lake_has_nothing_to_publish(warehouse: Warehouse, tmp_path: Path) -> None:
     assert warehouse.publish(tmp_path / "copy.duckdb") is None
     assert not list(tmp_path.iterdir())
 
@@ -220,14 +220,27 @@ def broken(lakes: Lakes, name: str) -> Any:
     return check
 
 
-def test_no_network_to_postgresql(lakes: Lakes, name: str, broken: Any) -> None:
+def test_an_unreachable_postgresql_is_reported(lakes: Lakes, name: str, broken: Any) -> None:
     address = lakes.address(name).replace(f"port={lakes.server.port}", "port=1")
     broken("PostgreSQL cannot be reached .*Connection refused", address=address)
 
 
-def test_a_wrong_password(broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_password_is_reported(broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "wrong-secret")
     broken("PostgreSQL refused to log in .*PGPASSWORD")
+
+
+def test_a_query_that_a_restart_of_postgresql_aborts_is_reported(warehouse: Warehouse) -> None:
+    put(warehouse, conversation())
+    found = (  # what DuckDB raises when it fetches from it
+        "Invalid Input Error: Attempting to fetch from an unsuccessful query result\n"
+        "Error: TransactionContext Error: Current transaction is aborted (please ROLLBACK)"
+    )
+    with (
+        pytest.raises(WarehouseError, match="PostgreSQL cannot be reached or ended the connection"),
+        warehouse.connection(read_only=True),
+    ):
+        raise duckdb.InvalidInputException(found)
 
 
 def test_a_catalog_of_another_version_is_not_migrated(lakes: Lakes, name: str, broken: Any) -> None:
@@ -238,7 +251,7 @@ def test_a_catalog_of_another_version_is_not_migrated(lakes: Lakes, name: str, b
         broken(f"catalog of another version .*{version}.* Nothing was changed")
 
 
-def test_another_data_path(broken: Any, tmp_path: Path) -> None:
+def test_another_data_path_is_reported(broken: Any, tmp_path: Path) -> None:
     broken("another ZIPCHAT_DATA_PATH", data_path=str(tmp_path / "other"))
 
 
@@ -264,13 +277,9 @@ def test_data_that_cannot_be_written_loses_nothing(lakes: Lakes, tmp_path: Path)
 
 def test_no_space_for_data_loses_nothing(warehouse: Warehouse) -> None:
     put(warehouse, conversation(id=1))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with pytest.raises(WarehouseError, match=r"cannot be read or written .*File too large"):
-        try:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # as a full disk refuses
-            put(warehouse, conversation(id=2))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    message = r"cannot be read or written .*File too large"
+    with pytest.raises(WarehouseError, match=message), disk_full_at(100):
+        put(warehouse, conversation(id=2))
     put(warehouse, conversation(id=3))
     found = "select conversation_id from zipchat.raw_conversations order by 1"
     assert read(warehouse, found) == [(1,), (3,)]
@@ -283,7 +292,7 @@ def test_after_a_restart_of_postgresql_it_goes_on(lakes: Lakes, warehouse: Wareh
     assert read(warehouse, COUNT) == [(2,)]
 
 
-def test_an_address_is_refused_because_it_could_hold_a_password() -> None:
+def test_a_url_for_the_catalog_is_refused_because_it_could_hold_a_password() -> None:
     with pytest.raises(WarehouseError, match="dbname="):
         Warehouse("ducklake:postgres:postgresql://user@host/lake", data_path="data")
 

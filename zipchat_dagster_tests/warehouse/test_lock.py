@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.lock import InUseError, locked
+from zipchat_dagster_tests.conftest import create_tables
+from zipchat_dagster_tests.processes import HOLD, ready, run_together, start
 
 WRITERS = 4
 ROUNDS = 15
@@ -44,51 +44,28 @@ for _ in range(int(sys.argv[4])):
             assert rows % 3 == 0, rows
 print(max(went_before))
 """
-HOLD = """
-import sys
-from pathlib import Path
-from zipchat_dagster.warehouse import Warehouse
-with Warehouse(Path(sys.argv[1])).connection():
-    print("held", flush=True)
-    sys.stdin.readline()
-"""
-
-
-def start(program: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() in ("ready\n", "held\n")
-    return process
 
 
 def test_writers_and_a_reader_are_served_in_the_order_of_arrival(tmp_path: Path) -> None:
     path, journal = tmp_path / "zipchat.duckdb", tmp_path / "journal"
     with Warehouse(path).transaction():
         journal.touch()
-    processes = [start(PROGRAM, path, journal, writer, ROUNDS) for writer in range(WRITERS + 1)]
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    answers = [process.communicate() for process in processes]
-    assert [error for p, (_, error) in zip(processes, answers, strict=True) if p.returncode] == []
+    waits = run_together(
+        [start(PROGRAM, path, journal, writer, ROUNDS) for writer in range(WRITERS + 1)]
+    )
     with Warehouse(path).connection() as connection:
         written = connection.execute("select count(*) from zipchat.users").fetchall()
     assert written == [(WRITERS * ROUNDS * 3,)]
     # Everybody else, and one that arrives while a ticket is drawn. With a lock that favours the last
     # holder, far more are served before.
-    assert max(int(answer) for answer, _ in answers) <= WRITERS + 2
+    assert max(map(int, waits)) <= WRITERS + 2
 
 
 def test_a_killed_holder_releases_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "zipchat.duckdb"
-    with Warehouse(path).transaction():
-        pass
-    holder = start(HOLD, path)
-    holder.kill()
-    holder.communicate()
+    create_tables(Warehouse(path))
+    with ready(HOLD, path) as holder:
+        holder.kill()
     with Warehouse(path).connection() as connection:
         assert connection.execute("select count(*) from zipchat.users").fetchall() == [(0,)]
 
@@ -96,11 +73,10 @@ def test_a_killed_holder_releases_the_lock(tmp_path: Path) -> None:
 def test_a_killed_waiter_blocks_nobody(tmp_path: Path) -> None:
     path = tmp_path / "zipchat.duckdb"
     with Warehouse(path).connection():
-        waiter = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
-        while not list(tmp_path.glob("*.ticket.*")):
-            assert waiter.poll() is None
-        waiter.kill()
-        waiter.communicate()
+        with start(HOLD, path) as waiter:
+            while not list(tmp_path.glob("*.ticket.*")):
+                assert waiter.poll() is None
+            waiter.kill()
         assert list(tmp_path.glob("*.ticket.*"))
     with Warehouse(path).connection():
         assert sorted(file.name for file in tmp_path.iterdir()) == [

@@ -19,6 +19,7 @@ from zipchat_dagster.warehouse.derive import FACTS, Rules, rebuild_facts, rebuil
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.migrations import MIGRATIONS, SETTING, VERSION
 from zipchat_dagster.warehouse.tables import SQL, sql
+from zipchat_dagster_tests.conftest import create_tables
 from zipchat_dagster_tests.warehouse.write_version import VERSIONS
 
 SHAPE = """
@@ -60,8 +61,7 @@ def rows(path: Path, columns: dict[str, list[str]]) -> Rows:
 
 
 def opened(path: Path) -> Path:
-    with Warehouse(path).transaction():
-        pass
+    create_tables(Warehouse(path))
     return path
 
 
@@ -92,7 +92,7 @@ def test_the_newest_versions_database_has_the_shape_that_schema_sql_defines(tmp_
 
 
 @pytest.mark.parametrize("version", range(VERSION))
-def test_what_an_older_version_lacked_is_derived_by_the_next_run(
+def test_tables_that_an_older_version_lacked_are_derived_by_the_next_run(
     tmp_path: Path, version: int
 ) -> None:
     old = written_by(version, tmp_path / "old.duckdb")

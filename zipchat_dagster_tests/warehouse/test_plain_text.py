@@ -1,4 +1,4 @@
-"""`plain_text`: what a person would read in a message, whatever is in it."""
+"""`plain_text`: the text that a person would read, from any message."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_blocks_become_their_texts_and_attachments_their_type(blocks: Any, text:
 
 
 @pytest.mark.parametrize("value", [None, 7, 1.5, True, [], {}, b"bytes"])
-def test_what_is_no_string_has_no_text(value: Any) -> None:
+def test_a_value_that_is_not_a_string_has_no_text(value: Any) -> None:
     assert plain_text(value) is None
 
 
@@ -184,13 +184,13 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(), st.lists(PIECES).map("".join), st.lists(PIECES).map(" ".join)))
-def test_it_never_fails(text: str) -> None:
+def test_plain_text_never_fails(text: str) -> None:
     assert isinstance(plain_text(text), str)
     block = json.dumps([{"type": "text", "text": text}])
     assert plain_text(block) == plain_text(text)
 
 
-def test_what_real_customers_typed_comes_through_unchanged() -> None:
+def test_texts_that_real_customers_typed_come_through_unchanged() -> None:
     if not CORPUS.exists():
         pytest.skip(f"no customers' texts in {CORPUS.parent}")
     with gzip.open(CORPUS, "rt", encoding="utf-8") as lines:

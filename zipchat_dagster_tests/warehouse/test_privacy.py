@@ -1,4 +1,4 @@
-"""What is stored of people in each mode."""
+"""How each mode masks personal data."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ MESSAGE: Final = {
 }
 
 
-def test_what_is_not_personal_stays_and_the_rest_is_hashed_in_one_form_per_value() -> None:
+def test_personal_values_are_hashed_in_one_normal_form_and_others_stay() -> None:
     assert KEEP.mask("conversation", CONVERSATION) is CONVERSATION
     h = HASH.hashed
     assert HASH.mask("conversation", CONVERSATION) == {
@@ -98,7 +98,7 @@ def test_dropped_fields_are_null() -> None:
     assert DROP.mask("conversation", HASH.mask("conversation", CONVERSATION)) == masked
 
 
-def test_each_class_has_its_mode_and_what_is_unknown_the_strictest() -> None:
+def test_each_class_has_its_mode_and_unknown_fields_the_strictest() -> None:
     record = {
         "share_url": "https://share.example.com/c/4",
         "surprise": 7,
@@ -136,7 +136,7 @@ def test_each_class_has_its_mode_and_what_is_unknown_the_strictest() -> None:
         ({"Ada Quill": None}, {}),
     ],
 )
-def test_a_value_of_another_form_than_expected_is_unknown(
+def test_a_value_of_an_unexpected_shape_is_treated_as_unknown(
     record: dict[str, Any], dropped: dict[str, Any]
 ) -> None:
     assert json.dumps(HASH.mask("conversation", record)).count("h1:") == 1
@@ -149,7 +149,7 @@ def test_a_name_in_two_parts_has_the_hash_of_the_whole() -> None:
     assert HASH.mask("user", masked) == masked
 
 
-def test_another_key_gives_other_hashes_which_show_it_and_are_left_as_they_are() -> None:
+def test_hashes_show_which_key_made_them_and_are_not_hashed_again() -> None:
     other = Privacy("hash", "hash", "hash", key=KEY[::-1])
     masked = HASH.mask("message", MESSAGE)
     assert masked["message"].startswith(f"h1:{HASH.fingerprint}:")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from zipchat_dagster.report.chats import ListedChat, read_chats
 from zipchat_dagster_tests.conftest import Open
-from zipchat_dagster_tests.warehouse.support import ADA, Story
+from zipchat_dagster_tests.warehouse.support import Story
 
 TARGET = 7200.0
 
@@ -49,18 +49,14 @@ def test_a_response_is_due_once_the_escalation_has_ended(place: Open) -> None:
         assert [before[name] for name in due] == [2, counted, 0], at
 
 
-def test_only_who_waits_for_an_answer_is_waiting(place: Open) -> None:
+def test_only_customers_who_wait_for_an_answer_count_as_waiting(place: Open) -> None:
     story = Story(place, begins="2026-03-01")
-    story.at("2026-03-02 08:00")
-    answered, asked_again, unanswered = (story.start() for _ in range(3))
-    for conversation in (answered, asked_again, unanswered):
-        story.escalate(conversation)
-    story.at("2026-03-02 09:00")
-    story.human(answered, ADA)  # waits for nothing but the resolution
-    story.human(asked_again, ADA)
-    story.at("2026-03-02 11:00")
-    story.customer(asked_again)
-    story.sync()
+    story.play("""
+        03-02 08:00     A start, A escalate, B start, B escalate, C start, C escalate
+        03-02 09:00     A human Ada  # it waits for nothing but the resolution
+                        B human Ada
+        03-02 11:00     B customer, sync
+    """)
     story.derive(response_target_seconds=TARGET, next_response_target_seconds=TARGET)
     chat = figures(story, "chats")
     assert [chat[name] for name in ("waiting", "late", "open")] == [2, 1, 3]

@@ -1,4 +1,4 @@
-"""Old texts are removed, and nothing that is counted changes."""
+"""Old texts are removed, and no count changes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from zipchat_dagster.lanes import Lane
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.settings import Settings
 from zipchat_dagster.warehouse import Warehouse, retention
-from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_metrics
 from zipchat_dagster.warehouse.privacy import Privacy
 from zipchat_dagster.warehouse.retention import redact_old_texts
-from zipchat_dagster_tests.conftest import Open
+from zipchat_dagster_tests.conftest import Open, killed_after
 from zipchat_dagster_tests.single import metadata_of
 from zipchat_dagster_tests.warehouse.support import ADA, Story
 
@@ -48,33 +47,19 @@ def lived(place: Open, **options: Any) -> Story:
     return story
 
 
-def from_scratch(story: Story) -> dict[str, list[tuple[Any, ...]]]:
-    everything: dict[str, Any] = {"chat_id": 1, "now": story.now, "rules": Rules()}
-    rebuild_facts(story.warehouse, **everything, from_scratch=True)
-    rebuild_metrics(story.warehouse, **everything, days=[], from_scratch=True)
-    return story.derived()
-
-
-def test_texts_go_when_they_are_old_and_metrics_stay(
+def test_old_texts_are_removed_and_metrics_stay(
     place: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     story = lived(place)
-    before = from_scratch(story)
+    story.derive_again()
+    before = story.derived()
     ((payload,),) = story.rows("select payload from zipchat.raw_messages where message_id = 1")
     tables = place(privacy=Privacy(retention_days=DAYS))
     assert story.value(LEFT) == 24
     # A run that is killed has removed some, and the next one goes on.
     monkeypatch.setattr(retention, "MESSAGES_AT_ONCE", 2)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        steps = iter(range(2))
-        redact = retention._redact
-
-        def killed(*given: Any, **named: Any) -> int:
-            if next(steps, None) is None:
-                raise KeyboardInterrupt
-            return redact(*given, **named)
-
-        patch.setattr(retention, "_redact", killed)
+        patch.setattr(retention, "_redact", killed_after(2, retention._redact))
         redact_old_texts(tables, now=story.now)
     assert story.value(LEFT) == 20
     assert redact_old_texts(tables, now=story.now) == 2
@@ -90,10 +75,11 @@ def test_texts_go_when_they_are_old_and_metrics_stay(
     )
     ((redacted,),) = story.rows("select payload from zipchat.raw_messages where message_id = 1")
     assert json.loads(redacted) == {**json.loads(payload), "message": None}
-    assert from_scratch(story) == before
+    story.derive_again()
+    assert story.derived() == before
 
 
-def test_what_is_read_too_late_is_stored_without_its_text(place: Open) -> None:
+def test_a_message_read_after_the_retention_period_is_stored_without_its_text(place: Open) -> None:
     kept, story = (
         lived(place),
         lived(lambda **given: place("other", **given), privacy=Privacy(retention_days=DAYS)),
@@ -157,7 +143,7 @@ def test_the_job_deletes_old_write_back_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("days", "status"), [("30", "RUNNING"), ("", "STOPPED")])
-def test_the_schedule_is_on_if_there_is_something_to_do(days: str, status: str) -> None:
+def test_the_schedule_is_on_if_texts_are_to_be_removed(days: str, status: str) -> None:
     settings = Settings.from_environment({"ZIPCHAT_RETENTION_DAYS": days})
     schedule = build_definitions(settings, []).resolve_schedule_def("retention_schedule")
     assert schedule.default_status.value == status

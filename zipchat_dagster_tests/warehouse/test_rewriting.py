@@ -1,5 +1,5 @@
-"""Nothing that is derived depends on what is stored of people, and settings that become stricter
-leave what a sync under them would have stored."""
+"""Derived tables do not depend on the privacy modes, and stricter settings rewrite rows to what a sync
+under them would have stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zipchat_dagster.warehouse import Warehouse, rewriting, store
 from zipchat_dagster.warehouse.privacy import COLUMNS, KEEP, Privacy
 from zipchat_dagster.warehouse.rewriting import rewrite_personal_data
 from zipchat_dagster.warehouse.tables import schema_tables
-from zipchat_dagster_tests.conftest import LOG, NOW, Open, thorough
+from zipchat_dagster_tests.conftest import LOG, NOW, Open, killed_after, thorough
 from zipchat_dagster_tests.warehouse.support import Story, days_between, live, moment
 from zipchat_dagster_tests.warehouse.test_derive import derived_rows
 
@@ -64,7 +64,7 @@ def personal_rows(story: Story) -> dict[str, list[Any]]:
         pytest.param(MIXED, id="mixed"),
     ],
 )
-def test_stricter_settings_leave_what_a_sync_under_them_stores_and_nothing_derived_differs(
+def test_stricter_settings_rewrite_rows_to_what_a_sync_under_them_stores_and_change_nothing_derived(
     place: Open, privacy: Privacy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept, fresh = lived(place, "kept", KEEP), lived(place, "fresh", privacy)
@@ -74,19 +74,9 @@ def test_stricter_settings_leave_what_a_sync_under_them_stores_and_nothing_deriv
     assert all(before[table] != after[table] for table in rewriting.TABLES)
 
     monkeypatch.setattr(rewriting, "ROWS_AT_ONCE", 7)
-    advance, left = rewriting._advance, 9
-
-    def killed(transaction: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise KeyboardInterrupt
-        return advance(transaction)
-
-    for times in (9, 20):
-        left = times
+    for steps in (9, 20):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(rewriting, "_advance", killed)
+            patch.setattr(rewriting, "_advance", killed_after(steps, rewriting._advance))
             rewrite_personal_data(place("kept", privacy=privacy), LOG)
     rows = rewrite_personal_data(place("kept", privacy=privacy), LOG)
     assert personal_rows(kept) == after
@@ -131,7 +121,7 @@ def users(*names: str) -> list[dict[str, Any]]:
     return [{"id": number, "full_name": name} for number, name in enumerate(names, 1)]
 
 
-def test_what_a_run_with_looser_settings_stores_meanwhile_is_rewritten_by_the_next(
+def test_rows_that_a_run_with_looser_settings_stores_meanwhile_are_rewritten_by_the_next(
     place: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
     def stored(tables: Warehouse, *names: str) -> None:
@@ -157,7 +147,7 @@ def test_what_a_run_with_looser_settings_stores_meanwhile_is_rewritten_by_the_ne
         ]
 
 
-def test_a_channel_that_is_no_word_is_replaced_in_all_that_is_derived(place: Open) -> None:
+def test_a_channel_that_is_not_a_word_is_masked_in_everything_derived(place: Open) -> None:
     story = Story(place)
     story.at("2026-03-03 10:00")
     story.escalate(story.start("Ada Quill"))
@@ -171,7 +161,7 @@ def test_a_channel_that_is_no_word_is_replaced_in_all_that_is_derived(place: Ope
         assert HASH.hashed("Ada Quill") in text
 
 
-def test_copies_are_replaced_by_the_next_run_if_one_is_killed_before(tmp_path: Path) -> None:
+def test_if_a_run_is_killed_before_it_replaces_the_copies_the_next_one_does(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     with Warehouse(path).transaction() as transaction:
         store.store_users(transaction, [{"id": 1, "full_name": "Ada"}], NOW, chat_id=1)

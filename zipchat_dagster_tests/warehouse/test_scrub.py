@@ -12,22 +12,21 @@ import pytest
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.search import files_with
 from zipchat_dagster.warehouse.warehouse import SCRUB_DUE
-from zipchat_dagster_tests.conftest import Lakes, Open
+from zipchat_dagster_tests.conftest import Lakes, Open, create_tables
 
 GONE, KEPT, TEXT = "A-gone@example.org", "b-kept@example.org", "Nothing personal"
 
 
 @contextmanager
 def filled(tables: Warehouse) -> Iterator[None]:
-    """Fill the tables, delete in several ways what is personal, and check what the end shows."""
-    with tables.transaction():
-        pass
+    """Fill the tables, delete personal data in several ways, and check what is left at the end."""
+    create_tables(tables)
     for statement in (
         f"""insert into zipchat.raw_messages (chat_id, message_id, partition_date, message, message_text, payload)
         select 1, i, date '2026-01-01', '{GONE}' || i, '{GONE}', '{{"message": "{GONE}"}}' from range(100) r (i)""",
         f"""insert into zipchat.raw_messages (chat_id, message_id, partition_date, message)
         select 1, i, date '2026-02-01', '{KEPT}' from range(1000, 1010) r (i)""",
-        # a file of which nothing is left, one of which some is, and what is overwritten
+        # all rows of a file, some rows of a file, and an overwritten value
         "delete from zipchat.raw_messages where message_id < 50",
         f"update zipchat.raw_messages set message = '{TEXT}', message_text = null, payload = null where message_id < 75",
         "delete from zipchat.raw_messages where message_id between 75 and 99",
@@ -50,7 +49,7 @@ def holding(text: str, files: Iterable[Path]) -> list[Path]:
     return [path for path in files if path.is_file() and text.encode() in path.read_bytes()]
 
 
-def test_a_file(tmp_path: Path) -> None:
+def test_nothing_deleted_is_left_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "tables[1].duckdb"
     tables = Warehouse(path)
     with filled(tables):
@@ -84,7 +83,7 @@ def test_a_file_that_is_removed_during_the_search_holds_nothing(
     assert files_with([GONE], [kept, lock]) == [kept]
 
 
-def test_a_lake(lakes: Lakes, tmp_path: Path) -> None:
+def test_nothing_deleted_is_left_in_a_lake(lakes: Lakes, tmp_path: Path) -> None:
     import psycopg2
 
     name = lakes.create(template="template1")
@@ -129,8 +128,8 @@ def test_a_lake(lakes: Lakes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["a", "m", "z"])
-def test_what_is_written_afterwards_is_found(place: Open, value: str) -> None:
-    """A lake looks only into the files whose range of values, in its catalog, holds what is asked."""
+def test_rows_written_after_a_scrub_are_found(place: Open, value: str) -> None:
+    """A lake reads only the files whose range of values, according to its catalog, fits the query."""
     tables = place()
     with filled(tables):
         tables.scrub()
@@ -143,7 +142,7 @@ def test_what_is_written_afterwards_is_found(place: Open, value: str) -> None:
                 assert connection.execute(query, [asked]).fetchall() > [(0,)]
 
 
-def test_until_the_copies_are_replaced_too_it_is_due(place: Open) -> None:
+def test_a_scrub_stays_due_until_the_copies_are_replaced_too(place: Open) -> None:
     tables = place()
     assert tables.scrub() == {}
     with filled(tables):
@@ -159,7 +158,7 @@ def test_until_the_copies_are_replaced_too_it_is_due(place: Open) -> None:
         assert replaced == ["copies"]
 
 
-def test_what_is_deleted_during_a_scrub_needs_another(place: Open) -> None:
+def test_rows_deleted_during_a_scrub_need_another(place: Open) -> None:
     tables, other = place(), place()
     with filled(tables):
 

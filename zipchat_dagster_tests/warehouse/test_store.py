@@ -1,17 +1,17 @@
-"""What is stored: history, what is gone, odd records, days, and all of a transaction or nothing."""
+"""Storing records: history, deletions, odd records, days, and transactions."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
 
 from zipchat_dagster.client import ConversationRead
 from zipchat_dagster.warehouse import Warehouse, store
-from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads, rebuild_metrics
 from zipchat_dagster.warehouse.store import MessageWork
-from zipchat_dagster_tests.conftest import Open
+from zipchat_dagster_tests.conftest import Open, create_tables, derive_all
 from zipchat_dagster_tests.warehouse.support import moment
 
 CHAT = 1
@@ -60,6 +60,12 @@ def put(warehouse: Warehouse, *rows: Any, at: datetime = T0, is_show: bool = Fal
         )
 
 
+def miss(warehouse: Warehouse, conversation_id: int, *, at: datetime) -> None:
+    """It was not found."""
+    with warehouse.transaction() as transaction:
+        store.mark_not_found(transaction, [conversation_id], at, chat_id=CHAT)
+
+
 def put_messages(warehouse: Warehouse, *messages: Any, at: datetime = T0, of: Any = None) -> None:
     read = ConversationRead(of or conversation(), list(messages), at, None)
     work = MessageWork(read.conversation["id"], None, "2026-03-03")
@@ -68,8 +74,7 @@ def put_messages(warehouse: Warehouse, *messages: Any, at: datetime = T0, of: An
 
 
 def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
-    with warehouse.transaction():
-        pass  # creates the tables, and brings the days in line with the time zone
+    create_tables(warehouse)  # which brings the days in line with the time zone, too
     with warehouse.connection() as connection:
         return connection.execute(query).fetchall()
 
@@ -106,7 +111,7 @@ def test_a_state_that_is_seen_again_adds_no_history(warehouse: Warehouse) -> Non
     ],
     ids=str,
 )
-def test_each_change_of_state_is_a_row_of_history_and_so_is_its_end(
+def test_each_change_of_state_adds_a_row_of_history_and_so_does_its_end(
     warehouse: Warehouse, change: Any
 ) -> None:
     put(warehouse, conversation())
@@ -147,7 +152,7 @@ def test_a_field_that_only_the_list_gives_stays_when_the_show_endpoint_lacks_it(
     ) == [("email", 3, True, "web", "email")]
 
 
-def test_of_one_record_twice_in_an_answer_the_last_counts(warehouse: Warehouse) -> None:
+def test_if_a_record_is_in_an_answer_twice_the_last_one_counts(warehouse: Warehouse) -> None:
     put(warehouse, conversation(channel="web"), conversation(channel="email"))
     assert rows(warehouse, "select channel from zipchat.raw_conversations") == [("email",)]
     assert len(rows(warehouse, HISTORY)) == 1
@@ -162,7 +167,7 @@ def test_of_one_record_twice_in_an_answer_the_last_counts(warehouse: Warehouse) 
 # What is gone
 
 
-def test_what_a_listing_should_have_shown_and_did_not_is_found(warehouse: Warehouse) -> None:
+def test_conversations_that_a_listing_should_have_shown_are_found(warehouse: Warehouse) -> None:
     gone, kept, older = 7, 8, 9
     put(
         warehouse,
@@ -179,17 +184,15 @@ def test_what_a_listing_should_have_shown_and_did_not_is_found(warehouse: Wareho
 
     assert unlisted(T0 + MINUTE) == [gone]
     assert unlisted(T0) == []  # seen since the listing began
-    with warehouse.transaction() as transaction:
-        store.mark_not_found(transaction, [gone], T0 + MINUTE, chat_id=CHAT)
+    miss(warehouse, gone, at=T0 + MINUTE)
     assert unlisted(T0 + 2 * MINUTE) == []
 
 
-def test_what_was_missing_and_comes_back_is_in_the_history(warehouse: Warehouse) -> None:
+def test_a_conversation_that_comes_back_is_in_the_history(warehouse: Warehouse) -> None:
     escalated = conversation(last_escalated_at="2026-03-03T09:31:00Z")
     put(warehouse, escalated)
     for n in (1, 2):  # by two programs
-        with warehouse.transaction() as transaction:
-            store.mark_not_found(transaction, [7], T0 + n * MINUTE, chat_id=CHAT)
+        miss(warehouse, 7, at=T0 + n * MINUTE)
     put(warehouse, escalated, at=T0 + 3 * MINUTE)
     assert rows(warehouse, f"{HISTORY}, conversation_id") == [
         ("10:00", "09:31", False),
@@ -199,12 +202,11 @@ def test_what_was_missing_and_comes_back_is_in_the_history(warehouse: Warehouse)
     assert rows(warehouse, "select count(missing_since) from zipchat.raw_conversations") == [(0,)]
 
 
-def test_an_observation_from_before_it_was_missed_does_not_bring_it_back(
+def test_an_observation_from_before_it_went_missing_does_not_bring_it_back(
     warehouse: Warehouse,
 ) -> None:
     put(warehouse, conversation())
-    with warehouse.transaction() as transaction:
-        store.mark_not_found(transaction, [7], T0 + 2 * MINUTE, chat_id=CHAT)
+    miss(warehouse, 7, at=T0 + 2 * MINUTE)
     put(warehouse, conversation(), at=T0 + MINUTE)
     assert rows(warehouse, "select missing_since is null from zipchat.raw_conversations") == [
         (False,)
@@ -226,7 +228,7 @@ def test_a_user_who_is_no_longer_listed_is_kept_as_a_former_one(warehouse: Wareh
 # Odd records
 
 
-def test_records_without_a_usable_id_are_kept_apart_each_once(warehouse: Warehouse) -> None:
+def test_records_without_a_usable_id_are_set_apart_once_each(warehouse: Warehouse) -> None:
     odd = [{"id": None}, {"name": "no id"}, {"id": "x"}, {"id": [1]}, {"id": 10**30}]
     for n in range(2):
         put(warehouse, *odd, conversation(), at=T0 + n * MINUTE)
@@ -239,32 +241,26 @@ def test_records_without_a_usable_id_are_kept_apart_each_once(warehouse: Warehou
     ) == [("conversation", len(odd)), ("message", 1)]
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "infinity",
-        "99999-01-01T00:00:00Z",
-        "0001-01-01T00:00:00Z",
-        "9999-12-31T23:59:59Z",
-        "2026-13-45T00:00:00Z",
-        1_772_500_000,
-        -1.5e300,
-        True,
-        {"at": "2026-03-03"},
-        "\x00",
-        None,
-    ],
-    ids=repr,
-)
-def test_one_bad_record_stops_nothing_that_is_done_with_it(
-    warehouse: Warehouse, value: Any
-) -> None:
-    """Each field of a record in turn is `value`; good ones beside it are not harmed."""
+ODD_VALUES: list[Any] = [
+    *("infinity", "99999-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"),
+    *("2026-13-45T00:00:00Z", 1_772_500_000, -1.5e300, True, {"at": "2026-03-03"}, "\x00", None),
+]
+
+
+def test_bad_records_stop_no_step(warehouse: Warehouse) -> None:
+    """Each field of a record in turn has each of these values; good records are not harmed."""
     escalated = conversation(last_escalated_at="2026-03-03T09:31:00Z")
-    bad = [{**escalated, "id": 100 + n, field: value} for n, field in enumerate(escalated)]
+    bad, texts = (
+        [
+            {**record, "id": number, field: value}
+            for number, (field, value) in enumerate(product(record, ODD_VALUES), start=first)
+        ]
+        for record, first in ((escalated, 1000), (message(), 2000))
+    )
     put(warehouse, *bad, conversation(manual_reply_mode=True))
-    texts = [{**message(id=1000 + n), field: value} for n, field in enumerate(message())]
-    put_messages(warehouse, *texts, of={**bad[2], "id": 102})
+    for value in ODD_VALUES:  # a conversation whose newest activity is odd has messages, too
+        read = next(row for row in bad if row["last_message_at"] is value)
+        put_messages(warehouse, *texts, of=read)
     now = T0 + timedelta(days=1)
     with warehouse.transaction() as transaction:
         due = store.due_states(transaction, chat_id=CHAT, now=now)
@@ -277,9 +273,7 @@ def test_one_bad_record_stops_nothing_that_is_done_with_it(
         )
     assert 7 in {state.conversation_id for state in due}
     assert 7 in {item.conversation_id for item in work}
-    rebuild_facts(warehouse, chat_id=1, now=now, rules=Rules())
-    rebuild_leads(warehouse, chat_id=1)
-    rebuild_metrics(warehouse, chat_id=CHAT, days=["2026-03-03"], now=now, rules=Rules())
+    derive_all(warehouse, days=["2026-03-03"], now=now)
     assert rows(
         warehouse,
         "select channel, strftime(created_at, '%H:%M') from zipchat.raw_conversations"
@@ -304,17 +298,6 @@ def test_half_surrogates_and_null_characters_in_texts_are_stored(warehouse: Ware
 # Days
 
 
-def test_another_time_zone_recomputes_the_days_of_everything_stored(place: Open) -> None:
-    days = (
-        "select strftime(c.partition_date, '%d'), strftime(m.partition_date, '%d')"
-        " from zipchat.raw_conversations as c, zipchat.raw_messages as m"
-    )
-    late = "2026-03-03T23:30:00Z"
-    put_messages(place(), message(created_at=late), of=conversation(created_at=late))
-    for zone, day in (("UTC", "03"), ("Europe/Berlin", "04"), ("America/New_York", "03")):
-        assert rows(place(timezone=zone), days) == [(day, day)]
-
-
 def test_a_record_without_its_time_has_no_day(place: Open) -> None:
     warehouse = place()
     put(warehouse, conversation(created_at=None))
@@ -326,7 +309,7 @@ def test_a_record_without_its_time_has_no_day(place: Open) -> None:
 # All or nothing
 
 
-def test_an_exception_in_a_transaction_leaves_nothing_of_it(warehouse: Warehouse) -> None:
+def test_an_exception_in_a_transaction_rolls_back_all_of_it(warehouse: Warehouse) -> None:
     put(warehouse, conversation())
     read = ConversationRead(conversation(channel="email"), [message()], T0 + MINUTE, None)
     work = MessageWork(7, None, "2026-03-03")
@@ -351,16 +334,6 @@ def test_a_first_transaction_that_fails_leaves_no_half_schema(warehouse: Warehou
         raise RuntimeError
     put(warehouse, conversation())
     assert len(rows(warehouse, HISTORY)) == 1
-
-
-def test_a_rebuild_that_fails_leaves_the_table_as_it_was(warehouse: Warehouse) -> None:
-    put(warehouse, conversation(lead={"id": 5}))
-    rebuild_leads(warehouse, chat_id=1)
-    with pytest.raises(ValueError, match="stop"), warehouse.transaction() as transaction:
-        transaction.execute("new_leads", chat_id=2)  # none
-        transaction.execute("clear_leads", chat_id=1)
-        raise ValueError("stop")
-    assert rows(warehouse, "select count(*) from zipchat.leads") == [(1,)]
 
 
 def test_duckdb_has_one_thread_because_its_window_functions_can_fail_with_more(

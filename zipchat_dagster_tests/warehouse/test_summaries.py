@@ -1,12 +1,11 @@
-"""What the UI and the terminal show of the tables: numbers, and nothing of a customer's."""
+"""What the UI and the terminal show of the tables: numbers, and no customer data."""
 
 from __future__ import annotations
 
 import pytest
 
 from zipchat_dagster.warehouse import schema_tables, summaries
-from zipchat_dagster.warehouse.derive import Rules, rebuild_facts, rebuild_leads
-from zipchat_dagster_tests.conftest import NOW, Project
+from zipchat_dagster_tests.conftest import Project, create_tables, derive_all
 
 
 @pytest.mark.parametrize("table", list(summaries.PREVIEWED))
@@ -19,8 +18,7 @@ def test_no_previewed_column_holds_personal_data(table: str) -> None:
 
 def test_a_preview_shows_the_newest_five_rows(project: Project) -> None:
     project.sync()
-    rebuild_facts(project.warehouse, chat_id=1, now=NOW, rules=Rules())
-    rebuild_leads(project.warehouse, chat_id=1)
+    derive_all(project.warehouse)
     for table, columns in summaries.PREVIEWED.items():
         rows = summaries.preview(project.warehouse, table, chat_id=1)
         ((stored,),) = project.rows(f"select count(*) from zipchat.{table}")
@@ -32,6 +30,5 @@ def test_a_preview_shows_the_newest_five_rows(project: Project) -> None:
 
 
 def test_a_preview_of_an_empty_table_is_empty(project: Project) -> None:
-    with project.warehouse.transaction():
-        pass
+    create_tables(project.warehouse)
     assert summaries.preview(project.warehouse, "leads", chat_id=1) == []
