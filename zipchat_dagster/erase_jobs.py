@@ -3,6 +3,7 @@
 `warehouse/erasure.py` defines who is erased and what is deleted from the tables.
 """
 
+import glob
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,7 +156,7 @@ def _beside(context: dg.OpExecutionContext, lane: Lane) -> list[Path]:
     """The files and folders named after the database, such as copies, exports, reports and backups,
     and the published copy wherever it is."""
     tables, resource = lane.warehouse(context), lane.warehouse_resource(context)
-    return [*tables.path.parent.glob(f"{tables.path.stem}*"), resource.published]
+    return [*tables.path.parent.glob(f"{glob.escape(tables.path.stem)}*"), resource.published]
 
 
 def _summary(erasure: Erasure, places: list[str], other_chats: list[int]) -> str:

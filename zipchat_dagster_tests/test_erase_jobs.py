@@ -120,7 +120,7 @@ def test_nothing_of_an_erased_person_is_left_anywhere(shop: Shop) -> None:
     assert shop.marked() == []
     assert done["runs_deleted"] == 2  # the reply, and the dry run with her address
     assert done["rows of raw_messages"] == 2
-    assert done["verification"].endswith("Nothing of the person is left.")
+    assert done["verification"].endswith("No data of the person is left.")
     ((finished, deleted),) = shop.story.rows(
         "select finished_at is not null, deleted ->> 'raw_messages' from zipchat.erasures"
     )
@@ -140,7 +140,7 @@ def not_here(instance: dg.DagsterInstance, run_id: str) -> None:
 def test_places_that_the_erasure_misses_fail_the_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = Shop(tmp_path, str(tmp_path / "warehouse.duckdb"), "")
+    shop = Shop(tmp_path, str(tmp_path / "warehouse[1].duckdb"), "")
     shop.copy()
     with monkeypatch.context() as patch:
         patch.setattr(Warehouse, "scrub", lambda tables, replace_copies: {})
@@ -148,11 +148,11 @@ def test_places_that_the_erasure_misses_fail_the_job(
         patch.setattr(dg.DagsterInstance, "delete_run", not_here)
         text = shop.failure(lead_id=11, dry_run=False).replace(f"{tmp_path}/", "")
     for place in (
-        "warehouse.duckdb; ",
-        "warehouse_published.duckdb",
-        "warehouse_export/raw_messages.parquet",
-        "warehouse_export.2",  # the former one, kept for readers
-        "warehouse_report.html",
+        "warehouse[1].duckdb; ",
+        "warehouse[1]_published.duckdb",
+        "warehouse[1]_export/raw_messages.parquet",
+        "warehouse[1]_export.2",  # the former one, kept for readers
+        "warehouse[1]_report.html",
         "dagster/history/runs.db",
         "Dagster's runs (run ",
         "(delete it on its page, once it has ended)",
@@ -161,7 +161,7 @@ def test_places_that_the_erasure_misses_fail_the_job(
     assert not any(mark in text for mark in MARKS)
     assert shop.story.value("select finished_at from zipchat.erasures") is None
     # The next run knows what to look for, though the rows are gone.
-    backup = tmp_path / "warehouse.duckdb.bak"
+    backup = tmp_path / "warehouse[1].duckdb.bak"
     backup.write_text(TEXT)
     assert f"left in: {backup}." in shop.failure(lead_id=11, dry_run=False)
     backup.unlink()

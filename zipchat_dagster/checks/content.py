@@ -176,7 +176,7 @@ EVERY_ROW_IS_IN_THE_PARTITION_OF_ITS_DAY = Rule(
     "partition_date is the row's day in ZIPCHAT_TIMEZONE. If it fails after a change of that"
     " setting, the next run corrects it. A row without a day has no readable time and is"
     " missing from the metrics: see every_value_has_its_type.",
-    no_rows_of("check_days", "table", "timezone", what="Rows outside the partition of their day"),
+    no_rows_of("check_days", "table", what="Rows outside the partition of their day"),
 )
 
 

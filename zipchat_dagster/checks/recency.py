@@ -124,7 +124,6 @@ def _judge_closed_days(evidence: Evidence) -> Verdict:
         "check_closed_days",
         first=history.midnight(min(history.days)),
         closed=closed,
-        timezone=evidence.timezone,
         most=NAMED_AT_MOST,
     )
     return offenders(rows, what="Conversations with unread messages on closed days")

@@ -25,14 +25,12 @@ class Evidence:
         table: the asset's table.
         chat_id: the chat whose rows are checked.
         transaction: reads any table.
-        timezone: the zone of the partitions' days.
         history: which days of the asset Dagster has materialized.
     """
 
     table: str
     chat_id: int
     transaction: Transaction
-    timezone: str
     history: History
 
     def rows(
@@ -105,7 +103,7 @@ def judged(
 ) -> list[Verdict]:
     """The verdict of each rule on the chat's rows in the table."""
     with looking_at(tables) as transaction:
-        evidence = Evidence(table, chat_id, transaction, tables.timezone, history)
+        evidence = Evidence(table, chat_id, transaction, history)
         return [rule.judge(evidence) for rule in rules]
 
 

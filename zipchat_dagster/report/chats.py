@@ -73,7 +73,6 @@ def read_chats(
                 last=first + length - timedelta(days=1),
                 by=by,
                 hour=hour,
-                timezone=warehouse.timezone,
             )
 
         # As it stood then, and up to the same hour: the moments are those of the chats' own pages.

@@ -44,7 +44,6 @@ def read_data(
         "first": first,
         "last": last,
         "now": now,
-        "timezone": warehouse.timezone,
         "listed": listed,
     }
     with warehouse.transaction() as transaction:
@@ -95,9 +94,8 @@ def measured_days(
     warehouse: Warehouse, *, chat_id: int, first: date, last: date
 ) -> tuple[date, date] | None:
     """The first and the last day from `first` to `last` that have metrics; None if none has."""
-    parameters = {"chat_id": chat_id, "first": first, "last": last, "timezone": warehouse.timezone}
     with warehouse.transaction() as transaction:
-        days = transaction.query("report_days", **parameters)
+        days = transaction.query("report_days", chat_id=chat_id, first=first, last=last)
     computed = days.loc[days["is_computed"], "day"]
     if computed.empty:
         return None
