@@ -129,7 +129,7 @@ def test_nothing_of_an_erased_person_is_left_anywhere(shop: Shop) -> None:
     assert shop.erase(lead_id=11, dry_run=False)["rows of raw_messages"] == 0
     assert shop.run("unsuppress_lead_job", "unsuppress_lead", lead_id=11).success
     assert shop.story.value("select count(*) from zipchat.suppressions") == 0
-    assert "erase it by that" in shop.failure(email=ANNA.email, dry_run=False)
+    assert "erase by lead_id" in shop.failure(email=ANNA.email, dry_run=False)
 
 
 def not_here(instance: dg.DagsterInstance, run_id: str) -> None:
