@@ -21,7 +21,15 @@ from zipchat_dagster.warehouse import Warehouse, move, schema_tables
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.lake import Lake
 from zipchat_dagster.warehouse.migrations import VERSION
-from zipchat_dagster_tests.conftest import NOW, Lakes, Project, derive_all, midnight, thorough
+from zipchat_dagster_tests.conftest import (
+    NOW,
+    Lakes,
+    Project,
+    create_tables,
+    derive_all,
+    midnight,
+    thorough,
+)
 from zipchat_dagster_tests.warehouse.write_version import VERSIONS
 
 DAYS = 70  # three or four months of messages
@@ -104,19 +112,49 @@ def test_a_file_becomes_a_lake_and_a_file_again(
     assert cost == [cost[0]] * 3
 
 
-# Moves, and is killed before the second month of messages is committed.
+# A month of 30 MB, which does not compress much.
+LONG_TEXTS = """
+    insert into zipchat.raw_messages by name
+    select
+        1 as chat_id, range as message_id, range // 10 as conversation_id,
+        '2026-03-01'::date + (range // 1000)::integer as partition_date, partition_date as created_at,
+        string_agg(sha256(range || '-' || part), ' ' order by part) as message,
+        json_object('message', message) as payload
+    from range(30_000), unnest(range(15)) as parts (part)
+    group by range
+"""
+
+
+@thorough
+def test_a_month_of_long_texts_needs_little_memory(
+    tmp_path: Path, lake: str, lakes: Lakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of the usual memory is enough to move it, and then to merge its files."""
+    monkeypatch.setattr("zipchat_dagster.warehouse.engine.MEMORY_LIMIT", "128MB")
+    path, back = tmp_path / "warehouse.duckdb", tmp_path / "back.duckdb"
+    create_tables(Warehouse(path))
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(LONG_TEXTS)
+    assert moved(path, lake) == 0
+    tables = Warehouse(lake, data_path=lakes.data_path)
+    assert tables.maintain(dry_run=False)["files_merged"] > 0
+    assert moved(lake, back) == 0
+
+
+# Moves, and is killed before the second batch of messages is committed.
 KILLED = """
 import os, signal, sys
 from zipchat_dagster import move_cli
 from zipchat_dagster.warehouse import move
 
-replace, months = move._Move._replace, []
+move.ROWS_AT_ONCE = 50
+replace, batches = move._Move._replace, []
 
 
-def replace_or_die(self, table, piece, **options):
-    replace(self, table, piece, **options)
-    months.extend([piece] if table == "raw_messages" else [])
-    if len(months) == 2:
+def replace_or_die(self, table, condition):
+    replace(self, table, condition)
+    batches.extend([condition] if table == "raw_messages" else [])
+    if len(batches) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -150,9 +188,9 @@ def test_a_move_that_was_killed_goes_on_when_repeated(
     replaced: list[str] = []
     replace = move._Move._replace
 
-    def replace_and_tell(self: Any, table: str, piece: str, **options: Any) -> None:
+    def replace_and_tell(self: Any, table: str, condition: str) -> None:
         replaced.append(table)
-        replace(self, table, piece, **options)
+        replace(self, table, condition)
 
     monkeypatch.setattr(move._Move, "_replace", replace_and_tell)
     assert moved(source, target) == 0

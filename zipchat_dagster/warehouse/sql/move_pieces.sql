@@ -1,4 +1,4 @@
--- grain: one row per piece of a table, which is a month or all of it; every value counts for content
+-- grain: one row per piece of a table, which is a day or all of it; every value counts for content
 select
     {piece} as piece,
     count(*) as row_count,
