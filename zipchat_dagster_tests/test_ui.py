@@ -327,7 +327,11 @@ def open_graph(page: Page) -> Locator:
     for option in ("Expand all groups", "Change graph to vertical orientation"):
         choose(page, option)
     page.get_by_role("button", name="panel_show_right", exact=True).click()
-    page.mouse.dblclick(140, 200)  # beside the graph, which fits it into the page
+    for _ in range(PAGE_SECONDS):  # again if it was not laid out yet
+        page.mouse.dblclick(140, 200)  # beside the graph, which fits it into the page
+        page.wait_for_timeout(1000)
+        if all(graph.get_by_text(name, exact=True).is_visible() for name in NAMES):
+            break
     return graph
 
 
