@@ -33,6 +33,7 @@ from zipchat_dagster.client import (
 from zipchat_dagster.progress import duration
 from zipchat_dagster.warehouse import Warehouse, store
 
+MOST_PAGES: Final = 1_000_000  # of a list that ends
 CHECK_REQUESTS: Final = 1  # the check newest_activity_is_stored, at the end of a run
 DAY: Final = timedelta(days=1)
 
@@ -217,10 +218,10 @@ def _count_active(client: ZipchatClient, since: datetime) -> int:
         return size
     full, beyond = 1, 2
     while len(page(beyond).rows) == size:
-        if page(beyond).rows == page(full).rows:
+        if page(beyond).rows == page(full).rows or beyond > MOST_PAGES:
             raise PageLoopError(
-                f"page {beyond} of the conversations shows what page {full} showed: the list does"
-                " not advance. Does the server understand `page`?"
+                f"page {beyond} of the conversations shows what page {full} showed, or the list has"
+                " no end: it does not advance. Does the server understand `page`?"
             )
         full, beyond = beyond, 4 * beyond
     end = bisect_left(range(beyond), True, lo=full + 1, key=lambda n: len(page(n).rows) < size)

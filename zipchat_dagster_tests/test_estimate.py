@@ -115,6 +115,19 @@ def test_a_server_with_smaller_pages_is_counted_right(tmp_path: Path) -> None:
     assert found.to_list == truth
 
 
+def test_a_server_that_shows_a_page_again_in_another_order_is_an_error_too(tmp_path: Path) -> None:
+    def again(sandbox: Sandbox, request: Request) -> None:
+        request.query["page"] = "1"
+        sandbox.clock_offset += 1
+        moved = list(sandbox.chat.conversations)[sandbox.stats()["requests"]]
+        sandbox.chat.add_message(moved, at=sandbox.now())
+
+    project = project_of(tmp_path, pagination="none", before_request=again)
+    with pytest.raises(PageLoopError, match="the list has no end"):
+        ask(project)
+    assert project.sandbox.stats()["requests"] < 20
+
+
 @pytest.mark.parametrize("most", [1, 4])
 def test_a_server_that_shows_a_page_again_is_an_error(tmp_path: Path, most: int) -> None:
     def again(sandbox: Sandbox, request: Request) -> None:
