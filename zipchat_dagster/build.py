@@ -12,7 +12,7 @@ from zipchat_dagster.checks import build_checks
 from zipchat_dagster.database_jobs import build_database_jobs
 from zipchat_dagster.erase_jobs import erase_lead_job, unsuppress_lead_job
 from zipchat_dagster.jobs import after_syncs, checks_job, estimate_job, sync_job
-from zipchat_dagster.lanes import AssetJob, Lane
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.notify import Notifier
 from zipchat_dagster.resources import (
     MetricSettings,
@@ -117,7 +117,7 @@ def build_lane(
 
 
 def build_chats_report(
-    chats: Sequence[tuple[Lane, ZipchatResource, MetricSettings]], sync_jobs: Sequence[AssetJob]
+    chats: Sequence[tuple[Lane, ZipchatResource, MetricSettings]], sync_jobs: Sequence[str]
 ) -> dg.Definitions:
     """The report of several chats, with the job and the sensor that keep it fresh."""
     report = chats_report(chats)
@@ -134,7 +134,7 @@ def build_chats_report(
 def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitions:
     """Everything about these chats, in one database."""
     built: list[dg.Definitions] = []
-    syncs: list[AssetJob] = []
+    syncs: list[str] = []
     tables = warehouse(settings)
     resources: dict[str, Any] = {"warehouse": tables}
     reported: list[tuple[Lane, ZipchatResource, MetricSettings]] = []
@@ -157,7 +157,7 @@ def build_definitions(settings: Settings, chats: Sequence[Chat]) -> dg.Definitio
             resources |= own_resources
             own = build_lane(lane)
         built.append(own)
-        syncs += [job for job in own.jobs or [] if job.name == lane.named("sync_job")]
+        syncs.append(lane.named("sync_job"))
     if len(chats) > 1:
         built.append(build_chats_report(reported, syncs))
     has_retention = settings.retention_days is not None

@@ -137,8 +137,7 @@ class ZipchatComponent(dg.Component, dg.Model, dg.Resolvable):
         }
         built = [build_lane(lane, describe=self._described), dg.Definitions(resources=resources)]
         if self.database_jobs:
-            syncs = [job for job in built[0].jobs or [] if job.name == lane.named("sync_job")]
-            has_retention = settings.retention_days is not None
+            syncs, has_retention = [lane.named("sync_job")], settings.retention_days is not None
             built.append(build_database_jobs(lane, syncs, has_retention=has_retention))
         return dg.Definitions.merge(*built)
 

@@ -3,7 +3,7 @@
 The lane has their names, the time zone of the nightly ones, and the resource with the tables.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from zipchat_dagster.copies import replace_copies
 from zipchat_dagster.jobs import after_syncs, op_job
-from zipchat_dagster.lanes import AssetJob, Lane
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.run_storage import delete_runs, is_of, location_of, runs_of
 from zipchat_dagster.warehouse.export import default_folder, export_tables
 from zipchat_dagster.warehouse.retention import redact_old_texts
@@ -21,12 +21,12 @@ from zipchat_dagster.write_back_jobs import HOLDS_TEXT
 
 
 def build_database_jobs(
-    lane: Lane, sync_jobs: Sequence[AssetJob], *, has_retention: bool
+    lane: Lane, sync_jobs: Sequence[str], *, has_retention: bool
 ) -> dg.Definitions:
     """All of these jobs, sensors and schedules.
 
     Args:
-        sync_jobs: the sensors copy the database after these.
+        sync_jobs: the names of the jobs after which the copies are written.
         has_retention: whether old texts are removed.
     """
     publish, export = publish_job(lane), export_job(lane)
@@ -64,11 +64,7 @@ def build_database_jobs(
 def publish_job(lane: Lane) -> dg.JobDefinition:
     """The job that copies the database for readers."""
 
-    @dg.op(
-        name=lane.step("publish"),
-        out=dg.Out(dg.Nothing),
-        required_resource_keys={lane.warehouse_key},
-    )
+    @_op(lane, "publish")
     def publish(context: dg.OpExecutionContext) -> None:
         """Replace the published copy with one of the current database.
 
@@ -109,11 +105,7 @@ class ExportConfig(dg.Config):
 def export_job(lane: Lane) -> dg.JobDefinition:
     """The job that writes the tables as Parquet files."""
 
-    @dg.op(
-        name=lane.step("export"),
-        out=dg.Out(dg.Nothing),
-        required_resource_keys={lane.warehouse_key},
-    )
+    @_op(lane, "export")
     def export(context: dg.OpExecutionContext, config: ExportConfig) -> None:
         """Replace the exported files with those of the current database."""
         tables = lane.warehouse(context)
@@ -142,11 +134,7 @@ class MaintainConfig(dg.Config):
 def maintain_job(lane: Lane) -> dg.JobDefinition:
     """The job that frees unused space."""
 
-    @dg.op(
-        name=lane.step("maintain"),
-        out=dg.Out(dg.Nothing),
-        required_resource_keys={lane.warehouse_key},
-    )
+    @_op(lane, "maintain")
     def maintain(context: dg.OpExecutionContext, config: MaintainConfig) -> None:
         """Compact the file, or maintain the lake. The counts are in the metadata.
 
@@ -173,11 +161,7 @@ def maintain_job(lane: Lane) -> dg.JobDefinition:
 def retention_job(lane: Lane) -> dg.JobDefinition:
     """The job that removes old texts."""
 
-    @dg.op(
-        name=lane.step("remove_old_texts"),
-        out=dg.Out(dg.Nothing),
-        required_resource_keys={lane.warehouse_key},
-    )
+    @_op(lane, "remove_old_texts")
     def remove_old_texts(context: dg.OpExecutionContext) -> None:
         """Remove the texts of messages older than ZIPCHAT_RETENTION_DAYS, also from the disk, and
         the runs of that age that sent a text, since Dagster keeps their config."""
@@ -208,6 +192,15 @@ def retention_job(lane: Lane) -> dg.JobDefinition:
             " message, whose config holds its text. Facts and metrics stay as they are. Without the"
             " setting, it does nothing."
         ),
+    )
+
+
+def _op(lane: Lane, name: str) -> Callable[[Callable[..., None]], dg.OpDefinition]:
+    """Decorates what a job does. It gets the tables from its context."""
+    return dg.op(
+        name=lane.step(name),
+        out=dg.Out(dg.Nothing),
+        required_resource_keys={lane.warehouse_key},
     )
 
 

@@ -127,22 +127,21 @@ def _estimate(context: dg.OpExecutionContext, config: EstimateConfig, lane: Lane
 
 
 def after_syncs(
-    job: dg.JobDefinition | AssetJob, sync_jobs: Sequence[AssetJob], *, name: str
+    job: dg.JobDefinition | AssetJob, sync_jobs: Sequence[str], *, name: str
 ) -> dg.SensorDefinition:
     """The sensor that starts `job` when one of the other jobs has succeeded since it last began.
 
     With several chats, many syncs end within minutes. One run of `job` then follows all that ended
     since the last tick.
     """
-    names = {sync_job.name for sync_job in sync_jobs}
 
     @dg.sensor(
         name=name,
         job_name=job.name,  # with `job`, Dagster 1.13.27 warns about a parameter of its own
-        minimum_interval_seconds=30 if len(names) == 1 else 300,
+        minimum_interval_seconds=30 if len(sync_jobs) == 1 else 300,
         description=(
             f"Starts {job.name} after each successful sync."
-            if len(names) == 1
+            if len(sync_jobs) == 1
             else f"Starts {job.name} after successful syncs, at most every five minutes."
         ),
     )
@@ -164,7 +163,7 @@ def after_syncs(
         for record in ended:
             run = record.dagster_run
             ended_at = record.end_time or 0.0
-            if run.job_name in names and ended_at > began_at and is_ours(context, run):
+            if run.job_name in sync_jobs and ended_at > began_at and is_ours(context, run):
                 return dg.RunRequest(run_key=run.run_id)
         return dg.SkipReason(f"No sync has succeeded since {job.name} last started.")
 

@@ -18,7 +18,7 @@ from zipchat_dagster.warehouse import Warehouse, schema_tables
 from zipchat_dagster.warehouse.engine import WarehouseError
 from zipchat_dagster.warehouse.export import export_tables
 from zipchat_dagster_tests.conftest import Open, Project
-from zipchat_dagster_tests.single import SYNC_JOB, metadata_of
+from zipchat_dagster_tests.single import metadata_of
 
 
 def rows(source: str) -> list[tuple[Any, ...]]:
@@ -129,6 +129,6 @@ def test_the_job_puts_them_beside_the_database(project: Project) -> None:
     folder = path.with_name(f"{path.stem}_export")
     assert metadata["path"] == str(folder)
     assert metadata["rows of users"] == len(stored(project.warehouse, "users")) > 0
-    jobs = build_database_jobs(Lane(), [SYNC_JOB], has_retention=False)
+    jobs = build_database_jobs(Lane(), ["sync_job"], has_retention=False)
     (_, export_sensor) = jobs.sensors or []
     assert export_sensor.default_status == dg.DefaultSensorStatus.STOPPED

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from zipchat_dagster.database_jobs import build_database_jobs, publish_job
-from zipchat_dagster.lanes import AssetJob, Lane
+from zipchat_dagster.lanes import Lane
 from zipchat_dagster.resources import WarehouseResource
 from zipchat_dagster.warehouse import Warehouse
 from zipchat_dagster.warehouse.engine import WarehouseError
@@ -34,7 +34,7 @@ def publish(path: Path, published: str = "") -> dg.ExecuteInProcessResult:
         return resolved.execute_in_process(instance=instance, raise_on_error=False)
 
 
-def sensor_after(syncs: list[AssetJob]) -> dg.SensorDefinition:
+def sensor_after(syncs: list[str]) -> dg.SensorDefinition:
     jobs = build_database_jobs(Lane(), syncs, has_retention=False)
     return next(sensor for sensor in jobs.sensors or [] if sensor.name == "publish_sensor")
 
@@ -111,13 +111,13 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
 
     syncs = [nothing.to_job(name) for name in ("sync_job", "shop_de_sync_job")]
     other = nothing.to_job("other_job")
-    publish_sensor = sensor_after(syncs)
+    publish_sensor = sensor_after([sync.name for sync in syncs])
     assert publish_sensor.default_status is dg.DefaultSensorStatus.STOPPED
     assert (publish_sensor.job_name, publish_sensor.minimum_interval_seconds) == (
         "publish_job",
         300,
     )
-    assert sensor_after(syncs[:1]).minimum_interval_seconds == 30
+    assert sensor_after(["sync_job"]).minimum_interval_seconds == 30
     with dg.instance_for_test() as instance:
 
         def requested() -> list[str | None]:
@@ -141,8 +141,7 @@ def test_a_copy_is_made_after_each_sync_and_after_nothing_else(tmp_path: Path) -
 
 def test_runs_of_another_code_location_are_ignored() -> None:
     """It may have jobs of the same names."""
-    sync = dg.define_asset_job("sync_job")
-    publish_sensor = sensor_after([sync])
+    publish_sensor = sensor_after(["sync_job"])
     with dg.instance_for_test() as instance:
 
         def end(job: str, location: str) -> str:
